@@ -1,0 +1,24 @@
+PYTHON ?= python3
+BIN := .venv/bin
+EXAMPLE := example/hst_99999_01_acs_wfc_f814w_drz.fits
+
+.PHONY: scan test lint venv
+
+# From a bare checkout to a ranked catalogue on the embedded mosaic.
+scan: venv
+	$(BIN)/lensweep example example
+	$(BIN)/lensweep scan $(EXAMPLE) --out example/run --truth $(EXAMPLE:.fits=_truth.csv)
+
+test: venv
+	$(BIN)/python -m pytest
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+venv: .venv/installed
+
+.venv/installed: setup.cfg
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Shipped ensemble bundles: data, found by scanner.ensemble."""
