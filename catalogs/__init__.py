@@ -1,0 +1,1 @@
+"""Tables on the sky: positions, cross-matches, known lenses and the candidate catalogue."""

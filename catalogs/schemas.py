@@ -1,0 +1,192 @@
+"""The columns of every Parquet table that lensweep writes: type, unit, UCD and meaning.
+
+UCDs are words of the IVOA's UCD1+ list (ivoa.net/documents/UCD1+); units are VOUnits, empty for
+numbers without one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+PROVENANCE_PREFIX = "lensweep."
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Parameters
+    ----------
+    name : str
+        Column name; units are in the name where there is one.
+    arrow_type : pyarrow.DataType
+        Type on disk.
+    unit : str
+        VOUnit, or empty.
+    ucd : str
+        UCD1+ words joined by ``;``.
+    description : str
+        One or two sentences.
+    nullable : bool
+        Whether a row may lack a value; writing a null to any other column is an error.
+    """
+
+    name: str
+    arrow_type: pa.DataType
+    unit: str
+    ucd: str
+    description: str
+    nullable: bool = False
+
+    def field(self) -> pa.Field:
+        """Return the Arrow field, with ``unit``, ``ucd`` and ``description`` as its metadata."""
+        metadata = {"unit": self.unit, "ucd": self.ucd, "description": self.description}
+        return pa.field(self.name, self.arrow_type, nullable=self.nullable, metadata=metadata)
+
+
+_P_STD = (
+    "Standard deviation of the members' uncalibrated probabilities. The spread over folds measures"
+    " training variance only; it is not the error of p_lens."
+)
+_WINDOW = "Index of the window in the run's cutout store, within its mosaic."
+_MOSAIC = "Name of the mosaic."
+
+# fmt: off
+CANDIDATE_COLUMNS = (
+    Column("rank", pa.int32(), "", "stat.rank", "1 for the highest logit_mean."),
+    Column(
+        "candidate_id", pa.string(), "", "meta.id;meta.main",
+        "LSWP JHHMMSS.ss+DDMMSS.s, ICRS position truncated (not rounded) as the IAU asks; a"
+        " letter is appended where two candidates would share a name.",
+    ),
+    Column("ra_deg", pa.float64(), "deg", "pos.eq.ra;meta.main",
+           "ICRS right ascension of the best window's centre, in [0, 360)."),
+    Column("dec_deg", pa.float64(), "deg", "pos.eq.dec;meta.main",
+           "ICRS declination of the best window's centre."),
+    Column(
+        "p_lens", pa.float64(), "", "stat.probability;meta.main",
+        "Probability that the window holds a lens: calibrated on out-of-fold scores and shifted to"
+        " the prior (lenses per window) stated in the file metadata.",
+    ),
+    Column("p_mean", pa.float32(), "", "stat.probability;stat.mean",
+           "Mean of the members' probabilities, neither calibrated nor shifted to a prior."),
+    Column("p_std", pa.float32(), "", "stat.stdev;stat.probability", _P_STD),
+    Column("logit_mean", pa.float32(), "", "stat.value;stat.mean",
+           "Mean of the members' logits, uncalibrated; the ranking follows it, since probabilities"
+           " near 0 and 1 saturate."),
+    Column("n_members", pa.int16(), "", "meta.number", "Number of ensemble members that scored."),
+    Column("n_windows", pa.int32(), "", "meta.number",
+           "Number of overlapping windows merged into this candidate, itself included."),
+    Column("valid_fraction", pa.float32(), "", "stat.filling",
+           "Fraction of the best window's pixels that hold data, 0 to 1."),
+    Column("mosaic", pa.string(), "", "meta.id;meta.file", "Name of the best window's mosaic."),
+    Column("x_pix", pa.float64(), "pixel", "pos.cartesian.x;instr.pixel",
+           "Column of the position in the mosaic's own pixels; the first pixel's centre is 0."),
+    Column("y_pix", pa.float64(), "pixel", "pos.cartesian.y;instr.pixel",
+           "Row of the position in the mosaic's own pixels; the first pixel's centre is 0."),
+    Column("window", pa.int64(), "", "meta.record",
+           "Index of the best window in the run's cutout store, within its mosaic."),
+    Column("castles_name", pa.string(), "", "meta.id.cross",
+           "Nearest CASTLES system within the match radius; null if there is none.", True),
+    Column("castles_separation_arcsec", pa.float64(), "arcsec", "pos.angDistance",
+           "Distance from that CASTLES position.", True),
+    Column("lensflow_id", pa.int16(), "", "meta.id.cross",
+           "Nearest of the 92 LensFlow candidates (Pourrahmani et al. 2018) within the match"
+           " radius, 1 to 92; null if there is none.", True),
+    Column("lensflow_grade", pa.string(), "", "meta.code.class",
+           "Published LensFlow grade A, B or C. Null in every row: the published grades are not in"
+           " the shipped catalogue.", True),
+    Column("lensflow_confidence", pa.string(), "", "meta.code.qual",
+           "lenscat's two-level grading of that LensFlow candidate: confident or probable.", True),
+    Column("lensflow_separation_arcsec", pa.float64(), "arcsec", "pos.angDistance",
+           "Distance from that LensFlow position.", True),
+)
+
+LEDGER_COLUMNS = (
+    Column("mosaic", pa.string(), "", "meta.id;meta.file", _MOSAIC),
+    Column("shard", pa.int32(), "", "meta.record", "Shard of the window, within its mosaic."),
+    Column("window", pa.int64(), "", "meta.record", _WINDOW),
+    Column("x0", pa.int32(), "pixel", "pos.cartesian.x;instr.pixel",
+           "First column of the window on the scanning grid; may lie outside the image."),
+    Column("y0", pa.int32(), "pixel", "pos.cartesian.y;instr.pixel",
+           "First row of the window on the scanning grid; may lie outside the image."),
+    Column("state", pa.string(), "", "meta.code.status",
+           "What became of the window: scored, masked or failed."),
+    Column("reason", pa.string(), "", "meta.note",
+           "Why the window was masked or failed; null if it was scored.", True),
+)
+
+# A stamp that cannot be read keeps its row: the numbers are null and the message says why.
+SCORE_COLUMNS = (
+    Column("file", pa.string(), "", "meta.id;meta.file", "Stamp that was scored."),
+    Column("p_mean", pa.float32(), "", "stat.probability;stat.mean",
+           "Mean of the members' probabilities, neither calibrated nor shifted to a prior.", True),
+    Column("p_std", pa.float32(), "", "stat.stdev;stat.probability",
+           _P_STD.replace("the error of p_lens", "the error of p_mean"), True),
+    Column("logit_mean", pa.float32(), "", "stat.value;stat.mean",
+           "Mean of the members' logits, uncalibrated.", True),
+    Column("valid_fraction", pa.float32(), "", "stat.filling",
+           "Fraction of the stamp's pixels that hold data, 0 to 1.", True),
+    Column("n_members", pa.int16(), "", "meta.number",
+           "Number of ensemble members that scored.", True),
+    Column("message", pa.string(), "", "meta.note",
+           "Why the stamp has no score; null if it has one.", True),
+)
+# fmt: on
+
+CANDIDATES = pa.schema([column.field() for column in CANDIDATE_COLUMNS])
+LEDGER = pa.schema([column.field() for column in LEDGER_COLUMNS])
+SCORES = pa.schema([column.field() for column in SCORE_COLUMNS])
+
+
+def with_provenance(table: pa.Table, provenance: dict[str, str]) -> pa.Table:
+    """Return the table with key-values added to its file metadata.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Rows; its own metadata is kept, except for the same keys.
+    provenance : dict of str to str
+        Facts such as versions, ensemble hash and prior; stored as ``lensweep.<key>``.
+
+    Returns
+    -------
+    pyarrow.Table
+        The same rows and columns.
+    """
+    added = {
+        f"{PROVENANCE_PREFIX}{key}".encode(): text.encode() for key, text in provenance.items()
+    }
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), **added})
+
+
+def describe(schema: pa.Schema) -> str:
+    """Return the columns of a schema as a Markdown table.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        One whose fields carry ``unit``, ``ucd`` and ``description`` metadata, as those of this
+        module do.
+
+    Returns
+    -------
+    str
+        A header and one line per column, each ended by a newline.
+    """
+    header = ("Column", "Type", "Unit", "UCD", "Null", "Description")
+    lines = [header, ("---",) * len(header), *(_described(field) for field in schema)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _described(field: pa.Field) -> Iterable[str]:
+    metadata = {key.decode(): text.decode() for key, text in field.metadata.items()}
+    return (
+        f"`{field.name}`",
+        str(field.type),
+        metadata["unit"],
+        f"`{metadata['ucd']}`",
+        "yes" if field.nullable else "no",
+        metadata["description"].replace("|", "\\|"),
+    )

@@ -1,0 +1,276 @@
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.io import fits, votable
+from astropy.table import MaskedColumn, Table
+
+from catalogs.tables import TableError, check_positions, read_positions, write_parquet
+
+RA = [149.545323, 0.0, 359.999999]
+DEC = [1.614164, -90.0, 90.0]
+NAMES = ["0028", "b", "c d"]
+
+
+def write(path, ra_name="RA", dec_name="Dec", name="Name", **units):
+    """Write RA, DEC and NAMES in the format of the ending."""
+    frame = pd.DataFrame({"mag": [1, 2, 3], ra_name: RA, dec_name: DEC, name: NAMES})
+    table = Table.from_pandas(frame)
+    for column, unit in units.items():
+        table[column].unit = unit
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    elif path.suffix == ".parquet":
+        fields = [pa.field(n, pa.array(frame[n]).type, metadata={"unit": units.get(n, "")})
+                  for n in frame.columns]  # fmt: skip
+        pq.write_table(pa.table(dict(frame), schema=pa.schema(fields)), path)
+    elif path.suffix in (".fits", ".gz"):
+        table.write(path, format="fits")
+    else:
+        table.write(path, format="votable")
+    return path
+
+
+@pytest.mark.parametrize(
+    "file", ["a.csv", "a.fits", "A.FITS.gz", "a.xml", "a.vot", "a.votable", "a.parquet"]
+)
+def test_every_format_gives_the_same_positions(tmp_path, file):
+    table = read_positions(write(tmp_path / file))
+    assert list(table.columns) == ["ra_deg", "dec_deg", "row", "name"]
+    assert table["ra_deg"].dtype == table["dec_deg"].dtype == np.float64
+    np.testing.assert_array_equal(table["ra_deg"], RA)
+    np.testing.assert_array_equal(table["dec_deg"], DEC)
+    np.testing.assert_array_equal(table["row"], [0, 1, 2])
+    assert table["name"].tolist() == NAMES
+
+
+@pytest.mark.parametrize(
+    ("ra_name", "dec_name"),
+    [
+        ("ra_deg", "dec_deg"),  # ours
+        ("RA [deg]", "DEC [deg]"),  # lenscat
+        ("RA_ICRS", "DE_ICRS"),  # VizieR, Gaia
+        ("RAJ2000", "DEJ2000"),  # VizieR
+        ("ALPHA_J2000", "DELTA_J2000"),  # SExtractor
+        ("ra", "dec"),
+    ],
+)
+@pytest.mark.parametrize("file", ["a.csv", "a.fits", "a.xml", "a.parquet"])
+# Writing a VOTable, astropy says so when a name cannot be an XML identifier.
+@pytest.mark.filterwarnings("ignore::astropy.io.votable.exceptions.W03")
+def test_position_columns_are_known_by_name(tmp_path, file, ra_name, dec_name):
+    table = read_positions(write(tmp_path / file, ra_name, dec_name))
+    np.testing.assert_array_equal(table["ra_deg"], RA)
+    np.testing.assert_array_equal(table["dec_deg"], DEC)
+
+
+def test_pairs_are_not_mixed(tmp_path):
+    path = tmp_path / "two_frames.csv"
+    path.write_text("RAJ2000,DEJ2000,ra,dec\n10,20,11,21\n")
+    assert read_positions(path)[["ra_deg", "dec_deg"]].to_numpy().tolist() == [[10.0, 20.0]]
+    path.write_text("RAJ2000,dec\n10,20\n")
+    with pytest.raises(TableError, match="no pair of RA and Dec columns among RAJ2000, dec"):
+        read_positions(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("alpha,Dec\n1,2\n", "among alpha, Dec; rename"),  # no RA
+        ("RA,delta\n1,2\n", "among RA, delta; rename"),  # no Dec
+        ("ra,RA,dec\n1,1,2\n", "'ra' and 'RA' differ in case only"),
+        ("ra,dec\n1,2\n3,\n", "row 1 .* has RA 3.0, Dec nan"),  # blank
+        ("ra,dec\n1,2\n3,4\nnan,4\n", "row 2 .* has RA nan"),
+        ("ra,dec\n1,inf\n", "row 0 .* Dec inf"),
+        ("ra,dec\n1,90.001\n", "row 0 .* Dec 90.001, outside -90 to 90"),
+        ("ra,dec\n1,-91\n", "Dec -91.0, outside"),
+        ("ra,dec\n1,2\n360,2\n", r"row 1 .* RA 360.0, outside \[0, 360\)"),
+        ("ra,dec\n-0.001,2\n", r"RA -0.001, outside \[0, 360\)"),
+        ("ra,dec\n1,2\n10:00:28.6,+02:12:06\n", "'ra', row 1 .* '10:00:28.6' is sexagesimal"),
+        ("ra,dec\n10 00 28.6,2\n", "'10 00 28.6' is sexagesimal"),
+        ("ra,dec\n1,-02d12m06s\n", "'dec', row 0 .* '-02d12m06s' is sexagesimal"),
+        ("ra,dec\n1,north\n", "'north' is not a number"),
+        ("ra,dec\n", "the table has no rows"),
+        ("", "not a readable CSV"),  # no header
+        ("ra,dec\n7,1,2\n", "more values than the header has names"),
+        ("ra,dec\n1,2\n1,2,3\n", "not a readable CSV"),  # ragged
+    ],
+)
+def test_unusable_csv_is_refused(tmp_path, text, message):
+    path = tmp_path / "sources.csv"
+    path.write_text(text)
+    with pytest.raises(TableError, match=message) as caught:
+        read_positions(path)
+    assert "sources.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["a.fits", "a.xml", "a.parquet"])
+@pytest.mark.parametrize(
+    ("unit", "message"),
+    [
+        ("h", "'RA' is in hours"),
+        ("rad", "'RA' is in 'rad'"),  # neither hours nor degrees
+    ],
+)
+def test_a_declared_unit_other_than_degrees_is_refused(tmp_path, file, unit, message):
+    with pytest.raises(TableError, match=message):
+        read_positions(write(tmp_path / file, RA=unit))
+
+
+def test_hour_angle_is_refused(tmp_path):
+    path = write(tmp_path / "a.fits")
+    fits.setval(path, "TUNIT2", value="hourangle", ext=1)  # astropy reads it but does not write it
+    with pytest.raises(TableError, match="'RA' is in hours"):
+        read_positions(path)
+    # VOTable has no such word: astropy writes 15 deg, which is not degrees.
+    with pytest.raises(TableError, match="'RA' is in '15 deg'"):
+        read_positions(write(tmp_path / "a.xml", RA="hourangle"))
+
+
+@pytest.mark.parametrize("file", ["a.fits", "a.xml", "a.parquet"])
+def test_declared_degrees_are_taken(tmp_path, file):
+    table = read_positions(write(tmp_path / file, RA="deg", Dec="deg"))
+    np.testing.assert_array_equal(table["ra_deg"], RA)
+
+
+def test_small_values_are_degrees_without_a_unit(tmp_path):
+    path = tmp_path / "might_be_hours.csv"
+    path.write_text("ra,dec\n10.0,2\n23.9,2\n")
+    assert read_positions(path)["ra_deg"].tolist() == [10.0, 23.9]
+
+
+@pytest.mark.parametrize("dtype", [float, int])
+def test_a_masked_votable_position_is_missing(tmp_path, dtype):
+    ra = MaskedColumn(np.array([1, 2], dtype=dtype), mask=[False, True])
+    path = tmp_path / "masked.xml"
+    votable.writeto(votable.from_table(Table({"ra": ra, "dec": [1.0, 2.0]})), str(path))
+    with pytest.raises(TableError, match=r"row 1 .* has RA nan"):
+        read_positions(path)
+
+
+def test_parquet_nulls(tmp_path):
+    path = tmp_path / "nulls.parquet"
+    pq.write_table(pa.table({"ra": [1, 2], "dec": [1.0, 2.0], "ID": [12, None]}), path)
+    names = read_positions(path)["name"]
+    assert names[0] == "12"
+    assert pd.isna(names[1])
+    pq.write_table(pa.table({"ra": [1, None], "dec": [1.0, 2.0]}), path)
+    with pytest.raises(TableError, match=r"row 1 .* has RA nan"):
+        read_positions(path)
+
+
+def test_name_is_preferred_to_id_and_may_be_absent(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("ID,ra,dec,NAME\n7,1,2,seven\n")
+    assert read_positions(path)["name"].tolist() == ["seven"]
+    path.write_text("ID,ra,dec\n007,1,2\n")
+    assert read_positions(path)["name"].tolist() == ["007"]
+    path.write_text("ra,dec\n1,2\n")
+    assert "name" not in read_positions(path)
+
+
+def test_spaces_and_byte_order_mark_in_a_csv_header(tmp_path):
+    path = tmp_path / "spreadsheet.csv"
+    path.write_text("\ufeffRA , Dec\n1, -2\n", encoding="utf-8")
+    assert read_positions(path)[["ra_deg", "dec_deg"]].to_numpy().tolist() == [[1.0, -2.0]]
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("a.fits", "not a readable FITS file"),
+        ("a.xml", "not a readable VOTable"),
+        ("a.parquet", "not a readable Parquet file"),
+        ("a.txt", r"unknown file ending; .* \.csv, \.fits"),
+        ("parquet", "unknown file ending"),  # a name, not an ending
+    ],
+)
+def test_content_of_another_format_is_refused(tmp_path, file, message):
+    (tmp_path / file).write_text("ra,dec\n1,2\n")
+    with pytest.raises(TableError, match=message):
+        read_positions(tmp_path / file)
+
+
+@pytest.mark.parametrize("file", ["a.fits", "a.fits.gz", "a.xml", "a.parquet"])
+@pytest.mark.filterwarnings("ignore:File may have been truncated")
+def test_a_truncated_file_is_refused(tmp_path, file):
+    path = write(tmp_path / file)
+    content = path.read_bytes()
+    # The rows are in the last FITS block, of 2880 bytes.
+    path.write_bytes(content[: -2880 if file == "a.fits" else len(content) // 2])
+    with pytest.raises(TableError, match=r"not a readable|has no table extension"):
+        read_positions(path)
+
+
+def test_fits_image_and_votable_without_table_are_refused(tmp_path):
+    fits.PrimaryHDU(np.zeros((2, 2))).writeto(tmp_path / "image.fits")
+    with pytest.raises(TableError, match="no table extension"):
+        read_positions(tmp_path / "image.fits")
+    (tmp_path / "none.xml").write_text(
+        '<?xml version="1.0"?><VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">'
+        "<RESOURCE></RESOURCE></VOTABLE>"
+    )
+    with pytest.raises(TableError, match="not a readable VOTable"):
+        read_positions(tmp_path / "none.xml")
+
+
+def test_first_fits_table_is_read_even_after_an_image(tmp_path):
+    table = fits.BinTableHDU(Table({"ra": np.array([1.5], ">f4"), "dec": [2.0]}))
+    other = fits.BinTableHDU(Table({"ra": [9.0], "dec": [9.0]}))
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.zeros((2, 2))), table, other])
+    hdus.writeto(tmp_path / "a.fits")
+    assert read_positions(tmp_path / "a.fits")["ra_deg"].tolist() == [1.5]
+
+
+def test_a_column_of_arrays_is_refused(tmp_path):
+    Table({"ra": np.zeros((2, 3)), "dec": [1.0, 2.0]}).write(tmp_path / "a.fits")
+    with pytest.raises(TableError, match=r"'ra' holds arrays of shape \(3,\)"):
+        read_positions(tmp_path / "a.fits")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(TableError, match=r"none\.csv: no such file"):
+        read_positions(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec", "message"),
+    [
+        ([1.0], [1.0, 2.0], r"list: RA has shape \(1,\) and Dec \(2,\)"),
+        ([[1.0]], [[1.0]], "give two lists of one length"),
+        ([1.0, np.nan], [1.0, 2.0], r"list: row 1 .* \(1 such rows\)"),
+        ([1.0, 2.0], [91.0, 92.0], r"row 0 .* \(2 such rows\)"),
+    ],
+)
+def test_check_positions(ra, dec, message):
+    with pytest.raises(TableError, match=message):
+        check_positions(ra, dec, "list")
+
+
+def test_check_positions_takes_any_finite_ra_and_no_rows():
+    check_positions([360.0, -1e-12], [90.0, -90.0], "list")
+    check_positions([], [], "list")
+
+
+def test_write_parquet_keeps_metadata_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "t.parquet"
+    field = pa.field("a", pa.int32(), metadata={"unit": "deg"})
+    write_parquet(pa.table({"a": [1, 2]}, pa.schema([field], metadata={"k": "v"})), path)
+    back = pq.read_table(path)
+    assert back.column("a").to_pylist() == [1, 2]
+    assert back.schema.field("a").metadata[b"unit"] == b"deg"
+    assert back.schema.metadata[b"k"] == b"v"
+    assert [p.name for p in tmp_path.iterdir()] == ["t.parquet"]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path):
+    path = tmp_path / "t.parquet"
+    write_parquet(pa.table({"a": [1]}), path)
+    schema = pa.schema([pa.field("a", pa.int32(), nullable=False)])
+    with pytest.raises(ValueError, match="non-nullable"):
+        write_parquet(pa.table({"a": pa.array([None], pa.int32())}, schema), path)
+    assert pq.read_table(path).column("a").to_pylist() == [1]
+    write_parquet(pa.table({"a": [2]}), path)  # over what the failed write left
+    assert pq.read_table(path).column("a").to_pylist() == [2]
+    assert [p.name for p in tmp_path.iterdir()] == ["t.parquet"]
