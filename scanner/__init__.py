@@ -1,0 +1,1 @@
+"""Mosaic to cutouts to scores to candidates: everything that one scan does."""

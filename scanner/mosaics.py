@@ -1,0 +1,418 @@
+"""Open a drizzled HLA, HAP or plain FITS image: pixels, weight, sky coordinates, zero point.
+
+`inspect_mosaic` is the border: it reads headers only, and refuses everything that a scan could
+trip over later. `read_region` and `check_pixels` then trust the `Mosaic` that it returned.
+"""
+
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyWarning
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from scanner.headers import (
+    HeaderOverrides,
+    MosaicError,
+    positive_number,
+    read_band,
+    read_pixel_scale,
+    read_units,
+    read_wcs,
+    read_zero_point_ab,
+)
+
+__all__ = [
+    "STRIP_PIXELS",
+    "HeaderOverrides",
+    "Mosaic",
+    "MosaicError",
+    "check_pixels",
+    "inspect_mosaic",
+    "read_region",
+]
+
+# Planes that a drizzled file holds beside the image, and that are never the image.
+_COMPANIONS = frozenset({"WHT", "CTX", "CON", "ERR", "DQ", "RMS", "EXP", "FLAG"})
+_FILE_ENDING = re.compile(r"(\.(fits|fit|fts))?(\.(gz|fz))?$", re.IGNORECASE)
+STRIP_PIXELS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """One drizzled image that can be scanned; plain values only, so it travels to workers.
+
+    Parameters
+    ----------
+    name
+        File name without ``.fits``, ``.fits.gz`` or ``.fz``.
+    path
+        The file as given by the user.
+    pixels_path
+        The file that pixels are read from: `path`, or its decompressed copy.
+    sha256
+        Of the file as given.
+    sci_index, wht_index
+        Extension numbers of the image and of its weight, if it has one.
+    shape
+        (ny, nx), pixels.
+    wcs_header
+        Header text of the celestial WCS, distortion cards included; empty without sky
+        coordinates.
+    has_sky_wcs
+        False when only a pixel scale is known.
+    band
+        Filter name, such as F814W.
+    units
+        As stated by the header or by the user.
+    flux_scale
+        Raw pixel values times this are e-/s.
+    zero_point_ab
+        AB magnitude of 1 e-/s, or None when PHOTFLAM or PHOTPLAM is missing.
+    exposure_time_s
+        EXPTIME, or None when the header has none.
+    pixel_scale_arcsec
+        Geometric mean of the two axes, at the reference pixel.
+    """
+
+    name: str
+    path: str
+    pixels_path: str
+    sha256: str
+    sci_index: int
+    wht_index: int | None
+    shape: tuple[int, int]
+    wcs_header: str
+    has_sky_wcs: bool
+    band: str
+    units: str
+    flux_scale: float
+    zero_point_ab: float | None
+    exposure_time_s: float | None
+    pixel_scale_arcsec: float
+
+    @property
+    def file_name(self) -> str:
+        """The last part of `path`, as messages show it."""
+        return Path(self.path).name
+
+    @property
+    def wcs(self) -> WCS:
+        """A new celestial WCS: wcslib changes its state in use, so threads do not share one.
+
+        Raises
+        ------
+        MosaicError
+            The mosaic has no sky coordinates.
+        """
+        if not self.has_sky_wcs:
+            raise MosaicError(f"mosaic {self.file_name}: no sky coordinates, only a pixel scale")
+        return WCS(fits.Header.fromstring(self.wcs_header, sep="\n"))
+
+
+def inspect_mosaic(
+    path: str | Path,
+    overrides: HeaderOverrides,
+    band: str,
+    ensemble_name: str,
+    scratch_folder: str | Path,
+    require_sky_wcs: bool = True,
+) -> Mosaic:
+    """Check, from headers and file length alone, that a mosaic can be scanned.
+
+    Parameters
+    ----------
+    path
+        FITS file; ``.gz`` is decompressed once into `scratch_folder`, since a gzip stream has
+        to be inflated from its start for every region. A separate ``_wht.fits`` is not sought.
+    overrides
+        What the user states about the file.
+    band
+        The filter that the ensemble was trained on.
+    ensemble_name
+        For the message when the filters differ.
+    scratch_folder
+        Created when needed. Copies are named after the checksum, so that a changed file or a
+        namesake from another folder never meets an old copy.
+    require_sky_wcs
+        False lets an image pass of which only the pixel scale is known.
+
+    Returns
+    -------
+    Mosaic
+
+    Raises
+    ------
+    MosaicError
+        Missing, truncated, not FITS, no single 2-D image, no sky coordinates, unknown or
+        wrong filter, unknown or contradictory units, or a statement of the user that the
+        header contradicts.
+    """
+    path = Path(path)
+    label = f"mosaic {path.name}"
+    kind = _file_kind(path, label)
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    name = _FILE_ENDING.sub("", path.name)
+    pixels_path = path
+    if kind == "gzip":
+        pixels_path = Path(scratch_folder) / f"{name}-{sha256[:12]}.fits"
+        _decompress(path, pixels_path, label)
+    with _open_checked(pixels_path, label) as hdus:
+        sci_index, wht_index = _find_planes(hdus, label)
+        headers = [hdus[sci_index].header, hdus[0].header]
+        shape = (int(hdus[sci_index].shape[0]), int(hdus[sci_index].shape[1]))
+        wcs = read_wcs(hdus[sci_index].header, label)
+        exposure_time_s = positive_number(headers, "EXPTIME", label)
+        units, flux_scale = read_units(headers, overrides.units, exposure_time_s, label)
+        mosaic = Mosaic(
+            name=name,
+            path=str(path),
+            pixels_path=str(pixels_path),
+            sha256=sha256,
+            sci_index=sci_index,
+            wht_index=wht_index,
+            shape=shape,
+            wcs_header="" if wcs is None else wcs.to_header(relax=True).tostring(sep="\n"),
+            has_sky_wcs=wcs is not None,
+            band=read_band(headers, overrides.band, label),
+            units=units,
+            flux_scale=flux_scale,
+            zero_point_ab=read_zero_point_ab(headers, label),
+            exposure_time_s=exposure_time_s,
+            pixel_scale_arcsec=read_pixel_scale(
+                headers, wcs, overrides.pixel_scale_arcsec, label, require_sky_wcs
+            ),
+        )
+    if mosaic.band != band:
+        raise MosaicError(
+            f"{label}: filter {mosaic.band}, but ensemble {ensemble_name} was trained on {band}"
+        )
+    return mosaic
+
+
+def check_pixels(mosaic: Mosaic, strip_pixels: int = STRIP_PIXELS) -> int:
+    """Count the valid pixels of a mosaic, strip by strip, in bounded memory.
+
+    Parameters
+    ----------
+    mosaic
+        As inspected.
+    strip_pixels
+        Pixels held at a time, rounded down to whole rows but never below one.
+
+    Returns
+    -------
+    int
+        Number of pixels that `read_region` calls valid, at least 1.
+
+    Raises
+    ------
+    MosaicError
+        Not one pixel is valid.
+    """
+    ny, nx = mosaic.shape
+    rows_per_strip = max(1, strip_pixels // nx)
+    n_valid = n_finite = n_weighted = 0
+    with fits.open(mosaic.pixels_path) as hdus:
+        for start in range(0, ny, rows_per_strip):
+            rows = slice(start, min(start + rows_per_strip, ny))
+            flux, weight = _read_planes(hdus, mosaic, rows, slice(0, nx))
+            n_finite += int(np.isfinite(flux).sum())
+            n_weighted += int(_has_weight(flux, weight).sum())
+            n_valid += int(_valid(flux, weight).sum())
+    if n_valid:
+        return n_valid
+    if not n_finite:
+        reason = "every pixel is NaN or infinite"
+    elif n_weighted:
+        reason = "no pixel is finite where it has weight"
+    elif mosaic.wht_index is None:
+        reason = "every pixel is exactly zero, and there is no weight map"
+    else:
+        reason = "the weight is zero, negative or not finite everywhere"
+    raise MosaicError(
+        f"mosaic {mosaic.file_name}: no valid pixel: {reason}; leave it out, or fetch it again"
+    )
+
+
+def read_region(
+    mosaic: Mosaic, rows: slice, cols: slice
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Read a rectangle of pixels; memory is bounded by the rectangle, not by the mosaic.
+
+    A pixel is invalid when its flux is not finite, when its weight is not positive and finite,
+    or, without a weight map, when it is exactly 0, the fill value of HLA images (fitscut's
+    default ``Badvalue``).
+
+    Parameters
+    ----------
+    mosaic
+        As inspected.
+    rows, cols
+        Slices with explicit bounds and no step, in mosaic pixels. Negative bounds lie left of
+        or below the image: whatever is outside of it comes back invalid.
+
+    Returns
+    -------
+    flux : ndarray, shape (rows, cols), float32, e-/s
+        NaN where invalid.
+    valid : ndarray, shape (rows, cols), bool
+    """
+    ny, nx = mosaic.shape
+    height, width = max(0, rows.stop - rows.start), max(0, cols.stop - cols.start)
+    flux = np.full((height, width), np.nan, np.float32)
+    valid = np.zeros((height, width), bool)
+    inside_rows = slice(max(rows.start, 0), min(rows.stop, ny))
+    inside_cols = slice(max(cols.start, 0), min(cols.stop, nx))
+    if inside_rows.start >= inside_rows.stop or inside_cols.start >= inside_cols.stop:
+        return flux, valid
+    with fits.open(mosaic.pixels_path) as hdus:
+        part, weight = _read_planes(hdus, mosaic, inside_rows, inside_cols)
+    target = (_shift(inside_rows, -rows.start), _shift(inside_cols, -cols.start))
+    valid[target] = _valid(part, weight)
+    np.copyto(flux[target], part, where=valid[target])
+    return flux, valid
+
+
+def _shift(bounds: slice, offset: int) -> slice:
+    return slice(bounds.start + offset, bounds.stop + offset)
+
+
+def _read_planes(
+    hdus: fits.HDUList, mosaic: Mosaic, rows: slice, cols: slice
+) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
+    flux = _read_section(hdus[mosaic.sci_index], rows, cols)
+    # A float64 beyond the float32 range becomes infinite here, and so invalid.
+    with np.errstate(over="ignore"):
+        scaled = np.array(flux, dtype=np.float32)
+        scaled *= np.float32(mosaic.flux_scale)
+    if mosaic.wht_index is None:
+        return scaled, None
+    return scaled, np.array(_read_section(hdus[mosaic.wht_index], rows, cols))
+
+
+def _read_section(hdu: Any, rows: slice, cols: slice) -> NDArray[Any]:
+    if isinstance(hdu, fits.CompImageHDU):
+        return np.asarray(hdu.section[rows, cols])
+    # Asked for columns, .section loops over rows in Python: 12 times slower than this, which
+    # is a view of the memory map until it is copied.
+    return np.asarray(hdu.section[rows.start : rows.stop])[:, cols]
+
+
+def _has_weight(flux: NDArray[np.float32], weight: NDArray[Any] | None) -> NDArray[np.bool_]:
+    weighted: NDArray[np.bool_] = flux != 0
+    if weight is not None:
+        weighted = np.isfinite(weight) & (weight > 0)
+    return weighted
+
+
+def _valid(flux: NDArray[np.float32], weight: NDArray[Any] | None) -> NDArray[np.bool_]:
+    valid: NDArray[np.bool_] = np.isfinite(flux) & _has_weight(flux, weight)
+    return valid
+
+
+def _file_kind(path: Path, label: str) -> str:
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(6)
+    except FileNotFoundError as error:
+        raise MosaicError(f"{label}: no such file: {path}") from error
+    except OSError as error:
+        raise MosaicError(f"{label}: cannot be read: {error.strerror}: {path}") from error
+    if start[:2] == b"\x1f\x8b":
+        return "gzip"
+    if start == b"SIMPLE":
+        return "fits"
+    raise MosaicError(f"{label}: neither FITS nor gzip-compressed FITS: {path}")
+
+
+def _decompress(path: Path, target: Path, label: str) -> None:
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        with gzip.open(path, "rb") as packed, aside.open("wb") as unpacked:
+            shutil.copyfileobj(packed, unpacked, 1 << 20)
+        if _file_kind(aside, label) != "fits":
+            raise MosaicError(f"{label}: compressed more than once; decompress it first")
+        os.replace(aside, target)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise MosaicError(f"{label}: truncated or damaged gzip file; fetch it again") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _open_checked(path: Path, label: str) -> Iterator[fits.HDUList]:
+    """Open a FITS file whose images are all there; astropy only warns when they are not."""
+    truncated = f"{label}: the file is truncated; fetch it again"
+    with warnings.catch_warnings():
+        # Both are turned into errors below.
+        warnings.filterwarnings("ignore", "File may have been truncated", AstropyUserWarning)
+        warnings.filterwarnings("ignore", "Error validating header for HDU", VerifyWarning)
+        try:
+            hdus = fits.open(path)
+        except OSError as error:
+            raise MosaicError(f"{truncated} ({error})") from error
+        with hdus:
+            length = path.stat().st_size
+            end = 0
+            for hdu in hdus:
+                info = hdu.fileinfo()
+                end = info["datLoc"] + info["datSpan"]
+                if end > length:
+                    raise MosaicError(
+                        f"{truncated} (extension {hdu.name or 'without a name'} ends at byte "
+                        f"{end}, the file at {length})"
+                    )
+            with path.open("rb") as stream:
+                stream.seek(end)
+                if stream.read(8) == b"XTENSION":
+                    raise MosaicError(f"{truncated} (it ends inside a header)")
+            yield hdus
+
+
+def _find_planes(hdus: fits.HDUList, label: str) -> tuple[int, int | None]:
+    images = [
+        index
+        for index, hdu in enumerate(hdus)
+        if hdu.is_image and hdu.name.upper() not in _COMPANIONS and len(hdu.shape) == 2
+    ]
+    named = [index for index in images if hdus[index].name.upper() == "SCI"]
+    found = named or images
+    if not found:
+        shapes = [hdu.shape for hdu in hdus if hdu.is_image and hdu.shape]
+        raise MosaicError(f"{label}: no 2-D science image; shapes found: {shapes or 'none'}")
+    if len(found) > 1:
+        raise MosaicError(
+            f"{label}: {len(found)} images that could be the mosaic (extensions "
+            f"{found[0]} to {found[-1]}); give one drizzled image a file"
+        )
+    sci_index = found[0]
+    if 0 in hdus[sci_index].shape:
+        raise MosaicError(f"{label}: empty image, shape {hdus[sci_index].shape}")
+    weights = [
+        index for index, hdu in enumerate(hdus) if hdu.is_image and hdu.name.upper() == "WHT"
+    ]
+    if len(weights) > 1:
+        raise MosaicError(f"{label}: one SCI image, but {len(weights)} WHT extensions")
+    if weights and hdus[weights[0]].shape != hdus[sci_index].shape:
+        raise MosaicError(
+            f"{label}: SCI has shape {hdus[sci_index].shape}, WHT {hdus[weights[0]].shape}"
+        )
+    return sci_index, weights[0] if weights else None
