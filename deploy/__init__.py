@@ -1,0 +1,1 @@
+"""Where lensweep runs: opening a Dask cluster. Knows nothing of lenses."""

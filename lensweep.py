@@ -1,0 +1,264 @@
+"""lensweep: find strong gravitational lenses in Hubble I-band (F814W) mosaics.
+
+The command line, and the same verbs for notebooks: `scan`, `score`, `read_candidates`.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from scanner.run import Outcome
+
+# What takes long to import is imported where it is used: `--help` and `status` answer at once.
+
+app = typer.Typer(
+    help="Find strong gravitational lenses in Hubble I-band (F814W) mosaics.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Mosaics = Annotated[list[str] | None, typer.Argument(help="FITS mosaics.", show_default=False)]
+Out = Annotated[str | None, typer.Option(help="The run's folder.")]
+EnsembleName = Annotated[str | None, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
+Band = Annotated[str | None, typer.Option(help="Filter, for headers that do not say.")]
+PixelScale = Annotated[float | None, typer.Option(help="Arcsec per pixel, likewise.")]
+Units = Annotated[str | None, typer.Option(help="electrons/s, counts/s or electrons.")]
+
+
+def scan(mosaics: Sequence[str | Path], out: str | Path, **options: Any) -> "Outcome":
+    """Scan mosaics from pixels to a ranked catalogue; continues a run that was stopped.
+
+    In a script, call it under ``if __name__ == "__main__":``, since worker processes import it.
+
+    Parameters
+    ----------
+    mosaics : sequence of str or Path
+        FITS files.
+    out : str or Path
+        The run's folder.
+    **options
+        Fields of `scanner.config.ScanConfig`.
+
+    Returns
+    -------
+    scanner.run.Outcome
+
+    Raises
+    ------
+    scanner.errors.InputError
+        If nothing can be scanned as asked; the message says why.
+    """
+    from deploy.cluster import open_client
+    from scanner.config import ScanConfig
+    from scanner.progress import open_progress
+    from scanner.run import open_run, run_scan
+
+    config = ScanConfig(tuple(str(path) for path in mosaics), str(out), **options)
+    bundle, paths = open_run(config)
+    with open_progress() as progress, open_client(config.cluster, config.workers) as client:
+        return run_scan(config, bundle, paths, client, progress)
+
+
+def score(
+    images: Sequence[str | Path],
+    ensemble: str = "xception-7fold",
+    band: str | None = None,
+    pixel_scale_arcsec: float | None = None,
+    units: str | None = None,
+) -> "pd.DataFrame":
+    """Score one cutout at the centre of each image.
+
+    Parameters
+    ----------
+    images : sequence of str or Path
+        FITS files.
+    ensemble : str
+    band, pixel_scale_arcsec, units : optional
+        For images whose headers do not say.
+
+    Returns
+    -------
+    DataFrame
+        A row per image, in the order given; columns of `catalogs.schemas.SCORES`.
+    """
+    from scanner.mosaics import HeaderOverrides
+    from scanner.stamps import score_stamps
+
+    overrides = HeaderOverrides(band, pixel_scale_arcsec, units)
+    return score_stamps([str(image) for image in images], ensemble, overrides).to_pandas()
+
+
+def read_candidates(run: str | Path) -> "pd.DataFrame":
+    """Read the ranked candidates of a run.
+
+    Parameters
+    ----------
+    run : str or Path
+        The run's folder, or its `candidates.parquet`.
+
+    Returns
+    -------
+    DataFrame
+        Sorted by rank; columns of `catalogs.schemas.CANDIDATES`.
+    """
+    import pandas as pd
+    from scanner.paths import RunPaths
+
+    path = Path(run)
+    return pd.read_parquet(RunPaths(path).candidates if path.is_dir() else path)
+
+
+@app.command("scan")
+def scan_command(
+    mosaics: Mosaics = None,
+    out: Out = None,
+    ensemble: EnsembleName = None,
+    centres: Annotated[
+        str | None, typer.Option(help="grid, sources, or a table of positions.")
+    ] = None,
+    stride: Annotated[int | None, typer.Option(help="Pixels between grid windows.")] = None,
+    min_valid_fraction: Annotated[
+        float | None, typer.Option(help="Windows with less data are masked.")
+    ] = None,
+    min_logit: Annotated[
+        float | None, typer.Option(help="Least mean logit of a detection.")
+    ] = None,
+    prior: Annotated[float | None, typer.Option(help="Lenses per window, for p_lens.")] = None,
+    merge_radius_arcsec: Annotated[
+        float | None, typer.Option("--merge-radius", help="Arcsec; detections closer are one.")
+    ] = None,
+    match_radius_arcsec: Annotated[
+        float | None, typer.Option("--match-radius", help="Arcsec; for known lenses.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="local, or the address of a Dask scheduler.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes of a local cluster.")] = None,
+    band: Band = None,
+    pixel_scale_arcsec: Annotated[
+        float | None, typer.Option("--pixel-scale", help="Arcsec per pixel, likewise.")
+    ] = None,
+    units: Units = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with the same keys; flags win.")
+    ] = None,
+    plan: Annotated[bool, typer.Option(help="Say what would be done, then stop.")] = False,
+    truth: Annotated[
+        Path | None, typer.Option(help="Table of planted lenses, to mark in what is shown.")
+    ] = None,
+) -> None:
+    """Scan mosaics: cut, score, rank. Repeat the command to continue a stopped run."""
+    from scanner.config import make_config
+    from scanner.show import show_outcome, show_plan
+
+    flags = {key: value for key, value in locals().items() if key in _scan_fields()}
+    asked = make_config(flags | {"mosaics": tuple(mosaics or ())}, config)
+    if plan:
+        show_plan(asked)
+        return
+    outcome = scan(**_arguments(asked))
+    show_outcome(outcome, truth)
+    raise typer.Exit(outcome.exit_status)
+
+
+@app.command("status")
+def status_command(run: Annotated[Path, typer.Argument(help="The run's folder.")]) -> None:
+    """Tell where a run stands, while it runs or after it died."""
+    from scanner.show import show_status
+
+    show_status(run)
+
+
+@app.command("score")
+def score_command(
+    images: Annotated[list[str], typer.Argument(help="FITS images.")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    ensemble: Annotated[str, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
+    = "xception-7fold",
+    band: Band = None,
+    pixel_scale: PixelScale = None,
+    units: Units = None,
+) -> None:
+    """Score one cutout at the centre of each image."""
+    from catalogs.tables import write_parquet
+    from scanner.mosaics import HeaderOverrides
+    from scanner.show import show_scores
+    from scanner.stamps import score_stamps
+
+    table = score_stamps(images, ensemble, HeaderOverrides(band, pixel_scale, units))
+    write_parquet(table, out)
+    show_scores(table.to_pandas(), out)
+
+
+@app.command("example")
+def example_command(
+    folder: Annotated[Path, typer.Argument(help="Folder to write it into.")],
+    seed: Annotated[int, typer.Option(help="Another seed is another sky.")] = 2018,
+    size: Annotated[int, typer.Option(help="Pixels a side.")] = 3000,
+) -> None:
+    """Make the embedded example: a simulated mosaic with twelve planted lenses."""
+    from training.field import make_field
+
+    path = folder / "hst_99999_01_acs_wfc_f814w_drz.fits"
+    if path.is_file():
+        typer.echo(f"{path} is there already")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    make_field(path, seed, size)
+    typer.echo(f"wrote {path}")
+
+
+@app.command("train")
+def train_command(
+    workdir: Annotated[Path, typer.Argument(help="Folder for the work and the bundle.")],
+    preset: Annotated[str | None, typer.Option(help="Name of a shipped training config.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of your own.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The trunk's pretrained weights, if elsewhere.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes for the simulation.")] = None,
+) -> None:
+    """Train an ensemble: simulate, adapt the trunk, train the folds' heads, write the bundle."""
+    from deploy.cluster import open_client
+    from training.config import choose_config
+    from training.train import train
+
+    chosen = choose_config(preset, config, weights)
+    with open_client("local", workers) as client:
+        train(chosen, workdir, client)
+
+
+def _scan_fields() -> set[str]:
+    import dataclasses
+
+    from scanner.config import ScanConfig
+
+    return {field.name for field in dataclasses.fields(ScanConfig)} - {"mosaics"}
+
+
+def _arguments(config: Any) -> dict[str, Any]:
+    import dataclasses
+
+    return dataclasses.asdict(config)
+
+
+def main() -> None:
+    """Run the command line: what the user can mend is one message and status 2."""
+    from catalogs.tables import TableError
+    from deploy.cluster import ClusterError
+    from scanner.errors import InputError
+
+    try:
+        app()
+    except (InputError, TableError, ClusterError) as error:
+        typer.echo(f"lensweep: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

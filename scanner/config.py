@@ -1,0 +1,152 @@
+"""What one scan is asked to do, checked once."""
+
+import dataclasses
+import math
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scanner.cutout_store import CUTOUT_SIZE
+from scanner.errors import InputError
+
+# About 20 MB of pixels: small enough to lose, large enough that a task's overhead does not count.
+WINDOWS_PER_SHARD = 512
+
+
+@dataclass(frozen=True)
+class ScanConfig:
+    """One scan; a TOML file has the same keys.
+
+    Attributes
+    ----------
+    mosaics : tuple of str
+        FITS files.
+    out : str
+        The run's folder.
+    ensemble : str
+        Name of a shipped ensemble, or a bundle's folder.
+    centres : str
+        `grid`, `sources`, or a table of positions (CSV, FITS, VOTable, Parquet).
+    stride : int
+        Pixels between the windows of a grid.
+    min_valid_fraction : float
+        Windows with less valid area are masked.
+    min_logit : float or None
+        Mean logit below which a window is not a detection; by default where a tenth of the
+        simulated non-lenses pass.
+    prior : float or None
+        Lenses per window; by default 1.9e-5 for a grid (10 lenses per square degree, each in the
+        four windows of stride 50 that hold it) and 7e-5 for sources (20 secure lenses among the
+        285,423 sources brighter than I = 25 in COSMOS: Faure et al. 2008, Jackson 2008).
+    merge_radius_arcsec, match_radius_arcsec : float
+        For overlapping detections, and for known lenses.
+    cluster : str
+        `local`, or the address of a Dask scheduler.
+    workers : int or None
+        Processes of a local cluster; by default one per core.
+    band, pixel_scale_arcsec, units : optional
+        For mosaics whose headers do not say.
+    """
+
+    mosaics: tuple[str, ...]
+    out: str
+    ensemble: str = "xception-7fold"
+    centres: str = "grid"
+    stride: int = 50
+    min_valid_fraction: float = 0.5
+    min_logit: float | None = None
+    prior: float | None = None
+    merge_radius_arcsec: float = 2.5
+    match_radius_arcsec: float = 3.0
+    cluster: str = "local"
+    workers: int | None = None
+    band: str | None = None
+    pixel_scale_arcsec: float | None = None
+    units: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.mosaics:
+            raise InputError("no mosaics: name at least one FITS file")
+        _within("stride", self.stride, 1, CUTOUT_SIZE)
+        _within("min_valid_fraction", self.min_valid_fraction, 0.0, 1.0)
+        _within("merge_radius_arcsec", self.merge_radius_arcsec, 0.0, 60.0)
+        _within("match_radius_arcsec", self.match_radius_arcsec, 0.01, 60.0)
+        if self.prior is not None and not 0.0 < self.prior < 1.0:
+            raise InputError(f"prior = {self.prior}: must lie between 0 and 1")
+        if self.workers is not None:
+            _within("workers", self.workers, 1, 4096)
+        if self.centres not in ("grid", "sources") and not Path(self.centres).is_file():
+            raise InputError(
+                f"centres = {self.centres}: neither grid, sources, nor a file that is there"
+            )
+        self._refuse_name_twice()
+
+    @property
+    def lenses_per_window(self) -> float:
+        """The prior in force."""
+        if self.prior is not None:
+            return self.prior
+        return 1.9e-5 if self.centres == "grid" else 7e-5
+
+    def _refuse_name_twice(self) -> None:
+        seen: dict[str, str] = {}
+        for path in self.mosaics:
+            name = mosaic_name(path)
+            if name in seen:
+                raise InputError(
+                    f"mosaics {seen[name]} and {path}: one name, {name}, for two; "
+                    "rename one, or scan them into two folders"
+                )
+            seen[name] = path
+
+
+def mosaic_name(path: str) -> str:
+    """A mosaic's name: its file name without `.fits`, `.fits.gz` or `.fits.fz`."""
+    name = Path(path).name
+    for ending in (".gz", ".fz", ".fits", ".fit"):
+        name = name.removesuffix(ending)
+    return name
+
+
+def make_config(values: dict[str, Any], toml: Path | None) -> ScanConfig:
+    """Join flags with a TOML file; flags that were given win.
+
+    Parameters
+    ----------
+    values : dict
+        Fields of ScanConfig; None means not given.
+    toml : Path or None
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or anything in it or in the flags is unfit.
+    """
+    merged = _read_toml(toml) if toml else {}
+    merged |= {key: value for key, value in values.items() if value is not None and value != ()}
+    if "out" not in merged:
+        raise InputError("no output folder: give --out RUN")
+    merged["mosaics"] = tuple(merged.get("mosaics", ()))
+    return ScanConfig(**merged)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"config {path}: no such file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"config {path}: not TOML ({error})") from error
+    known = {field.name for field in dataclasses.fields(ScanConfig)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InputError(
+            f"config {path}: unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+        )
+    return values
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
+        raise InputError(f"{name} = {value}: must lie within {low:g} and {high:g}")

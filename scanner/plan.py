@@ -1,0 +1,139 @@
+"""The plan of one mosaic: which windows, on which grid; kept in the run's folder."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from catalogs.tables import read_positions
+from numpy.typing import NDArray
+
+from scanner.atomic import write_json
+from scanner.config import ScanConfig
+from scanner.mosaics import HeaderOverrides, Mosaic, MosaicError, check_pixels, inspect_mosaic
+from scanner.paths import RunPaths
+from scanner.projection import ScanGrid, scan_grid, sky_to_grid
+from scanner.sources import detect_sources
+from scanner.windows import CUTOUT_SIZE, centred_windows, grid_windows, shard_bounds
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done with one mosaic.
+
+    Attributes
+    ----------
+    mosaic : Mosaic
+    grid : ScanGrid
+    n_windows : int
+    windows_per_shard : int
+    """
+
+    mosaic: Mosaic
+    grid: ScanGrid
+    n_windows: int
+    windows_per_shard: int
+
+    @property
+    def shards(self) -> list[tuple[int, int]]:
+        """First window and end of every shard."""
+        return shard_bounds(self.n_windows, self.windows_per_shard)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of a mosaic, in the order of the plan.
+
+    Attributes
+    ----------
+    corners : ndarray, shape (n, 2), int32
+        First pixel (x0, y0) on the grid.
+    x, y : ndarray, shape (n,), float64
+        The point on the grid that the window is for: its centre, or the source's position.
+    """
+
+    corners: NDArray[np.int32]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+
+
+def plan_mosaic(
+    path: str, config: ScanConfig, band: str, windows_per_shard: int, root: Path
+) -> Plan:
+    """Inspect a mosaic, list its windows, and keep both; a plan that is there is read back.
+
+    Raises
+    ------
+    MosaicError
+        If the mosaic cannot be scanned; the message says why.
+    catalogs.tables.TableError
+        If the table of positions cannot be read.
+    """
+    paths = RunPaths(root)
+    overrides = HeaderOverrides(config.band, config.pixel_scale_arcsec, config.units)
+    mosaic = inspect_mosaic(path, overrides, band, config.ensemble, paths.scratch)
+    if paths.plan(mosaic.name).is_file():
+        kept = read_plan(root, mosaic.name)
+        if kept.mosaic != mosaic:
+            raise MosaicError(
+                f"mosaic {mosaic.file_name}: has changed since this run began (SHA-256 "
+                f"{mosaic.sha256}, then {kept.mosaic.sha256}); scan it into a new folder"
+            )
+        return kept
+    check_pixels(mosaic)
+    grid = scan_grid(mosaic)
+    windows = list_windows(mosaic, grid, config)
+    plan = Plan(mosaic, grid, len(windows.corners), windows_per_shard)
+    target = paths.windows(mosaic.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial.npz")
+    np.savez(partial, **dataclasses.asdict(windows))
+    partial.replace(target)
+    write_json(paths.plan(mosaic.name), dataclasses.asdict(plan))
+    return plan
+
+
+def list_windows(mosaic: Mosaic, grid: ScanGrid, config: ScanConfig) -> Windows:
+    """List the windows that a config asks for: a grid, sources, or positions from a table."""
+    if config.centres == "grid":
+        corners = grid_windows(grid.shape, config.stride)
+        x, y = (corners + (CUTOUT_SIZE - 1) / 2.0).T
+        return Windows(corners, x, y)
+    if config.centres == "sources":
+        x, y = detect_sources(mosaic, grid)
+    else:
+        x, y = _positions_inside(grid, read_positions(config.centres))
+    corners, order = centred_windows(x, y)
+    return Windows(corners, x[order], y[order])
+
+
+def _positions_inside(
+    grid: ScanGrid, table: pd.DataFrame
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The positions that fall on the grid; the others belong to other mosaics."""
+    x, y = sky_to_grid(grid, table["ra_deg"].to_numpy(), table["dec_deg"].to_numpy())
+    ny, nx = grid.shape
+    with np.errstate(invalid="ignore"):
+        inside = (x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5)
+    return x[inside], y[inside]
+
+
+def read_plan(root: Path, mosaic: str) -> Plan:
+    """Read a mosaic's plan back."""
+    values = json.loads(RunPaths(root).plan(mosaic).read_text())
+    values["mosaic"]["shape"] = tuple(values["mosaic"]["shape"])
+    values["grid"]["shape"] = tuple(values["grid"]["shape"])
+    return Plan(
+        Mosaic(**values["mosaic"]),
+        ScanGrid(**values["grid"]),
+        values["n_windows"],
+        values["windows_per_shard"],
+    )
+
+
+def read_windows(root: Path, mosaic: str) -> Windows:
+    """Read a mosaic's windows back."""
+    with np.load(RunPaths(root).windows(mosaic), allow_pickle=False) as arrays:
+        return Windows(arrays["corners"], arrays["x"], arrays["y"])

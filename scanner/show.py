@@ -1,0 +1,168 @@
+"""What the command line shows of plans, runs and scores."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from catalogs.crossmatch import nearest
+from catalogs.tables import read_positions
+from rich.console import Console
+from rich.table import Table
+
+from scanner.config import WINDOWS_PER_SHARD, ScanConfig
+from scanner.ensemble import BATCH, Ensemble, check_bundle
+from scanner.errors import InputError
+from scanner.mosaics import MosaicError
+from scanner.plan import plan_mosaic
+from scanner.progress import duration
+from scanner.run import Outcome, draw_candidates
+from scanner.status import read_status
+from scanner.windows import CUTOUT_SIZE
+
+TOP = 30
+CUTOUT_BYTES = 4 * CUTOUT_SIZE**2
+
+
+def show_status(root: Path) -> None:
+    """Print where a run stands."""
+    status = read_status(root)
+    tally = status.tally
+    console = Console()
+    console.print(f"mosaics   {status.mosaics_planned:,} of {status.mosaics_asked:,} planned")
+    for state in ("planned", "scored", "masked", "failed"):
+        console.print(f"{state:9s} {getattr(tally, state):,} windows")
+    if status.finished and not tally.waiting:
+        console.print("finished  the catalogue is written")
+    elif status.windows_per_second:
+        console.print(
+            f"rate      {status.windows_per_second:,.0f} windows/s, "
+            f"{duration(status.seconds_left or 0.0)} left at that rate"
+        )
+    for reason in status.failed_mosaics.values():
+        console.print(f"failed    {reason}", style="red")
+
+
+def show_candidates(candidates: pd.DataFrame, marks: list[str | None]) -> None:
+    """Print the top of a ranked catalogue."""
+    table = Table(title=f"top {min(TOP, len(candidates))} of {len(candidates):,} candidates")
+    for name in ("rank", "candidate", "ra_deg", "dec_deg", "p_lens", "p_mean", "p_std",
+                 "known as", "planted"):  # fmt: skip
+        table.add_column(name, justify="right", no_wrap=True)
+    for row, mark in zip(candidates.head(TOP).itertuples(), marks, strict=False):
+        known = [row.castles_name] if isinstance(row.castles_name, str) else []
+        if not pd.isna(row.lensflow_id):
+            known.append(f"LensFlow {int(row.lensflow_id)}")
+        table.add_row(
+            str(row.rank), row.candidate_id, f"{row.ra_deg:.5f}", f"{row.dec_deg:.5f}",
+            f"{row.p_lens:.1e}", f"{row.p_mean:.3f}", f"{row.p_std:.3f}",
+            ", ".join(known), mark or "",
+        )  # fmt: skip
+    Console(width=max(132, Console().width)).print(table)
+
+
+def planted_marks(
+    candidates: pd.DataFrame, truth: Path | None, radius_arcsec: float = 1.5
+) -> list[str | None]:
+    """For every candidate, the kind of planted lens that it is, or None."""
+    marks: list[str | None] = [None] * len(candidates)
+    if truth is None or not len(candidates):
+        return marks
+    planted = read_positions(truth)
+    kinds = pd.read_csv(truth)["kind"]
+    found, row, _ = nearest(
+        planted["ra_deg"].to_numpy(), planted["dec_deg"].to_numpy(),
+        candidates["ra_deg"].to_numpy(), candidates["dec_deg"].to_numpy(), radius_arcsec,
+    )  # fmt: skip
+    for lens, candidate in zip(found, row, strict=True):
+        marks[candidate] = str(kinds[lens])
+    return marks
+
+
+def show_scores(scores: pd.DataFrame, out: Path) -> None:
+    """Print a table of scored stamps."""
+    table = Table()
+    for name in ("file", "p_mean", "p_std", "logit_mean", "valid"):
+        table.add_column(name, justify="left" if name == "file" else "right")
+    for row in scores.itertuples():
+        if isinstance(row.message, str):
+            table.add_row(Path(row.file).name, f"[red]{row.message}[/red]")
+        else:
+            table.add_row(
+                Path(row.file).name, f"{row.p_mean:.3f}", f"{row.p_std:.3f}",
+                f"{row.logit_mean:+.2f}", f"{row.valid_fraction:.2f}",
+            )  # fmt: skip
+    console = Console()
+    console.print(table)
+    console.print(f"wrote {out}")
+
+
+def measured_rate(ensemble: str) -> float:
+    """Windows per second that one process scores here, measured on two batches of noise."""
+    loaded = Ensemble(check_bundle(ensemble))
+    noise = np.random.default_rng(0).standard_normal((BATCH, 100, 100)).astype(np.float32)
+    loaded.logits(noise)
+    begin = time.perf_counter()
+    loaded.logits(noise)
+    return BATCH / (time.perf_counter() - begin)
+
+
+def show_plan(config: ScanConfig) -> None:
+    """Print what a scan would do: windows, shards, bytes and time. Writes nothing."""
+    bundle = check_bundle(config.ensemble)
+    console, table = Console(), Table(title="plan")
+    for name in ("mosaic", "grid", "windows", "shards", "cutouts"):
+        table.add_column(name, justify="left" if name == "mosaic" else "right")
+    windows, refused = 0, []
+    with tempfile.TemporaryDirectory() as root:
+        for path in config.mosaics:
+            try:
+                plan = plan_mosaic(
+                    path, config, bundle.description.band, WINDOWS_PER_SHARD, Path(root)
+                )
+            except MosaicError as error:
+                refused.append(str(error))
+                continue
+            windows += plan.n_windows
+            ny, nx = plan.grid.shape
+            table.add_row(
+                plan.mosaic.name, f"{nx} x {ny}{', resampled' if plan.grid.resampled else ''}",
+                f"{plan.n_windows:,}", f"{len(plan.shards):,}",
+                f"{plan.n_windows * CUTOUT_BYTES / 1e6:,.0f} MB",
+            )  # fmt: skip
+    console.print(table)
+    for reason in refused:
+        console.print(reason, style="red")
+    if windows:
+        rate, workers = measured_rate(config.ensemble), config.workers or len(os.sched_getaffinity(0))
+        console.print(
+            f"{windows:,} windows at most {duration(windows / (rate * workers))} of scoring: one "
+            f"process scores {rate:.0f} windows/s here, {workers} workers; windows without data "
+            "are masked and cost nothing"
+        )
+    elif refused:
+        raise InputError("no mosaic can be scanned")
+
+
+def show_outcome(outcome: Outcome, truth: Path | None) -> None:
+    """Print the top of a finished run's catalogue, its ledger's sums, and what was written."""
+    candidates = pd.read_parquet(outcome.paths.candidates)
+    marks = planted_marks(candidates, truth)
+    if truth is not None:
+        draw_candidates(outcome.paths, candidates, marks)
+    show_candidates(candidates, marks)
+    console, tally = Console(soft_wrap=True), outcome.tally
+    if truth is not None:
+        found = sum(mark is not None for mark in marks[:TOP])
+        planted = len(read_positions(truth))
+        console.print(f"{found} of {planted} planted lenses among the top {TOP}")
+    console.print(
+        f"{tally.planned:,} windows planned = {tally.scored:,} scored + {tally.masked:,} masked "
+        f"+ {tally.failed:,} failed"
+    )
+    for path in (outcome.paths.candidates, outcome.paths.contact_sheet, outcome.paths.ledger):
+        console.print(f"wrote {path}")
+    for reason in outcome.failed_mosaics.values():
+        console.print(f"failed: {reason}", style="red")

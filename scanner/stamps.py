@@ -1,0 +1,79 @@
+"""Score single images: one cutout at the centre of each, a row for each, whatever happens."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from catalogs.schemas import SCORES, with_provenance
+
+from scanner.ensemble import Ensemble, check_bundle, summarise
+from scanner.errors import InputError
+from scanner.mosaics import HeaderOverrides, MosaicError, check_pixels, inspect_mosaic
+from scanner.projection import centre_stamp
+
+
+def score_stamps(
+    images: Sequence[str], ensemble: str, overrides: HeaderOverrides
+) -> pa.Table:
+    """Score the centre of every image.
+
+    Parameters
+    ----------
+    images : sequence of str
+        FITS files. Sky coordinates are not needed; a pixel scale is.
+    ensemble : str
+        Name or folder of a bundle.
+    overrides : HeaderOverrides
+        What the headers do not say.
+
+    Returns
+    -------
+    pyarrow.Table
+        Schema `catalogs.schemas.SCORES`: a row per image, in the order given; an image that
+        cannot be scored has the reason in `message`, and nulls.
+
+    Raises
+    ------
+    InputError
+        If there are no images, or the ensemble cannot be used.
+    """
+    if not images:
+        raise InputError("no images: name at least one FITS file")
+    bundle = check_bundle(ensemble)
+    stamps, rows = [], []
+    for image in images:
+        row = dict.fromkeys(SCORES.names) | {"file": str(image)}
+        try:
+            flux, row["valid_fraction"] = _read_stamp(image, ensemble, bundle.description.band,
+                                                      overrides)  # fmt: skip
+            stamps.append(flux)
+        except MosaicError as error:
+            row["message"] = str(error)
+        rows.append(row)
+    if stamps:
+        logits = Ensemble(bundle).logits(np.stack(stamps))
+        scored = (row for row in rows if row["message"] is None)
+        for row, p_mean, p_std, logit_mean in zip(scored, *summarise(logits), strict=True):
+            row |= {
+                "p_mean": float(p_mean),
+                "p_std": float(p_std),
+                "logit_mean": float(logit_mean),
+                "n_members": logits.shape[1],
+            }
+    table = pa.Table.from_pylist(rows, schema=SCORES)
+    return with_provenance(
+        table, {"ensemble": bundle.description.name, "ensemble_sha256": bundle.sha256}
+    )
+
+
+def _read_stamp(
+    image: str, ensemble: str, band: str, overrides: HeaderOverrides
+) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float32]], float]:
+    with tempfile.TemporaryDirectory() as scratch:
+        mosaic = inspect_mosaic(
+            image, overrides, band, ensemble, Path(scratch), require_sky_wcs=False
+        )
+        check_pixels(mosaic)
+        return centre_stamp(mosaic)

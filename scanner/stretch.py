@@ -1,0 +1,116 @@
+"""Pixel scaling: cutouts in e-/s to what a network sees. Shared by training and scan.
+
+Everything is measured in units of the cutout's own noise, so neither the flux unit nor the zero
+point matters. Three channels take the place of a photograph's three colours.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+# Quartile of |x| for a standard normal variable.
+_NORMAL_QUARTILE = 0.31864
+# Quantile of the pixels from which the sky level is told, and its distance from the mean in sigma.
+_SKY_QUANTILE, _SKY_SIGMAS = 0.15, 1.03643
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """How pixels become network input; stored in every ensemble bundle.
+
+    With s the pixel in units of noise above the sky and m its smoothed value:
+    faint = asinh(s / faint_sigma) / span - 0.5, bright = asinh(s / bright_sigma) / span - 0.5,
+    contrast = asinh((s - m) / (1 + contrast_fraction |m|)) / contrast_span, all within [-1, 1].
+
+    Attributes
+    ----------
+    faint_sigma, bright_sigma : float
+        Where the asinh of Lupton, Gunn & Szalay (1999) turns from linear to logarithmic.
+    span : float
+    smoothing_px : float
+        Gaussian width of m: wider than an arc, narrower than the galaxy that lenses.
+    contrast_fraction : float
+        Share of the smooth light that counts as noise where a galaxy is bright.
+    contrast_span : float
+    """
+
+    faint_sigma: float = 2.0
+    bright_sigma: float = 30.0
+    span: float = 4.0
+    smoothing_px: float = 5.0
+    contrast_fraction: float = 0.05
+    contrast_span: float = 3.0
+
+    def __call__(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scale cutouts.
+
+        Parameters
+        ----------
+        flux : ndarray, shape (n, size, size), float32
+            e-/s or any unit proportional to it; NaN where there is no data.
+
+        Returns
+        -------
+        ndarray, shape (n, size, size, 3), float32
+            Within [-1, 1]; what has no data looks like empty sky.
+        """
+        sky, sigma = sky_and_noise(flux)
+        scaled = (flux - sky[:, None, None]) / sigma[:, None, None]
+        scaled = np.where(np.isfinite(scaled), scaled, np.float32(0.0))
+        smooth = ndimage.gaussian_filter(
+            scaled, (0.0, self.smoothing_px, self.smoothing_px), truncate=2.0
+        )
+        contrast = (scaled - smooth) / (1.0 + self.contrast_fraction * np.abs(smooth))
+        channels = (
+            np.arcsinh(scaled / self.faint_sigma) / self.span - 0.5,
+            np.arcsinh(scaled / self.bright_sigma) / self.span - 0.5,
+            np.arcsinh(contrast) / self.contrast_span,
+        )
+        return np.stack(channels, axis=-1).clip(-1.0, 1.0).astype(np.float32)
+
+
+def sky_and_noise(
+    flux: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Sky level and noise of each cutout, robust against a galaxy that fills most of it.
+
+    Noise from the lower quartile of the differences between pixels two apart (a galaxy's light is
+    smooth over two pixels, and three quarters of the pixels may be worse); sky from the lowest
+    pixels, lifted by what noise alone lowers them.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (n, size, size), float32
+        NaN where there is no data.
+
+    Returns
+    -------
+    sky, sigma : ndarray, shape (n,), float32
+        In the unit of `flux`; sky 0 and sigma 1 where a cutout has no data or no noise.
+    """
+    n = len(flux)
+    steps = np.abs(flux[:, :, 2:] - flux[:, :, :-2]).reshape(n, -1)
+    sigma = _row_quantile(steps, 0.25) / (_NORMAL_QUARTILE * np.sqrt(2.0))
+    sky = _row_quantile(flux.reshape(n, -1), _SKY_QUANTILE) + _SKY_SIGMAS * sigma
+    usable = np.isfinite(sigma) & (sigma > 0.0) & np.isfinite(sky)
+    return (
+        np.where(usable, sky, 0.0).astype(np.float32),
+        np.where(usable, sigma, 1.0).astype(np.float32),
+    )
+
+
+def _row_quantile(values: NDArray[np.float32], quantile: float) -> NDArray[np.float64]:
+    """Lower quantile of every row's numbers (NaN left out; NaN for a row of nothing else)."""
+    out = np.full(len(values), np.nan)
+    n_valid = np.isfinite(values).sum(axis=1)
+    whole = n_valid == values.shape[1]
+    if whole.any():
+        rank = int(quantile * (values.shape[1] - 1))
+        out[whole] = np.partition(values[whole], rank, axis=1)[:, rank]
+    for row in np.flatnonzero(~whole & (n_valid > 0)):
+        finite = values[row][np.isfinite(values[row])]
+        rank = int(quantile * (len(finite) - 1))
+        out[row] = np.partition(finite, rank)[rank]
+    return out

@@ -1,0 +1,133 @@
+"""What one worker does for one shard: plain values in, files out, the marker last."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from scanner import cutout_store, score_store
+from scanner.atomic import write_json
+from scanner.cutout_store import Cutouts
+from scanner.cutouts import cut_windows
+from scanner.ensemble import Ensemble, EnsembleError, check_bundle
+from scanner.paths import RunPaths
+from scanner.plan import Plan, Windows, read_plan, read_windows
+from scanner.projection import grid_to_mosaic_pixels, grid_to_sky
+from scanner.windows import CUTOUT_SIZE
+
+# A detection is moved to the brightest smoothed light near its window's centre: smoothing of 2 px
+# (an ACS star's width), and a Gaussian weight that lets what is 1.5 arcsec off still win.
+PEAK_SMOOTHING_PX = 2.0
+PEAK_WEIGHT_PX = 30.0
+
+
+def cut_shard(root: str, mosaic: str, shard: int) -> int:
+    """Cut one shard of a mosaic into its store.
+
+    Returns
+    -------
+    int
+        Number of windows.
+    """
+    paths = RunPaths(Path(root))
+    plan, windows = _plan(root, mosaic)
+    start, stop = plan.shards[shard]
+    corners = windows.corners[start:stop]
+    flux, valid_fraction = cut_windows(plan.mosaic, plan.grid, corners)
+    centre_x, centre_y = (corners + (CUTOUT_SIZE - 1) / 2.0).T
+    ra_deg, dec_deg = grid_to_sky(plan.grid, centre_x, centre_y)
+    x_pix, y_pix = grid_to_mosaic_pixels(plan.mosaic, plan.grid, centre_x, centre_y)
+    cutouts = Cutouts(
+        flux, valid_fraction, ra_deg, dec_deg, x_pix, y_pix, corners[:, 0], corners[:, 1]
+    )
+    cutout_store.write_shard(paths.cutouts(mosaic), start, cutouts)
+    write_json(paths.cut_marker(mosaic, shard), {"windows": stop - start})
+    return stop - start
+
+
+def score_shard(
+    root: str, mosaic: str, shard: int, ensemble: tuple[str, str], min_valid_fraction: float
+) -> int:
+    """Score one shard of a mosaic whose cutouts are written.
+
+    Windows with less valid area than `min_valid_fraction` are not scored: they are masked.
+
+    Parameters
+    ----------
+    root, mosaic, shard
+        Which shard of which run.
+    ensemble : tuple of str
+        Folder of the bundle, and the SHA-256 of its manifest.
+    min_valid_fraction : float
+
+    Returns
+    -------
+    int
+        Number of windows.
+    """
+    paths = RunPaths(Path(root))
+    plan, _ = _plan(root, mosaic)
+    start, stop = plan.shards[shard]
+    cutouts = cutout_store.read(paths.cutouts(mosaic), start, stop)
+    usable = cutouts.valid_fraction >= min_valid_fraction
+    loaded = load_ensemble(*ensemble)
+    members = len(loaded.description.members)
+    logits = np.full((stop - start, members), np.nan, np.float32)
+    peak_dx, peak_dy = np.full((2, stop - start), np.nan, np.float32)
+    logits[usable] = loaded.logits(cutouts.flux[usable])
+    peak_dx[usable], peak_dy[usable] = brightest_peak(cutouts.flux[usable])
+    score_store.write_shard(paths.scores(mosaic), start, logits, peak_dx, peak_dy)
+    n_scored = int(usable.sum())
+    outcome = {"scored": n_scored, "masked": stop - start - n_scored}
+    write_json(paths.score_marker(mosaic, shard), outcome)
+    return stop - start
+
+
+@functools.lru_cache(maxsize=1)
+def load_ensemble(folder: str, sha256: str) -> Ensemble:
+    """Load a bundle, once per process.
+
+    Raises
+    ------
+    EnsembleError
+        If the bundle that this machine sees is not the one that the run was started with.
+    """
+    bundle = check_bundle(folder)
+    if bundle.sha256 != sha256:
+        raise EnsembleError(
+            f"ensemble {folder}: manifest has SHA-256 {bundle.sha256} here, but the run was "
+            f"started with {sha256}; give every worker the same bundle"
+        )
+    return Ensemble(bundle)
+
+
+def brightest_peak(
+    flux: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where in each cutout the light peaks, as seen from its centre.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (n, 100, 100), float32
+        NaN where there is no data.
+
+    Returns
+    -------
+    dx, dy : ndarray, shape (n,), float32
+        Pixels from the cutout's centre.
+    """
+    smooth = ndimage.gaussian_filter(
+        np.nan_to_num(flux), (0.0, PEAK_SMOOTHING_PX, PEAK_SMOOTHING_PX)
+    )
+    axis = np.arange(CUTOUT_SIZE) - (CUTOUT_SIZE - 1) / 2.0
+    weight = np.exp(-0.5 * (axis / PEAK_WEIGHT_PX) ** 2)
+    weighted = smooth * weight[:, None] * weight[None, :]
+    rows, columns = np.divmod(weighted.reshape(len(flux), -1).argmax(axis=1), CUTOUT_SIZE)
+    return axis[columns].astype(np.float32), axis[rows].astype(np.float32)
+
+
+@functools.lru_cache(maxsize=4)
+def _plan(root: str, mosaic: str) -> tuple[Plan, Windows]:
+    return read_plan(Path(root), mosaic), read_windows(Path(root), mosaic)

@@ -1,0 +1,69 @@
+"""What several test files need: a tiny ensemble, small mosaics, a cluster."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+from drizzled_files import add_star, write_hla
+from scanner.ensemble import Calibration, Description, Trunk, save_bundle
+from scanner.stretch import Stretch
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real Hubble pixels."""
+    folder = os.environ.get("LENSWEEP_REAL_DATA")
+    if not folder:
+        pytest.skip("LENSWEEP_REAL_DATA is not set: no real Hubble pixels here")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory) -> Path:
+    """An ensemble of three members on a network of one small convolution."""
+    import keras
+
+    keras.utils.set_random_seed(5)
+    inputs = keras.Input((100, 100, 3))
+    features = keras.layers.Conv2D(6, 5, strides=5, activation="relu")(inputs)
+    features = keras.layers.GlobalAveragePooling2D()(features)
+    trunk = keras.Model(inputs, features)
+    rng = np.random.default_rng(5)
+    heads = {"tiny": (rng.normal(0, 20, (6, 3)).astype("f4"), rng.normal(0, 1, 3).astype("f4"))}
+    description = Description(
+        name="tiny-3fold",
+        trunks=(Trunk("tiny", ("tiny-fold0", "tiny-fold1", "tiny-fold2")),),
+        stretch=Stretch(),
+        band="F814W",
+        pixel_scale_arcsec=0.05,
+        cutout_size=100,
+        calibration=Calibration(0.9, -0.2, 0.5),
+        # So low that every scored window is a detection.
+        thresholds={"fpr_0.1": -1e6},
+        metrics={},
+        training={},
+    )
+    folder = tmp_path_factory.mktemp("bundles") / "tiny-3fold"
+    save_bundle(folder, description, {"tiny": trunk}, heads)
+    return folder
+
+
+def write_field(path: Path, seed: int, shape=(420, 730), blank_columns=150, **write_options) -> Path:
+    """A small HLA mosaic: noise, 40 stars, and a strip without weight along its left edge."""
+    rng = np.random.default_rng(seed)
+    flux = rng.normal(0.0, 0.01, shape)
+    for _ in range(40):
+        add_star(flux, rng.uniform(0, shape[1]), rng.uniform(0, shape[0]), rng.uniform(1, 40), 1.5)
+    weight = np.full(shape, 2028.0, np.float32)
+    weight[:, :blank_columns] = 0.0
+    flux[:, :blank_columns] = 0.0
+    return write_hla(path, flux.astype(np.float32), weight, **write_options)
+
+
+@pytest.fixture
+def field(tmp_path) -> Path:
+    """One small mosaic."""
+    return write_field(tmp_path / "field_f814w_drz.fits", seed=3)
