@@ -1,0 +1,1 @@
+"""Labelled cutouts in, ensemble bundle out: simulation, training, evaluation."""

@@ -1,0 +1,181 @@
+"""Labelled, simulated F814W cutouts: lenses, and everything that is taken for one.
+
+Cutout i of a seed is always the same, whatever the number of workers: every cutout has a random
+stream of its own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import confusers
+from training.confusers import Scene, scatter_field_galaxies
+from training.lenses import draw_arcs, draw_host_light, draw_lens, truth
+from training.light import Image
+from training.observation import (
+    Observation,
+    add_cosmic_rays,
+    blank_edge,
+    blank_gap,
+    draw_observation,
+    record,
+    signal_to_noise,
+)
+from training.psf import Psf, draw_psf
+
+CUTOUT_SIZE = 100
+LENS_KINDS = ("lensed_galaxy", "lensed_quasar")
+KINDS = (*LENS_KINDS, *confusers.NAMES)
+# A lens counts if its images would be seen: Collett (2015) asks for S/N > 20 and magnification 3.
+# We keep fainter ones, S/N 15 and 1.5, so that the network's limit is not the training set's.
+MIN_SIGNAL_TO_NOISE = 15.0
+MIN_PIXELS = 20
+MIN_MAGNIFICATION = 1.5
+# A lensed quasar needs a second image: its flux against the noise of one empty pixel.
+MIN_SECOND_IMAGE_SIGMA = 10.0
+# A grid scan of stride 50 leaves a lens at most 25 pixels from the centre of its best window.
+MAX_GRID_OFFSET_PX = 25.0
+N_PSFS = 96
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One simulated cutout.
+
+    Attributes
+    ----------
+    flux : ndarray, shape (100, 100), float32
+        e-/s; NaN where there is no data.
+    kind : str
+        One of KINDS.
+    truth : dict
+        What it was drawn from; for lenses the parameters of `lenses.truth`.
+    """
+
+    flux: NDArray[np.float32]
+    kind: str
+    truth: dict[str, Any]
+
+    @property
+    def is_lens(self) -> bool:
+        """The label."""
+        return self.kind in LENS_KINDS
+
+
+@lru_cache(maxsize=4)
+def psf_bank(seed: int) -> tuple[Psf, ...]:
+    """The PSFs that a simulation draws from."""
+    rng = np.random.default_rng([seed, 0])
+    return tuple(draw_psf(rng) for _ in range(N_PSFS))
+
+
+def plan_kinds(n_cutouts: int, seed: int, lens_fraction: float = 0.5) -> list[str]:
+    """Which kind each cutout of a data set is: a fixed mix, shuffled.
+
+    Three lenses in four are lensed galaxies, one a lensed quasar; every confuser is as frequent as
+    any other.
+    """
+    n_lenses = round(n_cutouts * lens_fraction)
+    n_quasars = n_lenses // 4
+    kinds = ["lensed_galaxy"] * (n_lenses - n_quasars) + ["lensed_quasar"] * n_quasars
+    kinds += [confusers.NAMES[i % len(confusers.NAMES)] for i in range(n_cutouts - n_lenses)]
+    np.random.default_rng([seed, 1]).shuffle(kinds)
+    return kinds
+
+
+def simulate(kinds: list[str], seed: int, first: int = 0) -> Iterator[Labelled]:
+    """Simulate the cutouts first, first + 1, ... of a seed.
+
+    Parameters
+    ----------
+    kinds : list of str
+        The kinds of these cutouts, each one of KINDS.
+    seed : int
+    first : int
+        Number of the first one in its data set.
+    """
+    bank = psf_bank(seed)
+    for number, kind in enumerate(kinds, start=first):
+        rng = np.random.default_rng([seed, 2, number])
+        psf = bank[int(rng.integers(len(bank)))]
+        yield _draw(kind, psf, rng)
+
+
+def _draw(kind: str, psf: Psf, rng: np.random.Generator) -> Labelled:
+    image = np.zeros((CUTOUT_SIZE, CUTOUT_SIZE))
+    observation = draw_observation(rng)
+    x_px, y_px = _centre(rng)
+    scene = Scene(image, x_px, y_px, psf, rng)
+    scatter_field_galaxies(scene, per_arcsec2=0.03 * (1 + 4 * (rng.random() < 0.15)))
+    parameters: dict[str, Any] = {
+        "x_px": x_px, "y_px": y_px, "exposure_time_s": observation.exposure_time_s,
+        "n_exposures": observation.n_exposures,
+    }  # fmt: skip
+    if kind in LENS_KINDS:
+        parameters |= _draw_seen_lens(scene, observation, kind == "lensed_quasar")
+    elif kind in confusers.LIGHT:
+        confusers.LIGHT[kind](scene)
+    else:
+        confusers.LIGHT[str(rng.choice(list(confusers.LIGHT)))](scene)
+    recorded = record(image, observation, rng)
+    add_cosmic_rays(recorded, observation, rng, observation.cosmic_rays_per_cutout)
+    if kind in confusers.DEFECTS:
+        confusers.DEFECTS[kind](recorded, observation, rng)
+    else:
+        _blank_some(recorded, rng)
+    return Labelled(recorded.astype(np.float32), kind, parameters)
+
+
+def _draw_seen_lens(scene: Scene, observation: Observation, lensed_quasar: bool) -> dict[str, Any]:
+    """Draw lenses until one would be seen, and add it to the scene."""
+    # One lens in four has unlensed companions, so that a companion is no evidence either way.
+    if scene.rng.random() < 0.25:
+        confusers.draw_companions(scene)
+    floor = float(observation.sigma(np.zeros((1, 1)))[0, 0])
+    while True:
+        lens = draw_lens(scene.rng, lensed_quasar)
+        host, arcs = np.zeros_like(scene.image), np.zeros_like(scene.image)
+        draw_host_light(host, scene.x_px, scene.y_px, lens.host, scene.psf)
+        magnification, images = draw_arcs(arcs, scene.x_px, scene.y_px, lens, scene.psf, scene.rng)
+        total: Image = scene.image + host + arcs
+        ratio, n_pixels = signal_to_noise(arcs, total, observation)
+        seen = ratio >= MIN_SIGNAL_TO_NOISE and n_pixels >= MIN_PIXELS
+        if lensed_quasar:
+            seen &= len(images) >= 2 and images[1] >= MIN_SECOND_IMAGE_SIGMA * floor
+        if seen and magnification >= MIN_MAGNIFICATION:
+            scene.image[...] = total
+            return {
+                **truth(lens),
+                "magnification": magnification,
+                "n_images": len(images),
+                "signal_to_noise": ratio,
+                "n_pixels": n_pixels,
+            }
+
+
+def _centre(rng: np.random.Generator) -> tuple[float, float]:
+    """Where the object lies: two in three as a grid scan leaves it, one centred as on a stamp."""
+    middle = (CUTOUT_SIZE - 1) / 2.0
+    if rng.random() < 0.65:
+        offset = rng.uniform(-MAX_GRID_OFFSET_PX, MAX_GRID_OFFSET_PX, size=2)
+    else:
+        offset = rng.normal(0.0, 2.0, size=2)
+    return float(middle + offset[0]), float(middle + offset[1])
+
+
+def _blank_some(image: Image, rng: np.random.Generator) -> None:
+    """Missing data in lenses and non-lenses alike, so that a gap is no evidence."""
+    chance = rng.random()
+    if chance < 0.03:
+        blank_edge(image, rng, 0.3)
+    elif chance < 0.05:
+        blank_gap(image, rng)
+    elif chance < 0.13:
+        margin = int(rng.integers(5, 30))
+        inner = image[margin:-margin, margin:-margin].copy()
+        image[...] = np.nan
+        image[margin:-margin, margin:-margin] = inner

@@ -1,0 +1,171 @@
+"""From a config to an ensemble bundle: simulate, adapt once, features once, a head per fold."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from distributed import Client
+from numpy.typing import NDArray
+from scanner.cutout_store import CUTOUT_SIZE
+from scanner.ensemble import Calibration, Description, Trunk, save_bundle
+from scanner.errors import InputError
+from scanner.stretch import Stretch
+from sklearn.linear_model import LogisticRegression
+
+from training.adapt import adapt
+from training.backbones import build_trunk, sha256_of
+from training.config import TrainConfig
+from training.dataset import make_dataset, read_truth
+from training.features import compute_features
+from training.folds import assign_folds
+from training.heads import train_head
+from training.metrics import FALSE_POSITIVE_RATES, by_kind, measure, threshold
+
+
+def train(config: TrainConfig, workdir: Path, client: Client) -> Path:
+    """Train an ensemble; a stopped run continues.
+
+    Three simulated data sets, apart by object: one adapts the trunk, one trains and
+    cross-validates the heads, one measures the committee.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    workdir : Path
+        Keeps all intermediate results and receives the bundle.
+    client : distributed.Client
+        Where the simulation runs.
+
+    Returns
+    -------
+    Path
+        The bundle's folder.
+
+    Raises
+    ------
+    InputError
+        If the folder holds the work of another config, or the weights cannot be used.
+    """
+    trunk = build_trunk(config.backbone, Path(config.weights))
+    _claim(workdir, config)
+    sizes = {"adapt": config.n_adapt, "train": config.n_train, "test": config.n_test}
+    for offset, (name, size) in enumerate(sizes.items()):
+        if size:
+            make_dataset(workdir / name, size, config.seed + offset, client)
+    if config.adapted_blocks:
+        labels = read_truth(workdir / "adapt")["is_lens"].to_numpy(bool)
+        adapt(trunk, config, workdir / "adapt" / "cutouts.zarr", labels, workdir)
+    round_kernels(trunk)
+    weights, biases, out_of_fold = _cross_validate(trunk, config, workdir)
+    return _write_bundle(trunk, config, workdir, weights, biases, out_of_fold)
+
+
+def round_kernels(trunk: keras.Model) -> None:
+    """Round convolution kernels to half precision, as bundles keep them, before heads see them."""
+    trunk.set_weights(
+        [w.astype(np.float16).astype(np.float32) if w.ndim == 4 else w
+         for w in trunk.get_weights()]
+    )  # fmt: skip
+
+
+def _claim(workdir: Path, config: TrainConfig) -> None:
+    workdir.mkdir(parents=True, exist_ok=True)
+    path, text = workdir / "config.json", json.dumps(dataclasses.asdict(config), indent=1)
+    if not path.is_file():
+        path.write_text(text)
+    elif path.read_text() != text:
+        raise InputError(
+            f"training folder {workdir}: holds the work of another config; name a new folder, or "
+            f"give the config in {path.name} to continue it"
+        )
+
+
+def _cross_validate(
+    trunk: keras.Model, config: TrainConfig, workdir: Path
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Train a head per fold; return weights (k, folds), biases and out-of-fold logits."""
+    store = workdir / "train" / "cutouts.zarr"
+    plain = compute_features(trunk, store, workdir / "train.npy", False, config.seed)
+    turned = compute_features(trunk, store, workdir / "train_turned.npy", True, config.seed)
+    labels = read_truth(workdir / "train")["is_lens"].to_numpy(bool)
+    folds = assign_folds(labels, np.arange(len(labels)), config.n_folds, config.seed)
+    columns, biases = [], []
+    out_of_fold = np.empty(len(labels))
+    for fold in range(config.n_folds):
+        seen = folds != fold
+        head, bias = train_head(
+            np.concatenate([plain[seen], turned[seen]]), np.tile(labels[seen], 2), config, fold
+        )
+        out_of_fold[~seen] = plain[~seen] @ head + bias
+        columns.append(head)
+        biases.append(bias)
+        print(f"fold {fold}: {measure(out_of_fold[~seen], labels[~seen])}", flush=True)
+    return np.stack(columns, axis=1), np.array(biases), out_of_fold
+
+
+def _write_bundle(
+    trunk: keras.Model,
+    config: TrainConfig,
+    workdir: Path,
+    weights: NDArray[np.float64],
+    biases: NDArray[np.float64],
+    out_of_fold: NDArray[np.float64],
+) -> Path:
+    labels = read_truth(workdir / "train")["is_lens"].to_numpy(bool)
+    platt = LogisticRegression(C=1e6).fit(out_of_fold[:, None], labels)
+    calibration = Calibration(
+        float(platt.coef_[0, 0]), float(platt.intercept_[0]), float(labels.mean())
+    )
+    test = read_truth(workdir / "test")
+    test_labels = test["is_lens"].to_numpy(bool)
+    store = workdir / "test" / "cutouts.zarr"
+    features = compute_features(trunk, store, workdir / "test.npy", False, config.seed)
+    members = features @ weights + biases
+    committee = members.mean(axis=1)
+    thresholds = {
+        f"fpr_{rate:g}": threshold(committee[~test_labels], rate) for rate in FALSE_POSITIVE_RATES
+    }
+    metrics = {
+        "out_of_fold": dataclasses.asdict(measure(out_of_fold, labels)),
+        "committee_on_test": dataclasses.asdict(measure(committee, test_labels)),
+        "members_on_test": [
+            dataclasses.asdict(measure(column, test_labels)) for column in members.T
+        ],
+    }
+    kinds = by_kind(committee, test["kind"], (thresholds["fpr_0.01"], thresholds["fpr_0.001"]))
+    _write_tables(workdir, test, committee, kinds)
+    name = config.backbone
+    description = Description(
+        name=config.name,
+        trunks=(Trunk(name, tuple(f"{name}-fold{fold}" for fold in range(config.n_folds))),),
+        stretch=Stretch(),
+        band="F814W",
+        pixel_scale_arcsec=0.05,
+        cutout_size=CUTOUT_SIZE,
+        calibration=calibration,
+        thresholds=thresholds,
+        metrics=metrics,
+        training={
+            **dataclasses.asdict(config),
+            "weights": Path(config.weights).name,
+            "weights_sha256": sha256_of(Path(config.weights)),
+            "simulation": "training.simulate, seeds seed, seed + 1, seed + 2",
+        },
+    )
+    folder = workdir / config.name
+    heads = {name: (weights.astype(np.float32), biases.astype(np.float32))}
+    save_bundle(folder, description, {name: trunk}, heads)
+    print(json.dumps(metrics["committee_on_test"], indent=1))
+    print(kinds.round(3).to_string())
+    print(f"wrote {folder}")
+    return folder
+
+
+def _write_tables(
+    workdir: Path, test: pd.DataFrame, committee: NDArray[np.float64], kinds: pd.DataFrame
+) -> None:
+    test.assign(logit_mean=committee).to_parquet(workdir / "test_scores.parquet")
+    kinds.to_csv(workdir / "test_by_kind.csv")
