@@ -90,10 +90,9 @@ def sky_and_noise(
     sky, sigma : ndarray, shape (n,), float32
         In the unit of `flux`; sky 0 and sigma 1 where a cutout has no data or no noise.
     """
-    n = len(flux)
-    steps = np.abs(flux[:, :, 2:] - flux[:, :, :-2]).reshape(n, -1)
+    steps = np.abs(flux[:, :, 2:] - flux[:, :, :-2])
     sigma = _row_quantile(steps, 0.25) / (_NORMAL_QUARTILE * np.sqrt(2.0))
-    sky = _row_quantile(flux.reshape(n, -1), _SKY_QUANTILE) + _SKY_SIGMAS * sigma
+    sky = _row_quantile(flux, _SKY_QUANTILE) + _SKY_SIGMAS * sigma
     usable = np.isfinite(sigma) & (sigma > 0.0) & np.isfinite(sky)
     return (
         np.where(usable, sky, 0.0).astype(np.float32),
@@ -101,8 +100,9 @@ def sky_and_noise(
     )
 
 
-def _row_quantile(values: NDArray[np.float32], quantile: float) -> NDArray[np.float64]:
-    """Lower quantile of every row's numbers (NaN left out; NaN for a row of nothing else)."""
+def _row_quantile(images: NDArray[np.float32], quantile: float) -> NDArray[np.float64]:
+    """Lower quantile of every image's numbers (NaN left out; NaN for one of nothing else)."""
+    values = images.reshape(len(images), images.shape[1] * images.shape[2])
     out = np.full(len(values), np.nan)
     n_valid = np.isfinite(values).sum(axis=1)
     whole = n_valid == values.shape[1]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanner import cutout_store
+from scanner.progress import Progress
 from scanner.stretch import Stretch
 from training.backbones import BACKBONES, INPUT_SHAPE, split_trunk
 from training.config import TrainConfig
@@ -43,8 +44,31 @@ class _Features(keras.utils.PyDataset):
         self._order = rng.permutation(len(self._labels))
 
 
+class _Report(keras.callbacks.Callback):
+    """Tells a run's progress how many cutouts have been learned from."""
+
+    def __init__(self, progress: Progress, total: int, per_epoch: int) -> None:
+        super().__init__()
+        self._progress, self._total, self._per_epoch = progress, total, per_epoch
+        self._stage: int | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+        if self._stage is None:
+            done = epoch * self._per_epoch
+            self._stage = self._progress.stage("adapting", self._total, done, unit="cutouts")
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        assert self._stage is not None
+        self._progress.advance(self._stage, BATCH)
+
+
 def adapt(
-    trunk: keras.Model, config: TrainConfig, store: Path, labels: NDArray[np.bool_], workdir: Path
+    trunk: keras.Model,
+    config: TrainConfig,
+    store: Path,
+    labels: NDArray[np.bool_],
+    workdir: Path,
+    progress: Progress,
 ) -> None:
     """Adapt the last blocks of a trunk, in place.
 
@@ -62,6 +86,7 @@ def adapt(
         Which of its cutouts hold a lens.
     workdir : Path
         Where unfinished work is kept.
+    progress : Progress
     """
     done = workdir / "trunk.weights.h5"
     if done.is_file():
@@ -75,13 +100,16 @@ def adapt(
     keras.mixed_precision.set_global_policy("float32")
     low.set_weights(trunk.get_weights())
     frozen, tail = split_trunk(low, config.backbone, config.adapted_blocks)
-    values, doubled = _frozen_output(frozen, config, store, labels, workdir)
+    values, doubled = _frozen_output(frozen, config, store, labels, workdir, progress)
     classifier = _classifier(tail, config, len(values))
+    batches = _Features(values, doubled, config.seed)
+    per_epoch = BATCH * len(batches)
     classifier.fit(
-        _Features(values, doubled, config.seed),
+        batches,
         epochs=config.adapt_epochs,
-        verbose=2,
+        verbose=0,
         callbacks=[
+            _Report(progress, config.adapt_epochs * per_epoch, per_epoch),
             keras.callbacks.BackupAndRestore(str(workdir / "adapt_backup")),
             keras.callbacks.CSVLogger(str(workdir / "adapt.csv"), append=True),
         ],
@@ -122,25 +150,28 @@ def _frozen_output(
     store: Path,
     labels: NDArray[np.bool_],
     workdir: Path,
+    progress: Progress,
 ) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
     """The frozen part's output for every cutout, as it is and turned; kept in `workdir`."""
     n = len(labels)
-    path, progress = workdir / "frozen.npy", workdir / "frozen.json"
+    path, finished = workdir / "frozen.npy", workdir / "frozen.json"
     shape = (2 * n, *frozen.output_shape[1:])
-    start = json.loads(progress.read_text())["finished"] if progress.is_file() else 0
+    start = json.loads(finished.read_text())["finished"] if finished.is_file() else 0
+    stage = progress.stage("frozen", n, start, unit="cutouts")
     mode = "r+" if start else "w+"
     values = np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=shape)
     stretch = Stretch()
     for first in range(start, n, READ_BLOCK):
         flux = cutout_store.read_column(store, "flux", first, first + READ_BLOCK)
-        scaled = stretch(flux)
+        scaled = stretch(np.asarray(flux, np.float32))
         values[first : first + len(flux)] = frozen.predict(scaled, batch_size=BATCH, verbose=0)
         turned = turn_at_random(scaled, np.random.default_rng([config.seed, 7, first]))
         values[n + first : n + first + len(flux)] = frozen.predict(
             turned, batch_size=BATCH, verbose=0
         )
         values.flush()
-        progress.write_text(json.dumps({"finished": first + READ_BLOCK}))
+        finished.write_text(json.dumps({"finished": first + len(flux)}))
+        progress.advance(stage, len(flux))
     return values, np.tile(labels, 2).astype(np.float32)
 
 

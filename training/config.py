@@ -7,6 +7,8 @@ from pathlib import Path
 
 from scanner.errors import InputError
 
+# Less does not fill one batch.
+MIN_ADAPT = 64
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -63,8 +65,11 @@ class TrainConfig:
                 f"n_folds = {self.n_folds} with n_train = {self.n_train}: "
                 "need two folds or more, and two cutouts or more in each"
             )
-        if self.adapted_blocks and not (self.n_adapt and self.adapt_epochs):
-            raise InputError("adapted_blocks without n_adapt and adapt_epochs: nothing to learn on")
+        if self.adapted_blocks and (self.n_adapt < MIN_ADAPT or self.adapt_epochs < 1):
+            raise InputError(
+                f"adapted_blocks = {self.adapted_blocks} with n_adapt = {self.n_adapt} and "
+                f"adapt_epochs = {self.adapt_epochs}: needs {MIN_ADAPT} cutouts and an epoch"
+            )
 
 
 def read_config(path: Path) -> TrainConfig:

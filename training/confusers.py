@@ -107,7 +107,7 @@ def edge_on_disc(scene: Scene) -> None:
     def brightness(dx: Image, dy: Image) -> Image:
         across = dy * np.cos(angle) - dx * np.sin(angle)
         dust = 1.0 - 0.8 * dusty * np.exp(-0.5 * (across / (0.08 * radius)) ** 2)
-        return (disc(dx, dy) + bulge(dx, dy)) * dust
+        return np.asarray((disc(dx, dy) + bulge(dx, dy)) * dust)
 
     draw(scene.image, scene.x_px, scene.y_px, brightness, disc.reach_arcsec, scene.psf)
 

@@ -4,16 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from distributed import Client
+from distributed import Client, as_completed
 
 from scanner import cutout_store
 from scanner.cutout_store import Cutouts, StoreAttributes
+from scanner.progress import Progress
 from training.simulate import CUTOUT_SIZE, LENS_KINDS, plan_kinds, simulate
 
 SHARD = 512
 
 
-def make_dataset(folder: Path, n_cutouts: int, seed: int, client: Client) -> None:
+def make_dataset(
+    folder: Path, n_cutouts: int, seed: int, client: Client, progress: Progress
+) -> None:
     """Simulate a data set on a cluster; what is there already is kept.
 
     Parameters
@@ -23,6 +26,7 @@ def make_dataset(folder: Path, n_cutouts: int, seed: int, client: Client) -> Non
     n_cutouts : int
     seed : int
     client : distributed.Client
+    progress : Progress
     """
     attributes = StoreAttributes(
         f"simulated-{seed}", "", "F814W", 0.05, grid_wcs="", windows_per_shard=SHARD
@@ -32,10 +36,13 @@ def make_dataset(folder: Path, n_cutouts: int, seed: int, client: Client) -> Non
     missing = [
         start for start in range(0, n_cutouts, SHARD) if not _truth_path(folder, start).is_file()
     ]
-    client.gather(
-        client.map(_simulate_shard, missing, folder=folder, n_cutouts=n_cutouts, seed=seed,
-                   pure=False)
-    )  # fmt: skip
+    done = n_cutouts - sum(min(SHARD, n_cutouts - start) for start in missing)
+    stage = progress.stage("drawing", n_cutouts, done, unit="cutouts")
+    futures = client.map(
+        _simulate_shard, missing, folder=folder, n_cutouts=n_cutouts, seed=seed, pure=False
+    )
+    for future in as_completed(futures):
+        progress.advance(stage, future.result())
 
 
 def read_truth(folder: Path) -> pd.DataFrame:
@@ -54,7 +61,7 @@ def _truth_path(folder: Path, start: int) -> Path:
     return folder / "truth" / f"{start:08d}.parquet"
 
 
-def _simulate_shard(start: int, folder: Path, n_cutouts: int, seed: int) -> None:
+def _simulate_shard(start: int, folder: Path, n_cutouts: int, seed: int) -> int:
     kinds = plan_kinds(n_cutouts, seed)[start : start + SHARD]
     drawn = list(simulate(kinds, seed, start))
     flux = np.stack([cutout.flux for cutout in drawn])
@@ -72,3 +79,4 @@ def _simulate_shard(start: int, folder: Path, n_cutouts: int, seed: int) -> None
     partial = _truth_path(folder, start).with_suffix(".partial")
     truth.to_parquet(partial)
     partial.replace(_truth_path(folder, start))
+    return len(drawn)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanner import cutout_store
+from scanner.progress import Progress
 from scanner.stretch import Stretch
 from training.adapt import turn_at_random
 
@@ -16,7 +17,7 @@ BATCH = 64
 
 
 def compute_features(
-    trunk: keras.Model, store: Path, kept: Path, turned: bool, seed: int
+    trunk: keras.Model, store: Path, kept: Path, turned: bool, seed: int, progress: Progress
 ) -> NDArray[np.float32]:
     """Compute the features of all cutouts of a store; what is kept is not computed again.
 
@@ -30,14 +31,16 @@ def compute_features(
     turned : bool
         Flip and quarter-turn every cutout at random first.
     seed : int
+    progress : Progress
 
     Returns
     -------
     ndarray, shape (n, k), float32
     """
     _, n_cutouts = cutout_store.read_attributes(store)
-    progress = kept.with_suffix(".json")
-    start = json.loads(progress.read_text())["finished"] if progress.is_file() else 0
+    finished = kept.with_suffix(".json")
+    start = json.loads(finished.read_text())["finished"] if finished.is_file() else 0
+    stage = progress.stage("features", n_cutouts, start, unit="cutouts")
     features = np.lib.format.open_memmap(
         kept, "r+" if start else "w+", np.float32, (n_cutouts, trunk.output_shape[-1])
     )
@@ -49,5 +52,6 @@ def compute_features(
             scaled = turn_at_random(scaled, np.random.default_rng([seed, 8, first]))
         features[first : first + len(flux)] = trunk.predict(scaled, BATCH, verbose=0)
         features.flush()
-        progress.write_text(json.dumps({"finished": first + len(flux)}))
+        finished.write_text(json.dumps({"finished": first + len(flux)}))
+        progress.advance(stage, len(flux))
     return np.asarray(features)

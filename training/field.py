@@ -23,8 +23,8 @@ from training.observation import Observation, add_cosmic_rays, signal_to_noise
 from training.psf import OVERSAMPLING, PIXEL_SCALE_ARCSEC, Psf, draw_psf
 from training.simulate import MIN_PIXELS, MIN_SECOND_IMAGE_SIGMA
 
-# Numbers in a field of 3000 x 3000 pixels. Ordinary galaxies outnumber the confusers; the bright
-# ones are still about three times as dense as in COSMOS, so that one field holds several of each.
+# Numbers in a field of 3000 x 3000 pixels. A thousand faint galaxies outnumber these; still, bright
+# ones are denser than in an ordinary field, so that one mosaic holds several of each.
 REFERENCE_SIZE_PX = 3000
 COUNTS = {
     "elliptical": 20, "elliptical_with_companions": 5, "companion_pair": 4, "edge_on_disc": 8,
@@ -53,6 +53,10 @@ THETA_E_RANGE_ARCSEC = (0.5, 2.0)
 LENS_SEPARATION_PX, INVALID_MARGIN_PX = 200.0, 80
 CONFUSER_SEPARATION_PX, STAR_SEPARATION_PX = 110.0, 260.0
 MAX_TRIES = 2000
+DRAWN_COLUMNS = (
+    "x_pix", "y_pix", "kind", "theta_e_arcsec", "source_magnitude", "host_magnitude",
+    "signal_to_noise", "magnification",
+)  # fmt: skip
 # The PSF is carried on to where the wings of the brightest star drop below the noise.
 PSF_HALF_SIZE_PX, WIDE_PSF_HALF_SIZE_PX = 110, 230
 VIEW_HALF_PX = 320
@@ -109,7 +113,7 @@ def make_field(path: Path, seed: int, size_px: int = 3000, n_lenses: int = 12) -
     rows = _plant(light, psf, np.random.default_rng([seed, 99]), coverage, places)
     flux = _record(light, coverage, rng, places)
     header = _sky_header(rng, size_px)
-    table = _with_sky_positions(pd.DataFrame(rows), header)
+    table = _with_sky_positions(pd.DataFrame(rows, columns=list(DRAWN_COLUMNS)), header)
     _write(path, flux, coverage, header, seed)
     _write_truth(path.with_name(f"{path.stem}_truth.csv"), table)
     return table
@@ -216,11 +220,9 @@ def _plant(
     for number, place in enumerate(places):
         scene = _view(light, place[0], place[1], psf, rng)
         lens, seen = _draw_clear_lens(scene, _observation(N_EXPOSURES), number % 4 == 3)
-        parameters = truth(lens)
-        kept = ("theta_e_arcsec", "source_magnitude", "host_magnitude")
         rows.append(
             {"x_pix": float(place[0]), "y_pix": float(place[1]), "kind": lens.kind}
-            | {name: parameters[name] for name in kept}
+            | truth(lens)
             | seen
         )
     return rows

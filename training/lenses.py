@@ -51,7 +51,7 @@ class Lens:
     host : tuple of Sersic
         Light of the deflector galaxy (one component, or bulge and disc).
     source : tuple of Sersic
-        Light of the source galaxy in the source plane, in the deflector's frame; may be empty.
+        Light of the source galaxy in the source plane, in the deflector's frame.
     quasar : tuple of float, or None
         Unlensed AB magnitude and source-plane position (arcsec) of a point source.
     """
@@ -123,7 +123,7 @@ def draw_galaxy(
                 float(np.clip(radius * rng.uniform(0.1, 0.35), 0.015, 0.2)), 1.0, 1.0, 0.0,
                 x_arcsec + along * np.cos(angle) - across * np.sin(angle),
                 y_arcsec + along * np.sin(angle) + across * np.cos(angle),
-            )  # fmt: skip
+            )
         )
     return tuple(parts)
 
@@ -206,7 +206,9 @@ def draw_arcs(
     fluxes = flux_of(magnitude) * magnification * scatter
     for dx, dy, flux in zip(image_x, image_y, fluxes, strict=True):
         draw_point(image, x_px + dx / PIXEL_SCALE_ARCSEC, y_px + dy / PIXEL_SCALE_ARCSEC, flux, psf)
-    return float(magnification.sum()), tuple(sorted((float(f) for f in fluxes), reverse=True))
+    # The solver lists the singular centre of the SIE too, with magnification zero: not an image.
+    images = sorted((float(flux) for flux in fluxes[magnification > 1e-3]), reverse=True)
+    return float(magnification.sum()), tuple(images)
 
 
 def truth(lens: Lens) -> dict[str, float]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from training.light import Image, ZERO_POINT_AB
+from training.light import ZERO_POINT_AB, Image
 from training.psf import PIXEL_SCALE_ARCSEC
 
 

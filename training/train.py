@@ -1,6 +1,7 @@
 """From a config to an ensemble bundle: simulate, adapt once, features once, a head per fold."""
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,23 +10,25 @@ import numpy as np
 import pandas as pd
 from distributed import Client
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from scanner import cutout_store
 from scanner.cutout_store import CUTOUT_SIZE
 from scanner.ensemble import Calibration, Description, Trunk, save_bundle
 from scanner.errors import InputError
+from scanner.progress import Progress
 from scanner.stretch import Stretch
-from sklearn.linear_model import LogisticRegression
-
 from training.adapt import adapt
 from training.backbones import build_trunk, sha256_of
 from training.config import TrainConfig
-from training.dataset import make_dataset, read_truth
+from training.dataset import SHARD, make_dataset, read_truth
 from training.features import compute_features
 from training.folds import assign_folds
 from training.heads import train_head
 from training.metrics import FALSE_POSITIVE_RATES, by_kind, measure, threshold
 
 
-def train(config: TrainConfig, workdir: Path, client: Client) -> Path:
+def train(config: TrainConfig, workdir: Path, client: Client, progress: Progress) -> Path:
     """Train an ensemble; a stopped run continues.
 
     Three simulated data sets, apart by object: one adapts the trunk, one trains and
@@ -38,6 +41,7 @@ def train(config: TrainConfig, workdir: Path, client: Client) -> Path:
         Keeps all intermediate results and receives the bundle.
     client : distributed.Client
         Where the simulation runs.
+    progress : Progress
 
     Returns
     -------
@@ -54,13 +58,13 @@ def train(config: TrainConfig, workdir: Path, client: Client) -> Path:
     sizes = {"adapt": config.n_adapt, "train": config.n_train, "test": config.n_test}
     for offset, (name, size) in enumerate(sizes.items()):
         if size:
-            make_dataset(workdir / name, size, config.seed + offset, client)
+            make_dataset(workdir / name, size, config.seed + offset, client, progress)
     if config.adapted_blocks:
         labels = read_truth(workdir / "adapt")["is_lens"].to_numpy(bool)
-        adapt(trunk, config, workdir / "adapt" / "cutouts.zarr", labels, workdir)
+        adapt(trunk, config, workdir / "adapt" / "cutouts.zarr", labels, workdir, progress)
     round_kernels(trunk)
-    weights, biases, out_of_fold = _cross_validate(trunk, config, workdir)
-    return _write_bundle(trunk, config, workdir, weights, biases, out_of_fold)
+    weights, biases, out_of_fold = _cross_validate(trunk, config, workdir, progress)
+    return _write_bundle(trunk, config, workdir, weights, biases, out_of_fold, progress)
 
 
 def round_kernels(trunk: keras.Model) -> None:
@@ -84,12 +88,14 @@ def _claim(workdir: Path, config: TrainConfig) -> None:
 
 
 def _cross_validate(
-    trunk: keras.Model, config: TrainConfig, workdir: Path
+    trunk: keras.Model, config: TrainConfig, workdir: Path, progress: Progress
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Train a head per fold; return weights (k, folds), biases and out-of-fold logits."""
     store = workdir / "train" / "cutouts.zarr"
-    plain = compute_features(trunk, store, workdir / "train.npy", False, config.seed)
-    turned = compute_features(trunk, store, workdir / "train_turned.npy", True, config.seed)
+    plain, turned = (
+        compute_features(trunk, store, workdir / f"{name}.npy", turn, config.seed, progress)
+        for name, turn in (("train", False), ("train_turned", True))
+    )
     labels = read_truth(workdir / "train")["is_lens"].to_numpy(bool)
     folds = assign_folds(labels, np.arange(len(labels)), config.n_folds, config.seed)
     columns, biases = [], []
@@ -102,7 +108,7 @@ def _cross_validate(
         out_of_fold[~seen] = plain[~seen] @ head + bias
         columns.append(head)
         biases.append(bias)
-        print(f"fold {fold}: {measure(out_of_fold[~seen], labels[~seen])}", flush=True)
+        progress.note(f"fold {fold}: {measure(out_of_fold[~seen], labels[~seen])}")
     return np.stack(columns, axis=1), np.array(biases), out_of_fold
 
 
@@ -113,6 +119,7 @@ def _write_bundle(
     weights: NDArray[np.float64],
     biases: NDArray[np.float64],
     out_of_fold: NDArray[np.float64],
+    progress: Progress,
 ) -> Path:
     labels = read_truth(workdir / "train")["is_lens"].to_numpy(bool)
     platt = LogisticRegression(C=1e6).fit(out_of_fold[:, None], labels)
@@ -122,7 +129,7 @@ def _write_bundle(
     test = read_truth(workdir / "test")
     test_labels = test["is_lens"].to_numpy(bool)
     store = workdir / "test" / "cutouts.zarr"
-    features = compute_features(trunk, store, workdir / "test.npy", False, config.seed)
+    features = compute_features(trunk, store, workdir / "test.npy", False, config.seed, progress)
     members = features @ weights + biases
     committee = members.mean(axis=1)
     thresholds = {
@@ -152,7 +159,8 @@ def _write_bundle(
             **dataclasses.asdict(config),
             "weights": Path(config.weights).name,
             "weights_sha256": sha256_of(Path(config.weights)),
-            "simulation": "training.simulate, seeds seed, seed + 1, seed + 2",
+            "simulation": "training.simulate; seed, seed + 1, seed + 2: adapt, train, test",
+            "training_set_sha256": _fingerprint(workdir / "train" / "cutouts.zarr"),
         },
     )
     folder = workdir / config.name
@@ -169,3 +177,12 @@ def _write_tables(
 ) -> None:
     test.assign(logit_mean=committee).to_parquet(workdir / "test_scores.parquet")
     kinds.to_csv(workdir / "test_by_kind.csv")
+
+
+def _fingerprint(store: Path) -> str:
+    """SHA-256 of a store's pixels."""
+    digest = hashlib.sha256()
+    _, n_cutouts = cutout_store.read_attributes(store)
+    for first in range(0, n_cutouts, SHARD):
+        digest.update(cutout_store.read_column(store, "flux", first, first + SHARD).tobytes())
+    return digest.hexdigest()

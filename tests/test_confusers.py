@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+
+from training.confusers import DEFECTS, LIGHT, NAMES, Scene, draw_companions, scatter_field_galaxies
+from training.light import flux_of
+from training.observation import Observation
+from training.psf import draw_psf
+from training.simulate import KINDS, LENS_KINDS, plan_kinds
+
+OBSERVATION = Observation(2028.0, 4, 0.094, 5.0, 0.5, 0.4)
+
+
+@pytest.fixture(scope="module")
+def psf():
+    return draw_psf(np.random.default_rng(1))
+
+
+def scene(psf, seed, size=100):
+    middle = (size - 1) / 2
+    return Scene(np.zeros((size, size)), middle, middle, psf, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("name", sorted(LIGHT))
+def test_every_generator_draws_something_finite(psf, name):
+    for seed in range(3):
+        drawn, again = scene(psf, seed), scene(psf, seed)
+        LIGHT[name](drawn)
+        LIGHT[name](again)
+        assert np.isfinite(drawn.image).all()
+        assert drawn.image.min() > -1e-3 * max(1.0, drawn.image.max())
+        assert np.array_equal(drawn.image, again.image)
+        # Sigma of an empty pixel is 0.008 e-/s: what is drawn has to be seen.
+        assert drawn.image.max() > (0.02 if name != "blank_sky" else -1.0)
+    if name == "blank_sky":
+        assert not drawn.image.any()
+
+
+@pytest.mark.parametrize("name", sorted(LIGHT.keys() - {"blank_sky"}))
+def test_seeds_differ(psf, name):
+    first, second = scene(psf, 1), scene(psf, 2)
+    LIGHT[name](first)
+    LIGHT[name](second)
+    assert not np.allclose(first.image, second.image)
+
+
+@pytest.mark.parametrize("name", ["satellite_trail", "asteroid_trail", "cosmic_ray_residue"])
+def test_defects_that_add_light(name):
+    image = np.zeros((100, 100))
+    DEFECTS[name](image, OBSERVATION, np.random.default_rng(0))
+    assert np.isfinite(image).all()
+    assert image.min() >= 0.0
+    assert image.max() > OBSERVATION.sigma(np.zeros((1, 1)))[0, 0]
+
+
+@pytest.mark.parametrize("name", ["mosaic_edge", "chip_gap"])
+def test_defects_that_take_pixels(name):
+    image = np.ones((100, 100))
+    DEFECTS[name](image, OBSERVATION, np.random.default_rng(0))
+    missing = np.isnan(image)
+    assert 0 < missing.sum() < 0.7 * image.size
+    assert (image[~missing] == 1.0).all()
+
+
+def test_all_kinds_are_covered():
+    assert set(NAMES) == LIGHT.keys() | DEFECTS.keys()
+    assert len(NAMES) == len(set(NAMES)) == 18
+    assert set(KINDS) == set(NAMES) | set(LENS_KINDS)
+    assert set(plan_kinds(100, 0)) == set(KINDS)
+    assert all(generator.__doc__ for generator in (*LIGHT.values(), *DEFECTS.values()))
+
+
+def test_brightest_stars_saturate(psf):
+    saturation = flux_of(17.5) * psf.stamp(0.0, 0.0).max()
+    bleeding = 0
+    for seed in range(12):
+        drawn = scene(psf, seed, 200)
+        LIGHT["bright_star"](drawn)
+        # Nothing is brighter, but for a star just below it that falls on another part of a pixel.
+        assert drawn.image.max() <= 1.3 * saturation
+        full = np.argwhere(drawn.image == saturation) - 99.5
+        # The clipped core of the brightest is 4 pixels in radius; what reaches on has bled.
+        bleeding += np.hypot(*full.T).max(initial=0.0) > 7
+    # Stars bleed in 4 of the 7.5 magnitudes that are drawn from, the faintest of them shortly.
+    assert 2 <= bleeding <= 10
+
+
+def test_companions_are_where_lensed_images_would_be(psf):
+    for seed in range(5):
+        drawn = scene(psf, seed, 200)
+        draw_companions(drawn)
+        row, column = np.unravel_index(drawn.image.argmax(), drawn.image.shape)
+        distance = np.hypot(row - drawn.y_px, column - drawn.x_px) * 0.05
+        # 0.4-2.6 arcsec, and a clump may outshine its galaxy's centre.
+        assert 0.2 < distance < 3.2
+
+
+def test_field_galaxies_are_as_many_as_asked(psf):
+    sparse, dense = scene(psf, 0, 300), scene(psf, 0, 300)
+    scatter_field_galaxies(sparse, 0.0)
+    scatter_field_galaxies(dense, 0.05)
+    assert not sparse.image.any()
+    # 0.05 galaxies on each of 225 arcsec2, most of them of 25-26.5 mag.
+    assert 3 * flux_of(26.5) < dense.image.sum() < 30 * flux_of(21.0)

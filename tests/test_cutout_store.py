@@ -1,0 +1,159 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import xarray
+import zarr
+
+from scanner import cutout_store
+from scanner.cutout_store import Cutouts, StoreAttributes
+from scanner.errors import InputError
+
+SHARD = 32
+ATTRIBUTES = StoreAttributes("mosaic", "ab" * 32, "F814W", 0.05, "CTYPE1 = 'RA---TAN'", SHARD)
+
+
+def cutouts(n, seed=0):
+    rng = np.random.default_rng(seed)
+    flux = rng.normal(size=(n, 100, 100)).astype(np.float32)
+    flux[:, :3] = np.nan
+    doubles = rng.uniform(0.0, 80.0, size=(4, n))
+    corners = rng.integers(-50, 5000, size=(2, n)).astype(np.int32)
+    valid = rng.random(n).astype(np.float32)
+    return Cutouts(flux, valid, *doubles, *corners)
+
+
+def part(whole, start, stop):
+    values = (getattr(whole, f.name)[start:stop] for f in dataclasses.fields(whole))
+    return Cutouts(*values)
+
+
+def same(first, second):
+    for field in dataclasses.fields(Cutouts):
+        a, b = getattr(first, field.name), getattr(second, field.name)
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture
+def filled(tmp_path):
+    """A store of two whole shards and a short last one, with what was written."""
+    path, whole = tmp_path / "store", cutouts(2 * SHARD + 5)
+    cutout_store.create(path, len(whole), ATTRIBUTES)
+    for start in range(0, len(whole), SHARD):
+        cutout_store.write_shard(path, start, part(whole, start, start + SHARD))
+    return path, whole
+
+
+def test_round_trip(filled):
+    path, whole = filled
+    same(cutout_store.read(path), whole)
+    same(cutout_store.read(path, 30, 40), part(whole, 30, 40))
+    np.testing.assert_array_equal(cutout_store.read_column(path, "x0", 60, 69), whole.x0[60:69])
+    assert cutout_store.read_attributes(path) == (ATTRIBUTES, len(whole))
+
+
+@pytest.mark.parametrize(
+    ("start", "n"),
+    [
+        (0, SHARD - 1),  # short of a shard
+        (1, SHARD),  # not on an edge
+        (0, 2 * SHARD),  # two at once
+        (2 * SHARD, SHARD),  # longer than the short last one
+        (2 * SHARD, 4),
+    ],
+)
+def test_misaligned_shards_are_refused(tmp_path, start, n):
+    path = tmp_path / "store"
+    cutout_store.create(path, 2 * SHARD + 5, ATTRIBUTES)
+    with pytest.raises(ValueError, match=f"windows {start}:{start + n} .* shard of {SHARD}"):
+        cutout_store.write_shard(path, start, cutouts(n))
+    assert np.isnan(cutout_store.read_column(path, "valid_fraction")).all()
+
+
+def test_unwritten_windows_have_no_data(filled, tmp_path):
+    path = tmp_path / "half"
+    cutout_store.create(path, 2 * SHARD, ATTRIBUTES)
+    cutout_store.write_shard(path, SHARD, cutouts(SHARD))
+    first = cutout_store.read(path, 0, SHARD)
+    assert np.isnan(first.flux).all()
+    assert np.isnan(first.ra_deg).all()
+    assert (first.x0 == -1).all()
+
+
+def test_a_shard_is_one_file(filled):
+    path, whole = filled
+    files = [file for file in (path / "flux" / "c").rglob("*") if file.is_file()]
+    assert len(files) == 3
+    written = {file: file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file()}
+    cutout_store.write_shard(path, 0, part(whole, 0, SHARD))
+    changed = {file for file, time in written.items() if file.stat().st_mtime_ns != time}
+    # Another writer's windows are in none of the files that were touched.
+    assert {file.relative_to(path).parts[2] for file in changed} == {"0"}
+
+
+def test_opens_with_plain_zarr(filled):
+    path, whole = filled
+    group = zarr.open(path, mode="r")
+    assert group["flux"].shape == (len(whole), 100, 100)
+    assert group["flux"].shards == (SHARD, 100, 100)
+    assert group["flux"].metadata.dimension_names == ("window", "y", "x")
+    assert group.attrs["band"] == "F814W"
+    np.testing.assert_array_equal(group["flux"][40], whole.flux[40])
+
+
+def test_opens_with_xarray(filled):
+    path, whole = filled
+    data = xarray.open_zarr(path, consolidated=False)
+    assert data["flux"].dims == ("window", "y", "x")
+    assert data["ra_deg"].dims == ("window",)
+    assert data["flux"].attrs["units"] == "electron/s"
+    np.testing.assert_array_equal(data["flux"].isel(window=3).to_numpy(), whole.flux[3])
+
+
+def test_creating_again_keeps_what_is_there(filled):
+    path, whole = filled
+    cutout_store.create(path, len(whole), ATTRIBUTES)
+    same(cutout_store.read(path), whole)
+
+
+@pytest.mark.parametrize(
+    ("n_windows", "changed"),
+    [
+        (70, {}),
+        (69, {"mosaic_sha256": "cd" * 32}),  # the mosaic's file was replaced
+        (69, {"windows_per_shard": 64}),
+    ],
+)
+def test_another_set_of_windows_is_refused(filled, n_windows, changed):
+    path, whole = filled
+    other = dataclasses.replace(ATTRIBUTES, **changed)
+    with pytest.raises(InputError, match="another set of windows"):
+        cutout_store.create(path, n_windows, other)
+    same(cutout_store.read(path), whole)
+
+
+def test_shards_that_no_chunk_divides(tmp_path):
+    attributes, whole = dataclasses.replace(ATTRIBUTES, windows_per_shard=10), cutouts(10)
+    cutout_store.create(tmp_path / "store", 10, attributes)
+    cutout_store.write_shard(tmp_path / "store", 0, whole)
+    same(cutout_store.read(tmp_path / "store"), whole)
+
+
+def test_no_store(tmp_path):
+    with pytest.raises(InputError, match="no such store"):
+        cutout_store.read_attributes(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"format": "other"}, "format 'other', expected 'lensweep-cutouts'"),
+        ({"version": 99}, "version 99.*reads version 1"),
+    ],
+)
+def test_foreign_stores_are_refused(filled, attributes, message):
+    path, _ = filled
+    zarr.open_group(path, mode="r+").attrs.update(attributes)
+    with pytest.raises(InputError, match=message):
+        cutout_store.read_attributes(path)

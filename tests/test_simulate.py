@@ -1,0 +1,105 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from training import confusers
+from training.simulate import (
+    KINDS,
+    LENS_KINDS,
+    MIN_MAGNIFICATION,
+    MIN_PIXELS,
+    MIN_SIGNAL_TO_NOISE,
+    plan_kinds,
+    psf_bank,
+    simulate,
+)
+
+# One seed for all tests: a seed's bank of PSFs takes seconds.
+SEED = 17
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    kinds = [*KINDS, "lensed_galaxy", "lensed_quasar"] * 2
+    return list(simulate(kinds, SEED))
+
+
+def test_every_kind_can_be_drawn(drawn):
+    assert {cutout.kind for cutout in drawn} == set(KINDS)
+    for cutout in drawn:
+        assert cutout.flux.shape == (100, 100)
+        assert cutout.flux.dtype == np.float32
+        assert np.isfinite(cutout.flux).mean() > 0.1
+        assert not np.isinf(cutout.flux).any()
+
+
+def test_label_follows_the_kind(drawn):
+    assert [cutout.is_lens for cutout in drawn] == [cutout.kind in LENS_KINDS for cutout in drawn]
+    assert any(cutout.is_lens for cutout in drawn)
+
+
+def test_lenses_would_be_seen(drawn):
+    lenses = [cutout for cutout in drawn if cutout.is_lens]
+    for lens in lenses:
+        assert lens.truth["signal_to_noise"] >= MIN_SIGNAL_TO_NOISE
+        assert lens.truth["n_pixels"] >= MIN_PIXELS
+        assert lens.truth["magnification"] >= MIN_MAGNIFICATION
+        assert (lens.truth["n_images"] >= 2) == (lens.kind == "lensed_quasar")
+    assert all("theta_e_arcsec" not in cutout.truth for cutout in drawn if not cutout.is_lens)
+
+
+def test_objects_lie_where_a_grid_scan_leaves_them(drawn):
+    offsets = np.array([[c.truth["x_px"] - 49.5, c.truth["y_px"] - 49.5] for c in drawn])
+    assert np.abs(offsets).max() <= 25.0
+    assert offsets.std() > 3.0
+
+
+def test_same_seed_same_pixels(drawn):
+    again = list(simulate([cutout.kind for cutout in drawn[:4]], SEED))
+    for first, second in zip(drawn[:4], again, strict=True):
+        np.testing.assert_array_equal(first.flux, second.flux)
+        assert first.truth == second.truth
+
+
+@pytest.mark.parametrize("first", [1, 2, 5, 19])
+def test_a_cutout_does_not_depend_on_where_its_chunk_starts(drawn, first):
+    kinds = [cutout.kind for cutout in drawn]
+    alone = next(simulate(kinds[first:], SEED, first))
+    np.testing.assert_array_equal(alone.flux, drawn[first].flux)
+
+
+def test_numbers_make_different_cutouts(drawn):
+    kind = drawn[0].kind
+    here, there = next(simulate([kind], SEED, 0)), next(simulate([kind], SEED, 1))
+    assert not np.array_equal(here.flux, there.flux)
+
+
+def test_bank_is_the_seeds_own():
+    bank = psf_bank(SEED)
+    assert len(bank) == 96
+    assert bank is psf_bank(SEED)
+    assert not np.array_equal(bank[0].kernel, bank[1].kernel)
+
+
+@pytest.mark.parametrize(
+    ("n_cutouts", "fraction", "n_galaxies", "n_quasars"),
+    [
+        (1000, 0.5, 375, 125),
+        (100, 0.0, 0, 0),  # negatives only
+        (10, 1.0, 8, 2),
+        (0, 0.5, 0, 0),
+    ],
+)
+def test_mix_of_kinds(n_cutouts, fraction, n_galaxies, n_quasars):
+    counts = Counter(plan_kinds(n_cutouts, 3, fraction))
+    assert counts.total() == n_cutouts
+    assert counts["lensed_galaxy"] == n_galaxies
+    assert counts["lensed_quasar"] == n_quasars
+    rest = [counts[name] for name in confusers.NAMES]
+    assert max(rest) - min(rest) <= 1
+
+
+def test_kinds_are_shuffled_by_the_seed():
+    assert plan_kinds(200, 1) == plan_kinds(200, 1)
+    assert plan_kinds(200, 1) != plan_kinds(200, 2)
