@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from scanner import cutout_store
 from scanner.cutout_store import CUTOUT_SIZE
-from scanner.ensemble import Calibration, Description, Trunk, save_bundle
+from scanner.ensemble import MANIFEST, Calibration, Description, Trunk, save_bundle
 from scanner.errors import InputError
 from scanner.progress import Progress
 from scanner.stretch import Stretch
@@ -55,6 +55,8 @@ def train(config: TrainConfig, workdir: Path, client: Client, progress: Progress
     """
     trunk = build_trunk(config.backbone, Path(config.weights))
     _claim(workdir, config)
+    if (workdir / config.name / MANIFEST).is_file():
+        return workdir / config.name
     sizes = {"adapt": config.n_adapt, "train": config.n_train, "test": config.n_test}
     for offset, (name, size) in enumerate(sizes.items()):
         if size:

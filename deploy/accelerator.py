@@ -1,0 +1,49 @@
+"""Set TensorFlow up in the process that is going to use it: GPUs, and its chatter."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+
+def import_tensorflow() -> ModuleType:
+    """Import TensorFlow, let GPU memory grow with need, and keep its start-up notes to itself.
+
+    Without memory growth the first process takes a whole GPU. The notes (which instructions the
+    build uses, that there is no GPU driver) come from C++ before logging is set up, on every
+    worker, and no setting of TensorFlow's own stops them; if the import fails they are shown.
+
+    Returns
+    -------
+    module
+        `tensorflow`.
+    """
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    with _native_stderr_aside():
+        import tensorflow as tf
+
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+        import keras  # noqa: F401  (its backend is what prints next)
+    return tf
+
+
+@contextmanager
+def _native_stderr_aside() -> Iterator[None]:
+    """Collect what this process writes to file descriptor 2; show it only if the block fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            aside.seek(0)
+            os.write(kept, aside.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
