@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     import pandas as pd
+
     from scanner.run import Outcome
 
 # What takes long to import is imported where it is used: `--help` and `status` answer at once.
@@ -55,8 +56,9 @@ def scan(mosaics: Sequence[str | Path], out: str | Path, **options: Any) -> "Out
     """
     from deploy.cluster import open_client
     from scanner.config import ScanConfig
+    from scanner.opening import open_run
     from scanner.progress import open_progress
-    from scanner.run import open_run, run_scan
+    from scanner.run import run_scan
 
     config = ScanConfig(tuple(str(path) for path in mosaics), str(out), **options)
     bundle, paths = open_run(config)
@@ -107,6 +109,7 @@ def read_candidates(run: str | Path) -> "pd.DataFrame":
         Sorted by rank; columns of `catalogs.schemas.CANDIDATES`.
     """
     import pandas as pd
+
     from scanner.paths import RunPaths
 
     path = Path(run)
@@ -169,7 +172,7 @@ def scan_command(
 @app.command("status")
 def status_command(run: Annotated[Path, typer.Argument(help="The run's folder.")]) -> None:
     """Tell where a run stands, while it runs or after it died."""
-    from scanner.show import show_status
+    from scanner.status import show_status
 
     show_status(run)
 
@@ -185,13 +188,11 @@ def score_command(
     units: Units = None,
 ) -> None:
     """Score one cutout at the centre of each image."""
-    from catalogs.tables import write_parquet
     from scanner.mosaics import HeaderOverrides
     from scanner.show import show_scores
-    from scanner.stamps import score_stamps
+    from scanner.stamps import write_scores
 
-    table = score_stamps(images, ensemble, HeaderOverrides(band, pixel_scale, units))
-    write_parquet(table, out)
+    table = write_scores(images, ensemble, HeaderOverrides(band, pixel_scale, units), out)
     show_scores(table.to_pandas(), out)
 
 
@@ -225,12 +226,13 @@ def train_command(
 ) -> None:
     """Train an ensemble: simulate, adapt the trunk, train the folds' heads, write the bundle."""
     from deploy.cluster import open_client
+    from scanner.progress import open_progress
     from training.config import choose_config
     from training.train import train
 
     chosen = choose_config(preset, config, weights)
-    with open_client("local", workers) as client:
-        train(chosen, workdir, client)
+    with open_progress() as progress, open_client("local", workers) as client:
+        train(chosen, workdir, client, progress)
 
 
 def _scan_fields() -> set[str]:
@@ -249,15 +251,21 @@ def _arguments(config: Any) -> dict[str, Any]:
 
 def main() -> None:
     """Run the command line: what the user can mend is one message and status 2."""
+    try:
+        app()
+    except ValueError as error:
+        if not _user_can_mend(error):
+            raise
+        typer.echo(f"lensweep: {error}", err=True)
+        sys.exit(2)
+
+
+def _user_can_mend(error: ValueError) -> bool:
     from catalogs.tables import TableError
     from deploy.cluster import ClusterError
     from scanner.errors import InputError
 
-    try:
-        app()
-    except (InputError, TableError, ClusterError) as error:
-        typer.echo(f"lensweep: {error}", err=True)
-        sys.exit(2)
+    return isinstance(error, InputError | TableError | ClusterError)
 
 
 if __name__ == "__main__":

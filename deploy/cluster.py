@@ -13,7 +13,9 @@ class ClusterError(ValueError):
 
 
 @contextmanager
-def open_client(cluster: str = "local", workers: int | None = None) -> Iterator[Client]:
+def open_client(
+    cluster: str = "local", workers: int | None = None, timeout_s: float = 10.0
+) -> Iterator[Client]:
     """Open a client of a cluster, and close what was opened for it.
 
     Parameters
@@ -24,6 +26,8 @@ def open_client(cluster: str = "local", workers: int | None = None) -> Iterator[
         else is the address of a running scheduler.
     workers : int, optional
         Processes of a local cluster; by default one per core this process may use.
+    timeout_s : float
+        How long a scheduler at an address may take to answer.
 
     Raises
     ------
@@ -34,7 +38,7 @@ def open_client(cluster: str = "local", workers: int | None = None) -> Iterator[
         yield from _local(workers or len(os.sched_getaffinity(0)))
         return
     try:
-        client = Client(cluster, timeout="10s")
+        client = Client(cluster, timeout=timeout_s)
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"cluster {cluster}: no scheduler answers ({error}); give `local` or an address such "
@@ -62,7 +66,8 @@ def _local(workers: int) -> Iterator[Client]:
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             env={**dict.fromkeys(threads, "1"), "TF_CPP_MIN_LOG_LEVEL": "3"},
-            silence_logs="ERROR",
+            # What goes wrong in a task comes back to who asked for it, and is told there.
+            silence_logs="CRITICAL",
         ) as local,
         Client(local) as client,
     ):

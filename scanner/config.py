@@ -2,16 +2,17 @@
 
 import dataclasses
 import math
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
-from scanner.cutout_store import CUTOUT_SIZE
 from scanner.errors import InputError
+from scanner.windows import CUTOUT_SIZE
 
-# About 20 MB of pixels: small enough to lose, large enough that a task's overhead does not count.
-WINDOWS_PER_SHARD = 512
+_FILE_ENDING = re.compile(r"(\.(fits|fit|fts))?(\.(gz|fz))?$", re.IGNORECASE)
+_KINDS = {str: "text", int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class ScanConfig:
         Processes of a local cluster; by default one per core.
     band, pixel_scale_arcsec, units : optional
         For mosaics whose headers do not say.
+    windows_per_shard : int
+        What one task does and one file holds. 512 are 20 MB of pixels: small enough to lose, large
+        enough that a task's overhead does not count.
     """
 
     mosaics: tuple[str, ...]
@@ -64,14 +68,19 @@ class ScanConfig:
     band: str | None = None
     pixel_scale_arcsec: float | None = None
     units: str | None = None
+    windows_per_shard: int = 512
 
     def __post_init__(self) -> None:
         if not self.mosaics:
             raise InputError("no mosaics: name at least one FITS file")
+        self._check_types()
         _within("stride", self.stride, 1, CUTOUT_SIZE)
         _within("min_valid_fraction", self.min_valid_fraction, 0.0, 1.0)
-        _within("merge_radius_arcsec", self.merge_radius_arcsec, 0.0, 60.0)
+        _within("merge_radius_arcsec", self.merge_radius_arcsec, 0.01, 60.0)
         _within("match_radius_arcsec", self.match_radius_arcsec, 0.01, 60.0)
+        _within("windows_per_shard", self.windows_per_shard, 1, 65536)
+        if self.min_logit is not None and not math.isfinite(self.min_logit):
+            raise InputError(f"min_logit = {self.min_logit}: must be a finite number")
         if self.prior is not None and not 0.0 < self.prior < 1.0:
             raise InputError(f"prior = {self.prior}: must lie between 0 and 1")
         if self.workers is not None:
@@ -89,6 +98,26 @@ class ScanConfig:
             return self.prior
         return 1.9e-5 if self.centres == "grid" else 7e-5
 
+    def absolute(self) -> "ScanConfig":
+        """The same scan with paths that mean the same wherever a worker runs."""
+        centres = self.centres
+        if centres not in ("grid", "sources"):
+            centres = str(Path(centres).absolute())
+        mosaics = tuple(str(Path(path).absolute()) for path in self.mosaics)
+        return dataclasses.replace(self, mosaics=mosaics, centres=centres)
+
+    def _check_types(self) -> None:
+        # A TOML file may hold anything anywhere.
+        if not (isinstance(self.mosaics, tuple) and all(isinstance(m, str) for m in self.mosaics)):
+            raise InputError(f"mosaics = {self.mosaics!r}: must be a list of file names")
+        for name, hint in get_type_hints(ScanConfig).items():
+            value, kinds = getattr(self, name), get_args(hint) or (hint,)
+            accepted = (*kinds, int) if float in kinds else kinds
+            if name != "mosaics" and (
+                isinstance(value, bool) or not isinstance(value, accepted)
+            ):
+                raise InputError(f"{name} = {value!r}: must be {_KINDS[kinds[0]]}")
+
     def _refuse_name_twice(self) -> None:
         seen: dict[str, str] = {}
         for path in self.mosaics:
@@ -102,11 +131,8 @@ class ScanConfig:
 
 
 def mosaic_name(path: str) -> str:
-    """A mosaic's name: its file name without `.fits`, `.fits.gz` or `.fits.fz`."""
-    name = Path(path).name
-    for ending in (".gz", ".fz", ".fits", ".fit"):
-        name = name.removesuffix(ending)
-    return name
+    """A mosaic's name: its file name without `.fits`, `.fits.gz` or the like."""
+    return _FILE_ENDING.sub("", Path(path).name)
 
 
 def make_config(values: dict[str, Any], toml: Path | None) -> ScanConfig:
@@ -127,22 +153,24 @@ def make_config(values: dict[str, Any], toml: Path | None) -> ScanConfig:
     merged |= {key: value for key, value in values.items() if value is not None and value != ()}
     if "out" not in merged:
         raise InputError("no output folder: give --out RUN")
-    merged["mosaics"] = tuple(merged.get("mosaics", ()))
+    mosaics = merged.get("mosaics", ())
+    merged["mosaics"] = tuple(mosaics) if isinstance(mosaics, list) else mosaics
     return ScanConfig(**merged)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise InputError(f"config {path}: no such file") from error
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise InputError(f"config {path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # TOML's grammar, or bytes that are no text
         raise InputError(f"config {path}: not TOML ({error})") from error
     known = {field.name for field in dataclasses.fields(ScanConfig)}
     unknown = sorted(set(values) - known)
     if unknown:
         raise InputError(
-            f"config {path}: unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+            f"config {path}: unknown keys {', '.join(unknown)}; known are "
+            f"{', '.join(sorted(known))}"
         )
     return values
 

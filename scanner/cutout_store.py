@@ -7,11 +7,13 @@ chunk of every other array, so that the task that owns a shard is the only write
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from scanner.atomic import whole_folder
 from scanner.errors import InputError
 
 FORMAT = "lensweep-cutouts"
@@ -81,8 +83,13 @@ _UNITS = {"flux": "electron/s", "ra_deg": "deg", "dec_deg": "deg", "x_pix": "pix
 _DTYPES = {"flux": "float32", "valid_fraction": "float32", "x0": "int32", "y0": "int32"}
 
 
-def create(path: Path, n_windows: int, attributes: StoreAttributes) -> None:
+def create(path: Path, n_windows: int, attributes: StoreAttributes) -> bool:
     """Create an empty store, or leave one that is there untouched if it is the same.
+
+    Returns
+    -------
+    bool
+        Whether it was created.
 
     Raises
     ------
@@ -93,8 +100,14 @@ def create(path: Path, n_windows: int, attributes: StoreAttributes) -> None:
         found, n_found = read_attributes(path)
         if (found, n_found) != (attributes, n_windows):
             raise InputError(f"cutout store {path}: holds another set of windows; use a new folder")
-        return
-    group = zarr.create_group(path, zarr_format=3, overwrite=True)
+        return False
+    with whole_folder(path) as partial:
+        _create_arrays(partial, n_windows, attributes)
+    return True
+
+
+def _create_arrays(path: Path, n_windows: int, attributes: StoreAttributes) -> None:
+    group = zarr.create_group(path, zarr_format=3)
     shard = attributes.windows_per_shard
     chunk = WINDOWS_PER_CHUNK if shard % WINDOWS_PER_CHUNK == 0 else shard
     for field in dataclasses.fields(Cutouts):
@@ -113,7 +126,6 @@ def create(path: Path, n_windows: int, attributes: StoreAttributes) -> None:
             dimension_names=("window", "y", "x") if image else ("window",),
             attributes={"units": _UNITS[field.name]},
         )
-    # Written last: a group that carries its format is complete.
     group.attrs.update({"format": FORMAT, "version": VERSION, **dataclasses.asdict(attributes)})
 
 
@@ -128,7 +140,7 @@ def read_attributes(path: Path) -> tuple[StoreAttributes, int]:
     if not (path / "zarr.json").is_file():
         raise InputError(f"cutout store {path}: no such store")
     group = zarr.open_group(path, mode="r")
-    attributes = dict(group.attrs)
+    attributes: dict[str, Any] = dict(group.attrs)
     if attributes.get("format") != FORMAT:
         raise InputError(f"{path}: format {attributes.get('format')!r}, expected {FORMAT!r}")
     if attributes["version"] != VERSION:
@@ -137,7 +149,7 @@ def read_attributes(path: Path) -> tuple[StoreAttributes, int]:
             f"but this lensweep reads version {VERSION}; make the store again"
         )
     names = [field.name for field in dataclasses.fields(StoreAttributes)]
-    n_windows = group["valid_fraction"].shape[0]
+    n_windows = open_arrays(path, "r")["valid_fraction"].shape[0]
     return StoreAttributes(**{name: attributes[name] for name in names}), n_windows
 
 
@@ -150,24 +162,29 @@ def write_shard(path: Path, start: int, cutouts: Cutouts) -> None:
         If the cutouts are not exactly the shard that begins at `start`: two writers in one shard
         would lose each other's windows.
     """
-    group = zarr.open_group(path, mode="r+")
-    shard, n_windows = int(group.attrs["windows_per_shard"]), group["valid_fraction"].shape[0]
+    arrays = open_arrays(path, "r+")
+    shard, n_windows = arrays["flux"].shards[0], arrays["flux"].shape[0]
     stop = start + len(cutouts)
     if start % shard or stop != min(start + shard, n_windows):
         raise ValueError(f"windows {start}:{stop} of {path} are not a shard of {shard} windows")
     for field in dataclasses.fields(Cutouts):
-        group[field.name][start:stop] = getattr(cutouts, field.name)
+        arrays[field.name][start:stop] = getattr(cutouts, field.name)
 
 
 def read(path: Path, start: int = 0, stop: int | None = None) -> Cutouts:
     """Read the cutouts start:stop of a store (all by default)."""
-    group = zarr.open_group(path, mode="r")
+    arrays = open_arrays(path, "r")
     names = (field.name for field in dataclasses.fields(Cutouts))
-    return Cutouts(**{name: np.asarray(group[name][start:stop]) for name in names})
+    return Cutouts(**{name: np.asarray(arrays[name][start:stop]) for name in names})
 
 
 def read_column(
     path: Path, name: str, start: int = 0, stop: int | None = None
 ) -> NDArray[np.generic]:
     """Read one array of a store, the windows start:stop (all by default)."""
-    return np.asarray(zarr.open_group(path, mode="r")[name][start:stop])
+    return np.asarray(open_arrays(path, "r")[name][start:stop])
+
+
+def open_arrays(path: Path, mode: Literal["r", "r+"]) -> dict[str, Any]:
+    """The arrays of a store, by name."""
+    return dict(zarr.open_group(path, mode=mode).arrays())

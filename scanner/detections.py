@@ -59,7 +59,7 @@ def read_detections(
             "logit_mean": logit_mean,
             "n_members": np.full(len(chosen), logits.shape[1], np.int16),
             "valid_fraction": valid[chosen],
-            "mosaic": [mosaic] * len(chosen),
+            "mosaic": pd.Series([mosaic] * len(chosen), dtype="str"),
             "x_pix": x_pix,
             "y_pix": y_pix,
             "window": chosen.astype(np.int64),

@@ -167,14 +167,17 @@ def check_bundle(name: str) -> Bundle:
     text = (folder / MANIFEST).read_bytes()
     try:
         manifest = json.loads(text)
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # JSON's grammar, or bytes that are no text
         raise EnsembleError(f"ensemble {folder}: {MANIFEST} is not JSON ({error})") from error
+    if not isinstance(manifest, dict):
+        raise EnsembleError(f"ensemble {folder}: {MANIFEST} is not a JSON object")
     found = manifest.get("format"), manifest.get("version")
     if found != (FORMAT, VERSION):
         raise EnsembleError(
             f"ensemble {folder}: format {found[0]} version {found[1]}, but this lensweep reads "
             f"{FORMAT} version {VERSION}; use the lensweep that wrote it, or train it again"
         )
+    _check_manifest(folder, manifest)
     for file, expected in manifest["sha256"].items():
         path = folder / file
         actual = _sha256(path) if path.is_file() else "no such file"
@@ -183,7 +186,29 @@ def check_bundle(name: str) -> Bundle:
                 f"ensemble {folder}: {file} has SHA-256 {actual}, but the manifest says "
                 f"{expected}; restore the bundle from where you got it"
             )
-    return Bundle(str(folder), hashlib.sha256(text).hexdigest(), _describe(manifest))
+    return Bundle(str(folder.absolute()), hashlib.sha256(text).hexdigest(), _describe(manifest))
+
+
+def _check_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    needed = {field.name for field in dataclasses.fields(Description)} | {"sha256"}
+    missing = sorted(needed - manifest.keys())
+    if missing:
+        raise EnsembleError(
+            f"ensemble {folder}: {MANIFEST} lacks {', '.join(missing)}; restore the bundle from "
+            "where you got it"
+        )
+    expected, actual = manifest.get("manifest_sha256"), _manifest_sha256(manifest)
+    # Bundles written before manifests were signed have none.
+    if expected is not None and expected != actual:
+        raise EnsembleError(
+            f"ensemble {folder}: {MANIFEST} has SHA-256 {actual} of its content, but says "
+            f"{expected}; restore the bundle from where you got it"
+        )
+
+
+def _manifest_sha256(manifest: dict[str, Any]) -> str:
+    content = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def save_bundle(
@@ -208,18 +233,19 @@ def save_bundle(
     for name, trunk in trunks.items():
         (folder / f"{name}.json").write_text(trunk.to_json())
         np.savez(folder / f"{name}.npz", **_halved(trunk))
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, (weights, biases) in heads.items():
         arrays[f"{name}.weights"] = weights.astype(np.float32)
         arrays[f"{name}.biases"] = biases.astype(np.float32)
     np.savez(folder / HEADS, **arrays)
     files = [HEADS, *(f"{name}.{ending}" for name in trunks for ending in ("json", "npz"))]
-    manifest = {
+    manifest: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         **dataclasses.asdict(description),
         "sha256": {file: _sha256(folder / file) for file in files},
     }
+    manifest["manifest_sha256"] = _manifest_sha256(manifest)
     partial = folder / f".{MANIFEST}.partial"
     partial.write_text(json.dumps(manifest, indent=1) + "\n")
     partial.replace(folder / MANIFEST)
@@ -330,7 +356,7 @@ def _describe(manifest: dict[str, Any]) -> Description:
     return Description(**values)
 
 
-def _halved(model: "keras.Model") -> dict[str, NDArray[np.floating]]:
+def _halved(model: "keras.Model") -> dict[str, Any]:
     """Weights by path: convolution kernels in half precision, everything else as it is."""
     return {
         key: value.astype(np.float16) if value.ndim == 4 else value

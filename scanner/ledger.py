@@ -1,75 +1,52 @@
 """What became of every window: read off the files of a run, never kept beside them."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from catalogs.schemas import LEDGER
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from scanner import cutout_store
+from catalogs.schemas import LEDGER
+from scanner import cutout_store, score_store
 from scanner.paths import RunPaths
-from scanner.plan import Plan, read_plan, read_windows
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Counts of windows.
-
-    Attributes
-    ----------
-    planned, scored, masked, failed : int
-    """
-
-    planned: int = 0
-    scored: int = 0
-    masked: int = 0
-    failed: int = 0
-
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
-            self.planned + other.planned,
-            self.scored + other.scored,
-            self.masked + other.masked,
-            self.failed + other.failed,
-        )
-
-    @property
-    def waiting(self) -> int:
-        """Planned windows of which nothing has become yet."""
-        return self.planned - self.scored - self.masked - self.failed
+from scanner.plan import Plan, read_windows
+from scanner.tally import Tally, tally
 
 
 class LedgerError(RuntimeError):
     """Windows are unaccounted for; never expected, and never passed over."""
 
 
-def planned_mosaics(root: Path) -> list[str]:
-    """Names of the mosaics that have a plan, sorted."""
-    return sorted(path.stem for path in RunPaths(root).plans.glob("*.json"))
+def write_ledger(root: Path, plans: Sequence[Plan], min_valid_fraction: float) -> Tally:
+    """Write the ledger of a run and check it against its plans and its shards' markers.
 
+    Returns
+    -------
+    Tally
+        Over all plans.
 
-def failed_mosaics(root: Path) -> dict[str, str]:
-    """Mosaics that could not be planned, each with the reason."""
-    folder = RunPaths(root).root / "failed"
-    return {path.stem: json.loads(path.read_text())["reason"] for path in folder.glob("*.json")}
-
-
-def tally(root: Path, mosaic: str) -> Tally:
-    """Count the windows of one mosaic from the markers of its shards."""
-    paths, plan = RunPaths(root), read_plan(root, mosaic)
-    counts = Tally(planned=plan.n_windows)
-    for shard, (start, stop) in enumerate(plan.shards):
-        marker = paths.score_marker(mosaic, shard)
-        if marker.is_file():
-            outcome = json.loads(marker.read_text())
-            counts += Tally(scored=outcome["scored"], masked=outcome["masked"])
-        elif paths.failure(mosaic, shard).is_file():
-            counts += Tally(failed=stop - start)
-    return counts
+    Raises
+    ------
+    LedgerError
+        If a planned window is missing, there twice, or not what its shard's marker says.
+    """
+    paths = RunPaths(root)
+    partial = paths.ledger.with_name(f".{paths.ledger.name}.partial")
+    with pq.ParquetWriter(partial, LEDGER) as writer:
+        for plan in plans:
+            for shard in range(len(plan.shards)):
+                writer.write_table(shard_ledger(root, plan, shard, min_valid_fraction))
+    ledger = pd.read_parquet(partial, columns=["mosaic", "window", "state"])
+    total = Tally()
+    for plan in plans:
+        of_mosaic = ledger[ledger["mosaic"] == plan.mosaic.name]
+        total += check(of_mosaic, plan, tally(root, plan.mosaic.name))
+    partial.replace(paths.ledger)
+    return total
 
 
 def shard_ledger(root: Path, plan: Plan, shard: int, min_valid_fraction: float) -> pa.Table:
@@ -83,10 +60,9 @@ def shard_ledger(root: Path, plan: Plan, shard: int, min_valid_fraction: float) 
     paths, mosaic = RunPaths(root), plan.mosaic.name
     start, stop = plan.shards[shard]
     if paths.score_marker(mosaic, shard).is_file():
-        valid = np.asarray(
-            cutout_store.read_column(paths.cutouts(mosaic), "valid_fraction", start, stop)
-        )
-        state, reason = _outcomes(valid, min_valid_fraction)
+        logits, _, _ = score_store.read(paths.scores(mosaic), start, stop)
+        valid = cutout_store.read_column(paths.cutouts(mosaic), "valid_fraction", start, stop)
+        state, reason = _outcomes(logits, valid, min_valid_fraction)
     elif paths.failure(mosaic, shard).is_file():
         why = json.loads(paths.failure(mosaic, shard).read_text())["reason"]
         state, reason = ["failed"] * (stop - start), [why] * (stop - start)
@@ -106,28 +82,45 @@ def shard_ledger(root: Path, plan: Plan, shard: int, min_valid_fraction: float) 
 
 
 def _outcomes(
-    valid_fraction: NDArray[np.generic], min_valid_fraction: float
+    logits: NDArray[np.float32], valid_fraction: NDArray[np.generic], min_valid_fraction: float
 ) -> tuple[list[str], list[str | None]]:
-    scored = valid_fraction >= min_valid_fraction
-    reasons = [
-        None if ok else f"valid fraction {value:.3f} < {min_valid_fraction:g}"
-        for ok, value in zip(scored, valid_fraction, strict=True)
-    ]
+    scored = np.asarray(np.isfinite(logits).all(axis=1))
+    masked = (
+        f"valid fraction {value:.3f} < {min_valid_fraction:g}" if value else "no data"
+        for value in valid_fraction
+    )
+    reasons = [None if ok else why for ok, why in zip(scored, masked, strict=True)]
     return ["scored" if ok else "masked" for ok in scored], reasons
 
 
-def check(ledger: pd.DataFrame, root: Path) -> None:
-    """Check that every planned window is in the ledger exactly once.
+def check(ledger: pd.DataFrame, plan: Plan, counted: Tally) -> Tally:
+    """Check that every planned window of a mosaic is in the ledger once, as its shard counted it.
+
+    Parameters
+    ----------
+    ledger : DataFrame
+        The mosaic's rows.
+    plan : Plan
+    counted : Tally
+        What the shards' markers say.
+
+    Returns
+    -------
+    Tally
+        The same as `counted`.
 
     Raises
     ------
     LedgerError
-        If one is missing, or there twice.
+        If a window is missing, there twice, or the sums differ.
     """
-    for mosaic in planned_mosaics(root):
-        windows = np.sort(ledger.loc[ledger["mosaic"] == mosaic, "window"].to_numpy())
-        planned = read_plan(root, mosaic).n_windows
-        if not np.array_equal(windows, np.arange(planned)):
-            raise LedgerError(
-                f"mosaic {mosaic}: {planned} windows planned, {len(windows)} rows in the ledger"
-            )
+    name, windows = plan.mosaic.name, np.sort(ledger["window"].to_numpy())
+    if not np.array_equal(windows, np.arange(plan.n_windows)):
+        raise LedgerError(
+            f"mosaic {name}: {plan.n_windows} windows planned, {len(windows)} rows in the ledger"
+        )
+    states = ledger["state"].value_counts()
+    rows = Tally(len(ledger), *(int(states.get(s, 0)) for s in ("scored", "masked", "failed")))
+    if rows != counted:
+        raise LedgerError(f"mosaic {name}: the ledger has {rows}, its shards' markers {counted}")
+    return counted

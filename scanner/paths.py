@@ -54,26 +54,53 @@ class RunPaths:
         """A mosaic's windows."""
         return self.plans / f"{mosaic}.npz"
 
+    @property
+    def all_cutouts(self) -> Path:
+        """Zarr group of all mosaics' cutouts."""
+        return self.root / "cutouts.zarr"
+
+    @property
+    def all_scores(self) -> Path:
+        """Zarr group of all mosaics' scores."""
+        return self.root / "scores.zarr"
+
     def cutouts(self, mosaic: str) -> Path:
         """Zarr group of a mosaic's cutouts."""
-        return self.root / "cutouts.zarr" / mosaic
+        return self.all_cutouts / mosaic
 
     def scores(self, mosaic: str) -> Path:
         """Zarr group of a mosaic's scores."""
-        return self.root / "scores.zarr" / mosaic
+        return self.all_scores / mosaic
+
+    def markers(self, mosaic: str) -> Path:
+        """What says which shards of a mosaic are done."""
+        return self.root / "done" / mosaic
 
     def cut_marker(self, mosaic: str, shard: int) -> Path:
         """Says that a shard's cutouts are written."""
-        return self.root / "done" / mosaic / f"{shard:06d}.cut.json"
+        return self.markers(mosaic) / f"{shard:06d}.cut.json"
 
     def score_marker(self, mosaic: str, shard: int) -> Path:
         """Says that a shard's scores are written."""
-        return self.root / "done" / mosaic / f"{shard:06d}.score.json"
+        return self.markers(mosaic) / f"{shard:06d}.score.json"
+
+    def score_markers(self, mosaic: str) -> list[Path]:
+        """The markers of a mosaic's shards that are scored, in their order."""
+        return sorted(self.markers(mosaic).glob("*.score.json"))
+
+    @property
+    def failures(self) -> Path:
+        """What says why mosaics and shards failed."""
+        return self.root / "failed"
 
     def failure(self, mosaic: str, shard: int) -> Path:
         """Says why a shard has neither."""
-        return self.root / "failed" / mosaic / f"{shard:06d}.json"
+        return self.failures / mosaic / f"{shard:06d}.json"
+
+    def shard_failures(self, mosaic: str) -> list[Path]:
+        """What says why shards of a mosaic failed, in their order."""
+        return sorted((self.failures / mosaic).glob("*.json"))
 
     def mosaic_failure(self, mosaic: str) -> Path:
         """Says why a mosaic has no plan."""
-        return self.root / "failed" / f"{mosaic}.json"
+        return self.failures / f"{mosaic}.json"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from catalogs.tables import read_positions
 from numpy.typing import NDArray
 
+from catalogs.tables import read_positions
 from scanner.atomic import write_json
 from scanner.config import ScanConfig
 from scanner.mosaics import HeaderOverrides, Mosaic, MosaicError, check_pixels, inspect_mosaic
@@ -59,9 +59,7 @@ class Windows:
     y: NDArray[np.float64]
 
 
-def plan_mosaic(
-    path: str, config: ScanConfig, band: str, windows_per_shard: int, root: Path
-) -> Plan:
+def plan_mosaic(path: str, config: ScanConfig, band: str, root: str) -> Plan:
     """Inspect a mosaic, list its windows, and keep both; a plan that is there is read back.
 
     Raises
@@ -71,12 +69,15 @@ def plan_mosaic(
     catalogs.tables.TableError
         If the table of positions cannot be read.
     """
-    paths = RunPaths(root)
+    paths = RunPaths(Path(root))
     overrides = HeaderOverrides(config.band, config.pixel_scale_arcsec, config.units)
     mosaic = inspect_mosaic(path, overrides, band, config.ensemble, paths.scratch)
     if paths.plan(mosaic.name).is_file():
-        kept = read_plan(root, mosaic.name)
-        if kept.mosaic != mosaic:
+        kept = read_plan(paths.root, mosaic.name)
+        # The same file may be named by another path.
+        if dataclasses.replace(
+            mosaic, path=kept.mosaic.path, pixels_path=kept.mosaic.pixels_path
+        ) != kept.mosaic:
             raise MosaicError(
                 f"mosaic {mosaic.file_name}: has changed since this run began (SHA-256 "
                 f"{mosaic.sha256}, then {kept.mosaic.sha256}); scan it into a new folder"
@@ -85,11 +86,12 @@ def plan_mosaic(
     check_pixels(mosaic)
     grid = scan_grid(mosaic)
     windows = list_windows(mosaic, grid, config)
-    plan = Plan(mosaic, grid, len(windows.corners), windows_per_shard)
+    plan = Plan(mosaic, grid, len(windows.corners), config.windows_per_shard)
     target = paths.windows(mosaic.name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial.npz")
-    np.savez(partial, **dataclasses.asdict(windows))
+    partial = target.with_name(f".{target.name}.partial")
+    with partial.open("wb") as file:
+        np.savez(file, **dataclasses.asdict(windows))
     partial.replace(target)
     write_json(paths.plan(mosaic.name), dataclasses.asdict(plan))
     return plan

@@ -6,6 +6,8 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from scanner.atomic import whole_folder
+from scanner.cutout_store import open_arrays
 from scanner.errors import InputError
 
 FORMAT = "lensweep-scores"
@@ -14,8 +16,13 @@ VERSION = 1
 
 def create(
     path: Path, n_windows: int, windows_per_shard: int, ensemble_sha256: str, members: list[str]
-) -> None:
+) -> bool:
     """Create an empty store, or leave the same one untouched.
+
+    Returns
+    -------
+    bool
+        Whether it was created.
 
     Raises
     ------
@@ -29,8 +36,16 @@ def create(
                 f"score store {path}: scores of ensemble {found}, not of {ensemble_sha256}; "
                 "use a new folder"
             )
-        return
-    group = zarr.create_group(path, zarr_format=3, overwrite=True)
+        return False
+    with whole_folder(path) as partial:
+        _create_arrays(partial, n_windows, windows_per_shard, ensemble_sha256, members)
+    return True
+
+
+def _create_arrays(
+    path: Path, n_windows: int, windows_per_shard: int, ensemble_sha256: str, members: list[str]
+) -> None:
+    group = zarr.create_group(path, zarr_format=3)
     columns = {"member_logits": (len(members),), "peak_dx": (), "peak_dy": ()}
     for name, trailing in columns.items():
         group.create_array(
@@ -68,22 +83,22 @@ def write_shard(
     ValueError
         If it is not exactly the shard that begins at `start`.
     """
-    group = zarr.open_group(path, mode="r+")
-    shard, n_windows = int(group.attrs["windows_per_shard"]), group["member_logits"].shape[0]
+    arrays = open_arrays(path, "r+")
+    shard, n_windows = arrays["member_logits"].chunks[0], arrays["member_logits"].shape[0]
     stop = start + len(member_logits)
     if start % shard or stop != min(start + shard, n_windows):
         raise ValueError(f"windows {start}:{stop} of {path} are not a shard of {shard} windows")
     for name, values in (
         ("member_logits", member_logits), ("peak_dx", peak_dx), ("peak_dy", peak_dy),
     ):  # fmt: skip
-        group[name][start:stop] = values
+        arrays[name][start:stop] = values
 
 
 def read(
     path: Path, start: int = 0, stop: int | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Read member logits and peak offsets of the windows start:stop (all by default)."""
-    group = zarr.open_group(path, mode="r")
+    arrays = open_arrays(path, "r")
     names = ("member_logits", "peak_dx", "peak_dy")
-    logits, dx, dy = (np.asarray(group[name][start:stop]) for name in names)
+    logits, dx, dy = (np.asarray(arrays[name][start:stop]) for name in names)
     return logits, dx, dy

@@ -7,42 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from catalogs.crossmatch import nearest
-from catalogs.tables import read_positions
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from scanner.config import WINDOWS_PER_SHARD, ScanConfig
+from catalogs.crossmatch import nearest
+from catalogs.tables import read_positions
+from scanner.config import ScanConfig
 from scanner.ensemble import BATCH, Ensemble, check_bundle
 from scanner.errors import InputError
 from scanner.mosaics import MosaicError
 from scanner.plan import plan_mosaic
 from scanner.progress import duration
-from scanner.run import Outcome, draw_candidates
-from scanner.status import read_status
+from scanner.ranking import draw_candidates
+from scanner.run import Outcome
 from scanner.windows import CUTOUT_SIZE
 
 TOP = 30
 CUTOUT_BYTES = 4 * CUTOUT_SIZE**2
-
-
-def show_status(root: Path) -> None:
-    """Print where a run stands."""
-    status = read_status(root)
-    tally = status.tally
-    console = Console()
-    console.print(f"mosaics   {status.mosaics_planned:,} of {status.mosaics_asked:,} planned")
-    for state in ("planned", "scored", "masked", "failed"):
-        console.print(f"{state:9s} {getattr(tally, state):,} windows")
-    if status.finished and not tally.waiting:
-        console.print("finished  the catalogue is written")
-    elif status.windows_per_second:
-        console.print(
-            f"rate      {status.windows_per_second:,.0f} windows/s, "
-            f"{duration(status.seconds_left or 0.0)} left at that rate"
-        )
-    for reason in status.failed_mosaics.values():
-        console.print(f"failed    {reason}", style="red")
 
 
 def show_candidates(candidates: pd.DataFrame, marks: list[str | None]) -> None:
@@ -88,7 +70,7 @@ def show_scores(scores: pd.DataFrame, out: Path) -> None:
         table.add_column(name, justify="left" if name == "file" else "right")
     for row in scores.itertuples():
         if isinstance(row.message, str):
-            table.add_row(Path(row.file).name, f"[red]{row.message}[/red]")
+            table.add_row(Path(row.file).name, Text(row.message, style="red"))
         else:
             table.add_row(
                 Path(row.file).name, f"{row.p_mean:.3f}", f"{row.p_std:.3f}",
@@ -119,9 +101,7 @@ def show_plan(config: ScanConfig) -> None:
     with tempfile.TemporaryDirectory() as root:
         for path in config.mosaics:
             try:
-                plan = plan_mosaic(
-                    path, config, bundle.description.band, WINDOWS_PER_SHARD, Path(root)
-                )
+                plan = plan_mosaic(path, config, bundle.description.band, root)
             except MosaicError as error:
                 refused.append(str(error))
                 continue
@@ -134,9 +114,10 @@ def show_plan(config: ScanConfig) -> None:
             )  # fmt: skip
     console.print(table)
     for reason in refused:
-        console.print(reason, style="red")
+        console.print(reason, style="red", markup=False)
     if windows:
-        rate, workers = measured_rate(config.ensemble), config.workers or len(os.sched_getaffinity(0))
+        rate = measured_rate(config.ensemble)
+        workers = config.workers or len(os.sched_getaffinity(0))
         console.print(
             f"{windows:,} windows at most {duration(windows / (rate * workers))} of scoring: one "
             f"process scores {rate:.0f} windows/s here, {workers} workers; windows without data "
@@ -165,4 +146,4 @@ def show_outcome(outcome: Outcome, truth: Path | None) -> None:
     for path in (outcome.paths.candidates, outcome.paths.contact_sheet, outcome.paths.ledger):
         console.print(f"wrote {path}")
     for reason in outcome.failed_mosaics.values():
-        console.print(f"failed: {reason}", style="red")
+        console.print(f"failed: {reason}", style="red", markup=False)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from catalogs.schemas import SCORES, with_provenance
+from numpy.typing import NDArray
 
+from catalogs.schemas import SCORES, with_provenance
+from catalogs.tables import write_parquet
 from scanner.ensemble import Ensemble, check_bundle, summarise
 from scanner.errors import InputError
 from scanner.mosaics import HeaderOverrides, MosaicError, check_pixels, inspect_mosaic
@@ -37,7 +39,7 @@ def score_stamps(
     Raises
     ------
     InputError
-        If there are no images, or the ensemble cannot be used.
+        If there are no images, or the ensemble cannot be used for single images.
     """
     if not images:
         raise InputError("no images: name at least one FITS file")
@@ -51,6 +53,8 @@ def score_stamps(
             stamps.append(flux)
         except MosaicError as error:
             row["message"] = str(error)
+        except OSError as error:
+            row["message"] = f"mosaic {Path(image).name}: cannot be read: {error}"
         rows.append(row)
     if stamps:
         logits = Ensemble(bundle).logits(np.stack(stamps))
@@ -70,10 +74,32 @@ def score_stamps(
 
 def _read_stamp(
     image: str, ensemble: str, band: str, overrides: HeaderOverrides
-) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float32]], float]:
+) -> tuple[NDArray[np.float32], float]:
     with tempfile.TemporaryDirectory() as scratch:
         mosaic = inspect_mosaic(
             image, overrides, band, ensemble, Path(scratch), require_sky_wcs=False
         )
         check_pixels(mosaic)
-        return centre_stamp(mosaic)
+        flux, valid_fraction = centre_stamp(mosaic)
+    if not valid_fraction:
+        raise MosaicError(f"mosaic {mosaic.file_name}: no data at its centre; cut it elsewhere")
+    return flux, valid_fraction
+
+
+def write_scores(
+    images: Sequence[str], ensemble: str, overrides: HeaderOverrides, out: Path
+) -> pa.Table:
+    """Score the centre of every image, and write the table to a Parquet file.
+
+    Returns and raises what `score_stamps` does, and an `InputError` beforehand if the file cannot
+    be written.
+    """
+    if out.is_dir() or not out.parent.is_dir():
+        why = "is a folder" if out.is_dir() else f"has no folder {out.parent}"
+        raise InputError(f"output file {out}: {why}; name a file in a folder that is there")
+    table = score_stamps(images, ensemble, overrides)
+    try:
+        write_parquet(table, out)
+    except OSError as error:
+        raise InputError(f"output file {out}: cannot be written ({error.strerror})") from error
+    return table

@@ -1,13 +1,16 @@
 """Where a run stands, told from its files alone: by another shell, or after it died."""
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from scanner import ledger
+from rich.console import Console
+
 from scanner.errors import InputError
-from scanner.ledger import Tally
 from scanner.paths import RunPaths
+from scanner.progress import duration
+from scanner.tally import Tally, failed_mosaics, planned_mosaics, tally
 
 # The rate is that of the last shards: the first ones include the start of the workers.
 RECENT_SHARDS = 20
@@ -23,10 +26,13 @@ class Status:
         Over all planned mosaics.
     mosaics_asked, mosaics_planned : int
     failed_mosaics : dict of str to str
+        Mosaics that could not be planned, each with the reason.
     windows_per_second : float or None
-        Over the last shards; None before two of them are done.
+        Over the last shards since the command was last given; None before two of them are done.
+    seconds_since_last : float or None
+        Since the last shard was done; None before the first.
     finished : bool
-        The catalogue is written.
+        Nothing is left to do, and the catalogue is written.
     """
 
     tally: Tally
@@ -34,6 +40,7 @@ class Status:
     mosaics_planned: int
     failed_mosaics: dict[str, str]
     windows_per_second: float | None
+    seconds_since_last: float | None
     finished: bool
 
     @property
@@ -56,22 +63,48 @@ def read_status(root: Path) -> Status:
     if not paths.run.is_file():
         raise InputError(f"{root}: no run in this folder (no {paths.run.name})")
     asked = json.loads(paths.run.read_text())["asked"]
-    names = ledger.planned_mosaics(root)
+    names = planned_mosaics(root)
+    failed = failed_mosaics(root)
+    total = sum((tally(root, name) for name in names), Tally())
+    known = len(set(names) | set(failed))
+    done = sorted(
+        (path.stat().st_mtime, path) for name in names for path in paths.score_markers(name)
+    )
     return Status(
-        sum((ledger.tally(root, name) for name in names), Tally()),
+        total,
         len(asked["mosaics"]),
         len(names),
-        ledger.failed_mosaics(root),
-        _recent_rate(paths),
-        paths.candidates.is_file(),
+        failed,
+        _recent_rate(done, paths.run.stat().st_mtime),
+        time.time() - done[-1][0] if done else None,
+        paths.candidates.is_file() and not total.waiting and known == len(asked["mosaics"]),
     )
 
 
-def _recent_rate(paths: RunPaths) -> float | None:
-    markers = (paths.root / "done").glob("*/*.score.json")
-    recent = sorted((path.stat().st_mtime, path) for path in markers)[-RECENT_SHARDS:]
+def _recent_rate(done: list[tuple[float, Path]], started: float) -> float | None:
+    """Windows per second over the last shards; those of an earlier attempt do not count."""
+    recent = [(when, path) for when, path in done[-RECENT_SHARDS:] if when >= started]
     if len(recent) < 2 or recent[-1][0] <= recent[0][0]:
         return None
     outcomes = (json.loads(path.read_text()) for _, path in recent[1:])
     windows = sum(outcome["scored"] + outcome["masked"] for outcome in outcomes)
     return float(windows / (recent[-1][0] - recent[0][0]))
+
+
+def show_status(root: Path) -> None:
+    """Print where a run stands."""
+    status, console = read_status(root), Console(soft_wrap=True)
+    console.print(f"mosaics   {status.mosaics_planned:,} of {status.mosaics_asked:,} planned")
+    for state in ("planned", "scored", "masked", "failed", "waiting"):
+        console.print(f"{state:9s} {getattr(status.tally, state):,} windows")
+    if status.finished:
+        console.print("finished  the catalogue is written")
+    elif status.seconds_since_last is not None:
+        console.print(f"last      shard done {duration(status.seconds_since_last)} ago")
+    if not status.finished and status.windows_per_second:
+        console.print(
+            f"rate      {status.windows_per_second:,.0f} windows/s, "
+            f"{duration(status.seconds_left or 0.0)} left at that rate"
+        )
+    for reason in status.failed_mosaics.values():
+        console.print(f"failed    {reason}", style="red", markup=False)

@@ -23,6 +23,23 @@ PEAK_SMOOTHING_PX = 2.0
 PEAK_WEIGHT_PX = 30.0
 
 
+class ScoreError(ValueError):
+    """Scores that mean nothing."""
+
+
+def cut_unless_done(root: str, mosaic: str, shard: int) -> None:
+    """Cut one shard of a mosaic, unless an earlier run did."""
+    if not RunPaths(Path(root)).cut_marker(mosaic, shard).is_file():
+        cut_shard(root, mosaic, shard)
+
+
+def score_after(
+    _cut: None, root: str, mosaic: str, shard: int, ensemble: tuple[str, str], min_valid: float
+) -> None:
+    """Score one shard of a mosaic; takes what `cut_unless_done` returns, so as to follow it."""
+    score_shard(root, mosaic, shard, ensemble, min_valid)
+
+
 def cut_shard(root: str, mosaic: str, shard: int) -> int:
     """Cut one shard of a mosaic into its store.
 
@@ -66,17 +83,30 @@ def score_shard(
     -------
     int
         Number of windows.
+
+    Raises
+    ------
+    ScoreError
+        If a score is not a finite number.
+    EnsembleError
+        If the bundle is another here.
     """
     paths = RunPaths(Path(root))
     plan, _ = _plan(root, mosaic)
     start, stop = plan.shards[shard]
     cutouts = cutout_store.read(paths.cutouts(mosaic), start, stop)
-    usable = cutouts.valid_fraction >= min_valid_fraction
+    # Whatever the least fraction, a window without a single valid pixel has nothing to score.
+    usable = (cutouts.valid_fraction >= min_valid_fraction) & (cutouts.valid_fraction > 0.0)
     loaded = load_ensemble(*ensemble)
     members = len(loaded.description.members)
     logits = np.full((stop - start, members), np.nan, np.float32)
     peak_dx, peak_dy = np.full((2, stop - start), np.nan, np.float32)
     logits[usable] = loaded.logits(cutouts.flux[usable])
+    if not np.isfinite(logits[usable]).all():
+        raise ScoreError(
+            f"mosaic {mosaic}: windows {start} to {stop - 1}: the ensemble gave scores that are "
+            "no finite numbers; look at these cutouts"
+        )
     peak_dx[usable], peak_dy[usable] = brightest_peak(cutouts.flux[usable])
     score_store.write_shard(paths.scores(mosaic), start, logits, peak_dx, peak_dy)
     n_scored = int(usable.sum())
@@ -124,10 +154,17 @@ def brightest_peak(
     axis = np.arange(CUTOUT_SIZE) - (CUTOUT_SIZE - 1) / 2.0
     weight = np.exp(-0.5 * (axis / PEAK_WEIGHT_PX) ** 2)
     weighted = smooth * weight[:, None] * weight[None, :]
-    rows, columns = np.divmod(weighted.reshape(len(flux), -1).argmax(axis=1), CUTOUT_SIZE)
+    brightest = weighted.reshape(len(flux), CUTOUT_SIZE**2).argmax(axis=1)
+    rows, columns = np.divmod(brightest, CUTOUT_SIZE)
     return axis[columns].astype(np.float32), axis[rows].astype(np.float32)
 
 
-@functools.lru_cache(maxsize=4)
 def _plan(root: str, mosaic: str) -> tuple[Plan, Windows]:
+    # A worker may outlive a run's folder, and meet another run of the same name.
+    written = RunPaths(Path(root)).plan(mosaic).stat()
+    return _plan_written(root, mosaic, (written.st_ino, written.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=4)
+def _plan_written(root: str, mosaic: str, _when: tuple[int, int]) -> tuple[Plan, Windows]:
     return read_plan(Path(root), mosaic), read_windows(Path(root), mosaic)

@@ -1,14 +1,22 @@
-"""What several test files need: a tiny ensemble, small mosaics, a cluster."""
+"""What several test files need: a tiny ensemble, small mosaics, a cluster, scans."""
 
+import io
 import os
+import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
+from distributed import Client
 from drizzled_files import add_star, write_hla
+
+from scanner.config import ScanConfig
 from scanner.ensemble import Calibration, Description, Trunk, save_bundle
+from scanner.opening import open_run
+from scanner.progress import PlainProgress
+from scanner.run import Outcome, run_scan
 from scanner.stretch import Stretch
 
 
@@ -51,7 +59,7 @@ def tiny_bundle(tmp_path_factory) -> Path:
     return folder
 
 
-def write_field(path: Path, seed: int, shape=(420, 730), blank_columns=150, **write_options) -> Path:
+def write_field(path, seed, shape=(420, 730), blank_columns=150, **write_options) -> Path:
     """A small HLA mosaic: noise, 40 stars, and a strip without weight along its left edge."""
     rng = np.random.default_rng(seed)
     flux = rng.normal(0.0, 0.01, shape)
@@ -67,3 +75,27 @@ def write_field(path: Path, seed: int, shape=(420, 730), blank_columns=150, **wr
 def field(tmp_path) -> Path:
     """One small mosaic."""
     return write_field(tmp_path / "field_f814w_drz.fits", seed=3)
+
+
+@pytest.fixture(scope="session")
+def client():
+    """A Dask cluster within this process."""
+    with Client(
+        processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None
+    ) as opened:
+        yield opened
+
+
+def scan_here(client, bundle, mosaics, out, **options) -> Outcome:
+    """A scan in shards of 16 windows, as the command does it, with few candidates to draw."""
+    few = {"windows_per_shard": 16, "merge_radius_arcsec": 10.0}
+    options = few | {"ensemble": str(bundle)} | options
+    config = ScanConfig(tuple(str(path) for path in mosaics), str(out), **options)
+    opened, paths = open_run(config)
+    return run_scan(config, opened, paths, client, PlainProgress(io.StringIO(), time.monotonic))
+
+
+@pytest.fixture
+def scan(client, tiny_bundle):
+    """`scan_here` with the tiny ensemble: ``scan(mosaics, out, **options)``."""
+    return lambda mosaics, out, **options: scan_here(client, tiny_bundle, mosaics, out, **options)

@@ -1,0 +1,78 @@
+"""From the scores of a run to its ranked candidates; needs no pixels and no network."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from catalogs.candidates import build_candidates
+from catalogs.schemas import with_provenance
+from scanner import cutout_store
+from scanner.config import ScanConfig
+from scanner.contact_sheet import draw_contact_sheet
+from scanner.detections import read_detections
+from scanner.ensemble import Bundle
+from scanner.opening import DEFAULT_THRESHOLD, versions
+from scanner.paths import RunPaths
+from scanner.plan import Plan
+from scanner.windows import CUTOUT_SIZE
+
+CONTACT_SHEET_SIZE = 48
+
+
+def rank_candidates(
+    config: ScanConfig, bundle: Bundle, paths: RunPaths, plans: Sequence[Plan]
+) -> pa.Table:
+    """Merge the detections of all mosaics, match them with known lenses, and rank them.
+
+    Returns
+    -------
+    pyarrow.Table
+        Schema `catalogs.schemas.CANDIDATES`, with the run's provenance.
+    """
+    description, calibration = bundle.description, bundle.description.calibration
+    floor = config.min_logit
+    if floor is None:
+        floor = description.thresholds[DEFAULT_THRESHOLD]
+    detections = pd.concat(
+        [
+            read_detections(
+                paths.root, plan, description, floor, config.lenses_per_window,
+                recentre=config.centres == "grid",
+            )
+            for plan in plans
+        ],
+        ignore_index=True,
+    )  # fmt: skip
+    table = build_candidates(
+        detections, config.merge_radius_arcsec, config.match_radius_arcsec, limit=None
+    )
+    provenance = {
+        "ensemble": description.name,
+        "ensemble_sha256": bundle.sha256,
+        "members": str(len(description.members)),
+        "prior_lenses_per_window": repr(config.lenses_per_window),
+        "calibration": f"Platt on out-of-fold logits: slope {calibration.slope:.6g}, intercept "
+        f"{calibration.intercept:.6g}, training prior {calibration.training_prior:g}",
+        "min_logit": repr(floor),
+        "merge_radius_arcsec": repr(config.merge_radius_arcsec),
+        "match_radius_arcsec": repr(config.match_radius_arcsec),
+        "versions": json.dumps(versions()),
+        "run": paths.run.read_text(),
+    }
+    return with_provenance(table, provenance)
+
+
+def draw_candidates(
+    paths: RunPaths, candidates: pd.DataFrame, marks: Sequence[str | None] | None = None
+) -> None:
+    """Draw the contact sheet of the first candidates."""
+    first = candidates.head(CONTACT_SHEET_SIZE)
+    flux = [
+        cutout_store.read_column(paths.cutouts(row.mosaic), "flux", row.window, row.window + 1)
+        for row in first.itertuples()
+    ]
+    cutouts = np.concatenate([*flux, np.empty((0, CUTOUT_SIZE, CUTOUT_SIZE), np.float32)])
+    draw_contact_sheet(paths.contact_sheet, first, cutouts, marks)

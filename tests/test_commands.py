@@ -1,0 +1,128 @@
+"""The command line: what it returns, prints and leaves; on a cluster within this process."""
+
+import os
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import write_field
+
+import lensweep
+
+NAME = "field_f814w_drz"
+
+
+@pytest.fixture
+def command(monkeypatch, capfd):
+    """Run a command: its exit status, what it printed, and what it complained of."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lensweep", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "160")
+        with pytest.raises(SystemExit) as end:
+            lensweep.main()
+            raise SystemExit(0)
+        out, err = capfd.readouterr()
+        return end.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture
+def scanning(client, tiny_bundle):
+    """Options of every scan here."""
+    return "--ensemble", tiny_bundle, "--cluster", client.scheduler.address
+
+
+def files(folder):
+    return sorted(os.listdir(folder))  # noqa: PTH208
+
+
+def test_scan_then_status(command, scanning, field, tmp_path):
+    status, out, _ = command("scan", field, "--out", tmp_path / "run", *scanning)
+    assert status == 0
+    assert "112 windows planned = 96 scored + 16 masked + 0 failed" in out
+    for name in ("candidates.parquet", "candidates.png", "ledger.parquet"):
+        assert f"wrote {tmp_path / 'run' / name}" in out
+        assert (tmp_path / "run" / name).is_file()
+    status, out, _ = command("status", tmp_path / "run")
+    assert status == 0
+    assert "finished" in out
+
+
+def test_some_mosaics_failed(command, scanning, field, tmp_path):
+    missing = tmp_path / "gone.fits"
+    status, out, _ = command("scan", field, missing, "--out", tmp_path / "run", *scanning)
+    assert status == 3
+    assert "96 scored" in out
+    assert "failed: mosaic gone.fits: no such file" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["scan", "gone.fits", "--out", "run"], "mosaic gone.fits: no such file"),
+        (["scan", "--out", "run"], "no mosaics: name at least one FITS file"),
+        (["scan", "field.fits"], "no output folder: give --out RUN"),
+        (["scan", "field.fits", "--out", "run", "--stride", "0"], "stride = 0: must lie within"),
+        (["scan", "field.fits", "--out", "run", "--merge-radius", "-2"], "merge_radius_arcsec"),
+        (["scan", "field.fits", "--out", "run", "--config", "a.toml"], "config a.toml: cannot be"),
+        (["scan", "field.fits", "--out", "field.fits/run"], "cannot be written to"),
+        (["scan", "field.fits", "--out", "run", "--band", "F606W"], "--band says F606W"),
+        (["scan", "field.fits", "--out", "run", "--centres", "p.csv"], "no pair of RA and Dec"),
+        (["scan", "field.fits", "--out", "run", "--ensemble", "x"], "ensemble x: neither a folder"),
+        (["scan", "field.fits", "--out", "run", "--cluster", "x"], "cluster x: no scheduler"),
+        (["status", "."], "no run in this folder"),
+        (["score", "field.fits", "--out", "no/s.parquet"], "output file no/s.parquet"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_message(
+    command, scanning, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    write_field(tmp_path / "field.fits", seed=1, shape=(120, 120), blank_columns=0)
+    (tmp_path / "p.csv").write_text("name\nx\n")
+    first = scanning if arguments[0] == "scan" else ()
+    status, _, err = command(arguments[0], *first, *arguments[1:])
+    assert status == 2
+    assert message in err
+    assert err.count("lensweep: ") == 1
+    if "x" not in arguments:
+        assert files(tmp_path) == ["field.fits", "p.csv"]
+
+
+def test_a_plan_writes_nothing(command, scanning, field, tmp_path):
+    before = files(tmp_path)
+    status, out, _ = command("scan", field, "--out", tmp_path / "run", "--plan", *scanning)
+    assert status == 0
+    assert "730 x 420" in out
+    assert "112 windows at most" in out
+    assert files(tmp_path) == before
+
+
+def test_flags_win_over_the_file(command, scanning, field, tmp_path):
+    toml = tmp_path / "scan.toml"
+    toml.write_text(f"mosaics = [{str(field)!r}]\nstride = 100\nmin_valid_fraction = 0.0\n")
+    run = tmp_path / "run"
+    status, out, _ = command(
+        "scan", "--config", toml, "--out", run, "--min-valid-fraction", 0.5, *scanning
+    )
+    assert status == 0
+    assert "40 windows planned = 35 scored + 5 masked" in out
+
+
+def test_score(command, tiny_bundle, field, tmp_path):
+    out = tmp_path / "scores.parquet"
+    status, shown, _ = command(
+        "score", field, tmp_path / "gone.fits", "--ensemble", tiny_bundle, "--out", out
+    )
+    assert status == 0
+    assert "no such file" in shown
+    assert pq.read_table(out)["p_mean"].is_null().to_pylist() == [False, True]
+
+
+def test_candidates_are_read_back(command, scanning, field, tmp_path):
+    command("scan", field, "--out", tmp_path / "run", *scanning)
+    table = lensweep.read_candidates(tmp_path / "run")
+    assert table["rank"].is_monotonic_increasing
+    assert lensweep.read_candidates(tmp_path / "run" / "candidates.parquet").equals(table)

@@ -1,0 +1,158 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from scanner.ensemble import (
+    BATCH,
+    Ensemble,
+    EnsembleError,
+    check_bundle,
+    load_trunk,
+    sigmoid,
+    summarise,
+)
+from scanner.tasks import load_ensemble
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_bundle):
+    return Ensemble(check_bundle(str(tiny_bundle)))
+
+
+@pytest.fixture(scope="module")
+def flux():
+    rng = np.random.default_rng(11)
+    flux = rng.normal(0.0, 0.01, (BATCH + 6, 100, 100)).astype(np.float32)
+    flux[:, 40:60, 40:60] += rng.uniform(0.0, 1.0, (len(flux), 1, 1)).astype(np.float32)
+    flux[3, :30] = np.nan
+    return flux
+
+
+@pytest.fixture
+def copied(tiny_bundle, tmp_path):
+    return shutil.copytree(tiny_bundle, tmp_path / "copy")
+
+
+def test_same_as_keras_own_chain(loaded, flux, tiny_bundle):
+    trunk = load_trunk(check_bundle(str(tiny_bundle)), "tiny")
+    with np.load(tiny_bundle / "heads.npz") as heads:
+        weights, biases = heads["tiny.weights"], heads["tiny.biases"]
+    head = keras.layers.Dense(3)
+    chain = keras.Sequential([trunk, head])
+    chain.build((None, 100, 100, 3))
+    head.set_weights([weights, biases])
+    expected = chain.predict(loaded.description.stretch(flux), verbose=0)
+    np.testing.assert_allclose(loaded.logits(flux), expected, atol=1e-4)
+    assert expected.std() > 0.1
+
+
+def test_score_does_not_depend_on_company(loaded, flux):
+    together = loaded.logits(flux)
+    np.testing.assert_array_equal(loaded.logits(flux[5:6]), together[5:6])
+    np.testing.assert_array_equal(loaded.logits(flux[::-1]), together[::-1])
+    # The last batch holds six cutouts and padding.
+    np.testing.assert_array_equal(loaded.logits(flux[BATCH:]), together[BATCH:])
+    assert loaded.logits(flux[:0]).shape == (0, 3)
+
+
+# A quotient beyond float32 is set to sky.
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+def test_extreme_pixels_get_finite_scores(loaded, flux):
+    extreme = flux[:4].copy()
+    extreme[0, 50, 50] = 3e38
+    extreme[1] = 0.0
+    extreme[2] = np.nan
+    extreme[3] *= 1e-30
+    assert np.isfinite(loaded.logits(extreme)).all()
+
+
+def test_description_survives(tiny_bundle):
+    bundle = check_bundle(str(tiny_bundle))
+    assert bundle.description.members == ("tiny-fold0", "tiny-fold1", "tiny-fold2")
+    assert bundle.description.calibration.slope == 0.9
+    assert not [path for path in tiny_bundle.iterdir() if path.suffix in (".pkl", ".keras", ".h5")]
+
+
+@pytest.mark.parametrize("name", ["ensemble.json", "heads.npz", "tiny.json", "tiny.npz"])
+@pytest.mark.parametrize("where", [0.0, 0.3, 0.6, 0.99])
+def test_a_changed_byte_is_refused(copied, name, where):
+    content = bytearray((copied / name).read_bytes())
+    content[int(where * len(content))] ^= 0x04
+    (copied / name).write_bytes(content)
+    with pytest.raises(EnsembleError, match=r"ensemble .*copy: "):
+        check_bundle(str(copied))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, "version 2, but this lensweep reads lensweep-ensemble version 1"),
+        ({"format": "other"}, "format other"),
+        ({"stretch": None, "calibration": None}, "lacks calibration, stretch"),
+    ],
+)
+def test_another_manifest_is_refused(copied, change, message):
+    path = copied / "ensemble.json"
+    manifest = json.loads(path.read_text()) | change
+    path.write_text(json.dumps({k: v for k, v in manifest.items() if v is not None}))
+    with pytest.raises(EnsembleError, match=message):
+        check_bundle(str(copied))
+
+
+def test_a_missing_file_is_refused(copied):
+    (copied / "tiny.npz").unlink()
+    with pytest.raises(EnsembleError, match=r"tiny\.npz has SHA-256 no such file"):
+        check_bundle(str(copied))
+
+
+def test_no_bundle(tmp_path):
+    with pytest.raises(EnsembleError, match=r"neither a folder with ensemble\.json nor a shipped"):
+        check_bundle(str(tmp_path))
+
+
+def test_refused_before_tensorflow_is_imported(copied):
+    (copied / "heads.npz").write_bytes(b"")
+    code = (
+        "import sys, lensweep\n"
+        "from scanner.errors import InputError\n"
+        "try:\n"
+        f"    lensweep.scan(['a.fits'], {str(copied / 'run')!r}, ensemble={str(copied)!r})\n"
+        "except InputError as error:\n"
+        "    print(error)\n"
+        "print('tensorflow' in sys.modules)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "heads.npz has SHA-256" in ran.stdout
+    assert ran.stdout.endswith("False\n")
+    assert not (copied / "run").exists()
+
+
+def test_another_bundle_on_a_worker_is_refused(tiny_bundle):
+    with pytest.raises(EnsembleError, match="give every worker the same bundle"):
+        load_ensemble(str(tiny_bundle), "0" * 64)
+
+
+def test_summary():
+    logits = np.array([[0.0, 0.0, 0.0], [-800.0, 0.0, 800.0]], np.float32)
+    p_mean, p_std, logit_mean = summarise(logits)
+    np.testing.assert_allclose(p_mean, [0.5, 0.5])
+    np.testing.assert_allclose(p_std, [0.0, 0.5])
+    np.testing.assert_allclose(logit_mean, [0.0, 0.0])
+    assert summarise(logits[:, :1])[1].tolist() == [0.0, 0.0]
+
+
+def test_calibration_follows_the_prior(tiny_bundle):
+    calibration = check_bundle(str(tiny_bundle)).description.calibration
+    logit = np.array([-3.0, 0.0, 3.0], np.float32)
+    at_training = calibration.probability(logit, calibration.training_prior)
+    np.testing.assert_allclose(at_training, sigmoid(0.9 * logit.astype(float) - 0.2))
+    rare = calibration.probability(logit, 1e-4)
+    # Bayes: odds scale by the ratio of the prior odds.
+    np.testing.assert_allclose(
+        rare / (1 - rare), at_training / (1 - at_training) * (1e-4 / (1 - 1e-4)), rtol=1e-9
+    )

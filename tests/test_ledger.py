@@ -1,0 +1,75 @@
+import dataclasses
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from conftest import scan_here, write_field
+
+from scanner.ledger import LedgerError, check, shard_ledger, write_ledger
+from scanner.paths import RunPaths
+from scanner.plan import read_plan
+from scanner.tally import Tally, tally
+
+NAME = "field_f814w_drz"
+
+
+@pytest.fixture(scope="module")
+def finished(client, tiny_bundle, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    field = write_field(folder / f"{NAME}.fits", seed=3)
+    return scan_here(client, tiny_bundle, [field], folder / "run").paths.root
+
+
+@pytest.fixture
+def done(finished, tmp_path):
+    """A finished run's folder, to be spoilt, and its plan."""
+    root = shutil.copytree(finished, tmp_path / "run")
+    return RunPaths(root), read_plan(root, NAME)
+
+
+def test_tallies_add_up():
+    total = Tally(10, 4, 1, 2) + Tally(5, 5)
+    assert total == Tally(15, 9, 1, 2)
+    assert total.waiting == 3
+
+
+def test_ledger_agrees_with_the_markers(done):
+    paths, plan = done
+    assert write_ledger(paths.root, [plan], 0.5) == tally(paths.root, NAME) == Tally(112, 96, 16)
+    rows = pd.read_parquet(paths.ledger)
+    assert rows["window"].tolist() == list(range(112))
+    assert (rows["shard"] == rows["window"] // 16).all()
+
+
+def test_a_shard_without_a_marker_is_an_error(done):
+    paths, plan = done
+    paths.score_marker(NAME, 2).unlink()
+    with pytest.raises(LedgerError, match="shard 2 is neither scored nor failed"):
+        shard_ledger(paths.root, plan, 2, 0.5)
+
+
+def test_a_marker_that_counts_otherwise_is_an_error(done):
+    paths, plan = done
+    marker = paths.score_marker(NAME, 1)
+    marker.write_text(json.dumps({"scored": 15, "masked": 1}))
+    before = paths.ledger.read_bytes()
+    with pytest.raises(LedgerError, match="shards' markers"):
+        write_ledger(paths.root, [plan], 0.5)
+    assert paths.ledger.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        [0, 1, 3],  # one is missing
+        [0, 1, 1, 2, 3],  # one is there twice
+        [1, 2, 3, 4],
+        [],
+    ],
+)
+def test_windows_lost_or_doubled_are_an_error(done, windows):
+    _, plan = done
+    rows = pd.DataFrame({"window": windows, "state": "scored"})
+    with pytest.raises(LedgerError, match="4 windows planned"):
+        check(rows, dataclasses.replace(plan, n_windows=4), Tally(4, 4))

@@ -1,0 +1,242 @@
+"""A run that is killed at any moment continues, and ends as if nothing had happened."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from conftest import write_field
+
+from scanner import score_store
+from scanner.errors import InputError
+from scanner.paths import RunPaths
+
+SEED = 2018
+KILLS = ("command", "worker", "group")
+NAME = "field_f814w_drz"
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "lensweep", *map(str, arguments)]
+
+
+@pytest.fixture(scope="module")
+def asked(tiny_bundle, tmp_path_factory):
+    """Arguments of a scan in 28 shards, all but the folder."""
+    folder = tmp_path_factory.mktemp("asked")
+    field = write_field(folder / f"{NAME}.fits", seed=3)
+    (folder / "scan.toml").write_text(
+        f"mosaics = [{str(field)!r}]\nensemble = {str(tiny_bundle)!r}\nworkers = 1\n"
+        "windows_per_shard = 4\n"
+    )
+    return ["scan", "--config", folder / "scan.toml", "--out"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(asked, tmp_path_factory):
+    root = tmp_path_factory.mktemp("undisturbed") / "run"
+    ran = subprocess.run(command(*asked, root), capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return root
+
+
+def started(asked, root):
+    return subprocess.Popen(
+        command(*asked, root), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def n_files(root):
+    # Files come and go while they are counted.
+    return sum(len(files) for _, _, files in os.walk(root))
+
+
+def worker_of(process):
+    for child in psutil.Process(process.pid).children():
+        if "spawn_main" in " ".join(child.cmdline()):
+            return child
+    return None
+
+
+def kill(kind, process):
+    """Kill the command, its worker, or all of it; True if it has to be started again."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    if kind == "worker":
+        worker = worker_of(process)
+        if worker is not None:
+            worker.kill()
+            return False
+    if kind == "group":
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.communicate()
+    # Workers end with the command that they belong to.
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert not alive
+    return True
+
+
+def assert_same(root, expected):
+    for name in ("candidates.parquet", "ledger.parquet"):
+        found, wanted = pq.read_table(root / name), pq.read_table(expected / name)
+        assert found.replace_schema_metadata().equals(wanted.replace_schema_metadata())
+    found, wanted = (score_store.read(RunPaths(r).scores(NAME)) for r in (root, expected))
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(a.view(np.uint32), b.view(np.uint32))
+    leftovers = [str(path) for path in root.rglob("*.partial")]
+    assert not leftovers
+
+
+def test_ten_kills_leave_no_trace(asked, undisturbed, tmp_path):
+    """Moments are drawn in files written, so that they mean the same on any machine."""
+    rng = np.random.default_rng(SEED)
+    moments = np.sort(rng.uniform(0.0, 0.95, 10)) * n_files(undisturbed)
+    kinds = rng.permutation([KILLS[i % 3] for i in range(10)])
+    root = tmp_path / "run"
+    process, kept, landed = started(asked, root), {}, 0
+    for moment, kind in zip(moments, kinds, strict=True):
+        while n_files(root) < moment and process.poll() is None:
+            time.sleep(0.005)
+        assert process.poll() is None, process.communicate()[1].decode()
+        again = kill(kind, process)
+        landed += 1
+        for marker in RunPaths(root).score_markers(NAME):
+            # What is done is never done again.
+            assert kept.setdefault(marker.name, marker.stat().st_mtime_ns) == (
+                marker.stat().st_mtime_ns
+            )
+        if again:
+            process = started(asked, root)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
+    assert landed == 10
+    assert kept
+    assert_same(root, undisturbed)
+
+
+def hand(root, *names):
+    for name in names:
+        (root / name).unlink()
+
+
+# What a kill can leave at a moment too short to be met by chance: each row undoes or half-writes.
+INTERRUPTED = [
+    # while run.json was written for the first time
+    lambda root: (hand(root, "run.json"), (root / ".run.json.77.partial").write_text("{")),
+    # windows written, plan not
+    lambda root: hand(root, f"plan/{NAME}.json"),
+    # half of the windows
+    lambda root: (
+        hand(root, f"plan/{NAME}.json", f"plan/{NAME}.npz"),
+        (root / f"plan/.{NAME}.npz.partial").write_bytes(b"PK"),
+    ),
+    # the stores were being made
+    lambda root: (
+        (root / "cutouts.zarr" / NAME).rename(root / "cutouts.zarr" / f".{NAME}.partial"),
+        hand(root, f"cutouts.zarr/.{NAME}.partial/zarr.json"),
+    ),
+    # cut, not scored
+    lambda root: hand(root, f"done/{NAME}/000003.score.json"),
+    # neither, with pixels half-written aside
+    lambda root: (
+        hand(root, f"done/{NAME}/000004.score.json", f"done/{NAME}/000004.cut.json"),
+        (root / f"cutouts.zarr/{NAME}/x0/c/4.{'0' * 32}.partial").write_bytes(b"1"),
+        (root / f"done/{NAME}/.000004.cut.json.77.partial").write_text("{"),
+    ),
+    # ranked, not written
+    lambda root: (
+        hand(root, "candidates.parquet"),
+        (root / ".candidates.parquet.partial").write_bytes(b"PAR1"),
+    ),
+    lambda root: (root / ".ledger.parquet.partial").write_bytes(b"PAR1"),
+]
+
+
+@pytest.mark.parametrize("interrupt", INTERRUPTED)
+def test_every_stage_can_be_interrupted(scan, field, tmp_path, interrupt):
+    expected = scan([field], tmp_path / "expected").paths.root
+    root = scan([field], tmp_path / "run").paths.root
+    if interrupt is INTERRUPTED[0]:
+        for path in root.rglob("*"):
+            if path.is_file() and path.name != "run.json":
+                path.unlink()
+        for path in sorted(root.rglob("*"), reverse=True):
+            if path.is_dir():
+                path.rmdir()
+    interrupt(root)
+    assert scan([field], root).exit_status == 0
+    assert_same(root, expected)
+
+
+def test_removed_stores_are_made_again(scan, field, tmp_path):
+    """Markers alone must not pass for cutouts."""
+    import shutil
+
+    first = scan([field], tmp_path / "run")
+    shutil.rmtree(first.paths.all_cutouts)
+    again = scan([field], tmp_path / "run")
+    assert again.tally == first.tally
+
+
+def test_only_what_is_missing_is_done(scan, field, tmp_path):
+    paths = scan([field], tmp_path / "run").paths
+    before = {path.name: path.stat().st_mtime_ns for path in paths.score_markers(NAME)}
+    paths.score_marker(NAME, 2).unlink()
+    scan([field], tmp_path / "run")
+    after = {path.name: path.stat().st_mtime_ns for path in paths.score_markers(NAME)}
+    assert {name for name in after if after[name] != before[name]} == {"000002.score.json"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stride": 25}, "stride was 50, now 25"),
+        ({"windows_per_shard": 32}, "windows_per_shard was 16, now 32"),
+        ({"min_valid_fraction": 0.9}, "min_valid_fraction was 0.5, now 0.9"),
+        ({"centres": "sources"}, "centres was grid, now sources"),
+    ],
+)
+def test_another_run_in_the_folder_is_refused(scan, field, tmp_path, options, message):
+    scan([field], tmp_path / "run", min_logit=1e9)
+    with pytest.raises(InputError, match=f"holds another run .{message}.*repeat the first command"):
+        scan([field], tmp_path / "run", **options)
+
+
+def test_ranking_may_change_when_a_run_continues(scan, field, tmp_path):
+    first = scan([field], tmp_path / "run", merge_radius_arcsec=2.5)
+    table = pd.read_parquet(first.paths.candidates)
+    again = scan([field], tmp_path / "run", prior=0.01, merge_radius_arcsec=4.0)
+    changed = pd.read_parquet(again.paths.candidates)
+    assert len(changed) < len(table)
+    assert changed["p_lens"].max() > table["p_lens"].max()
+
+
+def test_a_changed_table_of_centres_is_refused(scan, field, tmp_path):
+    table = tmp_path / "centres.csv"
+    table.write_text("ra,dec\n150.1163,2.2009\n")
+    scan([field], tmp_path / "run", centres=str(table))
+    table.write_text("ra,dec\n150.1163,2.2010\n")
+    with pytest.raises(InputError, match="centres_sha256"):
+        scan([field], tmp_path / "run", centres=str(table))
+
+
+def test_a_changed_mosaic_is_refused(scan, field, tmp_path):
+    scan([field], tmp_path / "run")
+    field.unlink()
+    write_field(field, seed=9)
+    with pytest.raises(InputError, match=r"field_f814w_drz\.fits: has changed since this run"):
+        scan([field], tmp_path / "run")
+
+
+def test_the_same_mosaic_by_another_path(scan, field, tmp_path, monkeypatch):
+    first = scan([field], tmp_path / "run")
+    first.paths.score_marker(NAME, 2).unlink()
+    monkeypatch.chdir(tmp_path)
+    assert scan([field.name], "run").tally == first.tally

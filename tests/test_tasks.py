@@ -1,0 +1,61 @@
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import scan_here
+from drizzled_files import add_star
+
+from scanner import score_store
+from scanner.ensemble import check_bundle, load_trunk, save_bundle
+from scanner.tasks import brightest_peak, cut_shard, score_shard
+
+
+@pytest.mark.parametrize(
+    ("stars", "offset"),
+    [
+        ([(49.5, 49.5, 50.0)], (0.0, 0.0)),
+        ([(60.0, 40.0, 50.0)], (10.5, -9.5)),
+        # One at the corner, four times as bright: its own window will have it at its centre.
+        ([(55.0, 52.0, 50.0), (3.0, 95.0, 200.0)], (5.5, 2.5)),
+    ],
+)
+def test_the_brightest_peak_near_the_centre(stars, offset):
+    flux = np.random.default_rng(3).normal(0.0, 0.01, (1, 100, 100)).astype(np.float32)
+    for x, y, total in stars:
+        add_star(flux[0], x, y, total, 1.5)
+    flux[0, :5] = np.nan
+    dx, dy = brightest_peak(flux)
+    assert (dx[0], dy[0]) == pytest.approx(offset, abs=1.0)
+
+
+def test_no_cutouts_have_no_peaks():
+    dx, dy = brightest_peak(np.empty((0, 100, 100), np.float32))
+    assert dx.shape == dy.shape == (0,)
+
+
+def test_a_shard_done_again_is_the_same(scan, field, tmp_path, tiny_bundle):
+    paths = scan([field], tmp_path / "run").paths
+    name = "field_f814w_drz"
+    before = score_store.read(paths.scores(name))
+    bundle = check_bundle(str(tiny_bundle))
+    assert cut_shard(str(paths.root), name, 2) == 16
+    score_shard(str(paths.root), name, 2, (bundle.folder, bundle.sha256), 0.5)
+    for a, b in zip(before, score_store.read(paths.scores(name)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_scores_that_are_no_numbers_fail_their_shard(client, tiny_bundle, field, tmp_path):
+    """They must not pass for windows that were looked at."""
+    bundle = check_bundle(str(tiny_bundle))
+    with np.load(tiny_bundle / "heads.npz") as heads:
+        arrays = {"tiny": (heads["tiny.weights"] * np.nan, heads["tiny.biases"])}
+    other = tmp_path / "other"
+    description = dataclasses.replace(bundle.description, name="broken")
+    save_bundle(other, description, {"tiny": load_trunk(bundle, "tiny")}, arrays)
+    outcome = scan_here(client, other, [field], tmp_path / "run")
+    assert outcome.exit_status == 3
+    assert outcome.tally.scored == 0
+    assert outcome.tally.failed > 90
+    reasons = pd.read_parquet(outcome.paths.ledger)["reason"].dropna()
+    assert reasons.str.startswith("ScoreError: mosaic field_f814w_drz").any()
