@@ -31,14 +31,14 @@ PixelScale = Annotated[float | None, typer.Option(help="Arcsec per pixel, likewi
 Units = Annotated[str | None, typer.Option(help="electrons/s, counts/s or electrons.")]
 
 
-def scan(mosaics: Sequence[str | Path], out: str | Path, **options: Any) -> "Outcome":
+def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options: Any) -> "Outcome":
     """Scan mosaics from pixels to a ranked catalogue; continues a run that was stopped.
 
     In a script, call it under ``if __name__ == "__main__":``, since worker processes import it.
 
     Parameters
     ----------
-    mosaics : sequence of str or Path
+    mosaics : str, Path or sequence of them
         FITS files.
     out : str or Path
         The run's folder.
@@ -60,7 +60,8 @@ def scan(mosaics: Sequence[str | Path], out: str | Path, **options: Any) -> "Out
     from scanner.progress import open_progress
     from scanner.run import run_scan
 
-    config = ScanConfig(tuple(str(path) for path in mosaics), str(out), **options)
+    several = [mosaics] if isinstance(mosaics, str | Path) else mosaics
+    config = ScanConfig(tuple(str(path) for path in several), str(out), **options)
     bundle, paths = open_run(config)
     with open_progress() as progress, open_client(config.cluster, config.workers) as client:
         return run_scan(config, bundle, paths, client, progress)

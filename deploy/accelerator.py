@@ -5,10 +5,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
+from typing import Any
 
 
-def import_tensorflow() -> ModuleType:
+def import_tensorflow() -> Any:
     """Import TensorFlow, let GPU memory grow with need, and keep its start-up notes to itself.
 
     Without memory growth the first process takes a whole GPU. The notes (which instructions the

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.accelerator import import_tensorflow
 from scanner.errors import InputError
 from scanner.stretch import Stretch
 
@@ -190,16 +191,16 @@ def check_bundle(name: str) -> Bundle:
 
 
 def _check_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    needed = {field.name for field in dataclasses.fields(Description)} | {"sha256"}
+    needed = {field.name for field in dataclasses.fields(Description)}
+    needed |= {"sha256", "manifest_sha256"}
     missing = sorted(needed - manifest.keys())
     if missing:
         raise EnsembleError(
             f"ensemble {folder}: {MANIFEST} lacks {', '.join(missing)}; restore the bundle from "
             "where you got it"
         )
-    expected, actual = manifest.get("manifest_sha256"), _manifest_sha256(manifest)
-    # Bundles written before manifests were signed have none.
-    if expected is not None and expected != actual:
+    expected, actual = manifest["manifest_sha256"], _manifest_sha256(manifest)
+    if expected != actual:
         raise EnsembleError(
             f"ensemble {folder}: {MANIFEST} has SHA-256 {actual} of its content, but says "
             f"{expected}; restore the bundle from where you got it"
@@ -261,8 +262,7 @@ class Ensemble:
 
     def __init__(self, bundle: Bundle) -> None:
         # TensorFlow takes seconds to import, and only those who score need it.
-        import tensorflow as tf
-
+        tf = import_tensorflow()
         self.description = bundle.description
         self._heads = []
         self._trunks = []

@@ -350,7 +350,7 @@ def _decompress(path: Path, target: Path, label: str) -> None:
             shutil.copyfileobj(packed, unpacked, 1 << 20)
         if _file_kind(aside, label) != "fits":
             raise MosaicError(f"{label}: compressed more than once; decompress it first")
-        os.replace(aside, target)
+        aside.replace(target)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise MosaicError(f"{label}: truncated or damaged gzip file; fetch it again") from error
     finally:

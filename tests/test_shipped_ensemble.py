@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from astropy.coordinates import SkyCoord
-from catalogs.schemas import CANDIDATES
 
 import lensweep
+from catalogs.schemas import CANDIDATES
 from scanner.ensemble import check_bundle
 
 SHIPPED = "xception-7fold"

@@ -66,7 +66,8 @@ def draw_observation(rng: np.random.Generator) -> Observation:
 def record(image: Image, observation: Observation, rng: np.random.Generator) -> Image:
     """A noisy image, sky subtracted: shot, sky and read noise, correlated as by drizzling."""
     white = rng.standard_normal(image.shape) * observation.sigma(image)
-    return image + ndimage.gaussian_filter(white, observation.noise_blur_px, truncate=3.0)
+    noise = ndimage.gaussian_filter(white, observation.noise_blur_px, truncate=3.0)
+    return np.asarray(image + noise)
 
 
 def signal_to_noise(signal: Image, image: Image, observation: Observation) -> tuple[float, int]:

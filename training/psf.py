@@ -42,7 +42,7 @@ class Psf:
     @property
     def half_size_px(self) -> int:
         """Half the kernel's width, in whole pixels of 0.05 arcsec."""
-        return self.kernel.shape[0] // (2 * OVERSAMPLING)
+        return int(self.kernel.shape[0] // (2 * OVERSAMPLING))
 
     @cached_property
     def core(self) -> "Psf":
