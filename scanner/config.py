@@ -34,7 +34,7 @@ class ScanConfig:
     min_valid_fraction : float
         Windows with less valid area are masked.
     min_logit : float or None
-        Mean logit below which a window is not a detection; by default where a tenth of the
+        Mean logit below which a window is not a detection; by default where three tenths of the
         simulated non-lenses pass.
     prior : float or None
         Lenses per window; by default 1.9e-5 for a grid (10 lenses per square degree, each in the

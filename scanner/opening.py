@@ -20,7 +20,7 @@ from scanner.windows import CUTOUT_SIZE
 
 PACKAGES = ("lensweep", "numpy", "astropy", "reproject", "zarr", "tensorflow", "keras", "dask")
 # Where a run's detections begin unless it is told.
-DEFAULT_THRESHOLD = "fpr_0.1"
+DEFAULT_THRESHOLD = "fpr_0.3"
 # Where a run is carried out, and how its scores are ranked, may change when it is continued.
 _DECIDES_NOTHING = (
     "out", "cluster", "workers", "ensemble", "min_logit", "prior", "merge_radius_arcsec",

@@ -24,6 +24,8 @@ from scanner.run import Outcome
 from scanner.windows import CUTOUT_SIZE
 
 TOP = 30
+# Half a window: a detection of a wide lens may sit on one of its images instead of its middle.
+PLANTED_RADIUS_ARCSEC = 2.5
 CUTOUT_BYTES = 4 * CUTOUT_SIZE**2
 
 
@@ -46,7 +48,7 @@ def show_candidates(candidates: pd.DataFrame, marks: list[str | None]) -> None:
 
 
 def planted_marks(
-    candidates: pd.DataFrame, truth: Path | None, radius_arcsec: float = 1.5
+    candidates: pd.DataFrame, truth: Path | None, radius_arcsec: float = PLANTED_RADIUS_ARCSEC
 ) -> list[str | None]:
     """For every candidate, the kind of planted lens that it is, or None."""
     marks: list[str | None] = [None] * len(candidates)

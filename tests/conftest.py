@@ -50,7 +50,7 @@ def tiny_bundle(tmp_path_factory) -> Path:
         cutout_size=100,
         calibration=Calibration(0.9, -0.2, 0.5),
         # So low that every scored window is a detection.
-        thresholds={"fpr_0.1": -1e6},
+        thresholds={"fpr_0.3": -1e6},
         metrics={},
         training={},
     )

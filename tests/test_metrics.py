@@ -9,7 +9,7 @@ def test_perfect_scores():
     labels = np.arange(200) < 100
     metrics = measure(np.where(labels, 5.0, -5.0), labels)
     assert (metrics.roc_auc, metrics.f1, metrics.tpr_before_first) == (1.0, 1.0, 1.0)
-    assert metrics.tpr_at_fpr == {"0.1": 1.0, "0.01": 1.0, "0.001": 1.0}
+    assert metrics.tpr_at_fpr == {"0.3": 1.0, "0.1": 1.0, "0.01": 1.0, "0.001": 1.0}
 
 
 def test_useless_scores():

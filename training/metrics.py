@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score, roc_auc_score
 
-FALSE_POSITIVE_RATES = (1e-1, 1e-2, 1e-3)
+FALSE_POSITIVE_RATES = (0.3, 1e-1, 1e-2, 1e-3)
 
 
 @dataclass(frozen=True)
