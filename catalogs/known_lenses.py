@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from catalogs.crossmatch import nearest
+from catalogs.grades import stored_grades
 
 _CASTLES_TYPES = {
     "castles_no": "int16",
@@ -58,14 +59,23 @@ def lensflow92() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``lensflow_id`` (1 to 92), ``ra_deg``, ``dec_deg`` (J2000), ``grade`` (null in every row:
-        the published grades were not obtained), ``confidence`` (``confident`` or ``probable``,
-        lenscat's own two levels), ``in_faure2008``, ``faure_name_derived``,
-        ``xcheck_match_sep_arcsec``, ``source``.
+        ``lensflow_id`` (1 to 92), ``ra_deg``, ``dec_deg`` (J2000), ``grade`` (A, B, C as
+        published, once ``lensweep catalogs update`` has fetched them; until then null in every
+        row), ``confidence`` (``confident`` or ``probable``, lenscat's own two levels),
+        ``in_faure2008``, ``faure_name_derived``, ``xcheck_match_sep_arcsec``, ``source``.
+
+    Raises
+    ------
+    GradeError
+        If the file of fetched grades is damaged.
     """
-    return _read("lensflow92.csv", _LENSFLOW_TYPES).rename(
+    table = _read("lensflow92.csv", _LENSFLOW_TYPES).rename(
         columns={"lenscat_grading": "confidence"}
     )
+    published = stored_grades()
+    if published is not None:
+        table["grade"] = table["lensflow_id"].map(published.grades).astype("str")
+    return table
 
 
 def faure2008() -> pd.DataFrame:

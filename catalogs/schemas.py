@@ -95,8 +95,8 @@ CANDIDATE_COLUMNS = (
            "Nearest of the 92 LensFlow candidates (Pourrahmani et al. 2018) within the match"
            " radius, 1 to 92; null if there is none.", True),
     Column("lensflow_grade", pa.string(), "", "meta.code.class",
-           "Published LensFlow grade A, B or C. Null in every row: the published grades are not in"
-           " the shipped catalogue.", True),
+           "Published LensFlow grade A, B or C. Null in every row until `lensweep catalogs update`"
+           " has fetched the grades, which are not in the shipped catalogue.", True),
     Column("lensflow_confidence", pa.string(), "", "meta.code.qual",
            "lenscat's two-level grading of that LensFlow candidate: confident or probable.", True),
     Column("lensflow_separation_arcsec", pa.float64(), "arcsec", "pos.angDistance",

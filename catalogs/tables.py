@@ -1,24 +1,23 @@
 """Read positions from astronomers' tables; write Parquet files that are whole or absent.
 
-Readable endings: ``.csv``, ``.fits`` ``.fit`` ``.fits.gz`` (first table extension), ``.xml``
-``.vot`` ``.votable`` (first table), ``.parquet``.
+Which formats: `catalogs.formats`.
 """
 
 import os
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
-from xml.parsers.expat import ExpatError
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from astropy.io import fits, votable
-from astropy.io.votable.exceptions import VOTableSpecError
 from numpy.typing import ArrayLike, NDArray
+
+from catalogs.formats import RawTable, TableError, read_columns
+
+__all__ = ["TableError", "check_positions", "read_positions", "read_table", "write_parquet"]
 
 # Pairs, so that an RA of one frame is never joined to a Dec of another. The first pair present
 # wins: names that say degrees or a frame come before the bare ones.
@@ -39,19 +38,6 @@ _WANTED = {name for pair in POSITION_COLUMNS for name in pair} | set(NAME_COLUMN
 _DEGREE_UNITS = {"", "deg", "degree", "degrees"}
 _HOUR_UNITS = {"h", "hr", "hour", "hours", "hourangle", "h:m:s", '"h:m:s"'}
 _SEXAGESIMAL = re.compile(r"\s*[+-]?\d+\s*[:hHdD°\s]\s*\d+")
-
-
-class TableError(ValueError):
-    """A table or a list of positions that cannot be used as it is."""
-
-
-@dataclass(frozen=True)
-class _RawTable:
-    """The columns of a file: every name seen, and the units and values of the wanted ones."""
-
-    names: list[str]
-    values: dict[str, NDArray[Any]]
-    units: dict[str, str] = field(default_factory=dict)
 
 
 def read_positions(path: str | Path) -> pd.DataFrame:
@@ -79,22 +65,56 @@ def read_positions(path: str | Path) -> pd.DataFrame:
         columns that differ in case only; a declared unit other than degrees; no rows; a position
         that is not a number, sexagesimal, or off the sphere (RA in [0, 360), Dec in [-90, 90]).
     """
+    return read_table(path, ())
+
+
+def read_table(
+    path: str | Path, extra: Collection[str], refuse_hours: bool = False
+) -> pd.DataFrame:
+    """Read the positions of a table, and some more of its columns as text.
+
+    Parameters
+    ----------
+    path : str or Path
+    extra : collection of str
+        Names in lower case of the columns to read as well.
+    refuse_hours : bool
+        Refuse a bare ``ra`` column without a unit whose values all lie below 24, which is what
+        hours look like.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `read_positions`, and those of `extra` that the file has (str; missing
+        where the file has no value), under their names in lower case.
+
+    Raises
+    ------
+    TableError
+        As `read_positions`.
+    """
     path = Path(path)
-    read = _reader(path)
-    if not path.is_file():
-        raise TableError(f"{path}: no such file")
-    raw = read(path)
-    ra_name, dec_name = _position_columns(path, raw.names)
+    raw = read_columns(path, _WANTED | set(extra))
+    ra_name, dec_name = _position_columns(path, raw)
     ra_deg = _degrees(path, raw, ra_name)
     dec_deg = _degrees(path, raw, dec_name)
     if len(ra_deg) == 0:
         raise TableError(f"{path}: the table has no rows")
     check_positions(ra_deg, dec_deg, str(path))
     _check_ra_range(path, ra_deg)
+    if refuse_hours and not raw.units.get(ra_name) and ra_name.lower() == "ra" and max(ra_deg) < 24:
+        raise TableError(
+            f"{path}: column {ra_name!r} has no unit, and row 0 to {len(ra_deg) - 1} all lie below"
+            " 24, as hours do; if they are degrees, call the columns ra_deg and dec_deg"
+        )
     table = pd.DataFrame({"ra_deg": ra_deg, "dec_deg": dec_deg, "row": np.arange(len(ra_deg))})
-    name = _first_present(NAME_COLUMNS, _by_lower_case(path, raw.names))
+    found = _by_lower_case(path, raw)
+    name = _first_present(NAME_COLUMNS, found)
     if name is not None:
         table["name"] = pd.Series(raw.values[name]).astype("str")
+    for column in extra:
+        if column in found and column not in table:
+            table[column] = pd.Series(raw.values[found[column]]).astype("str")
     return table
 
 
@@ -153,91 +173,12 @@ def write_parquet(table: pa.Table, path: str | Path) -> None:
         pq.write_table(table, stream, compression="zstd")
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(partial, path)
+    partial.replace(path)
 
 
-def _reader(path: Path) -> Callable[[Path], _RawTable]:
-    readers = {
-        (".csv",): _read_csv,
-        (".fits", ".fit", ".fits.gz"): _read_fits,
-        (".xml", ".vot", ".votable"): _read_votable,
-        (".parquet",): _read_parquet,
-    }
-    for endings, reader in readers.items():
-        if path.name.lower().endswith(endings):
-            return reader
-    known = ", ".join(ending for endings in readers for ending in endings)
-    raise TableError(f"{path}: unknown file ending; a table of positions ends with one of {known}")
-
-
-def _read_csv(path: Path) -> _RawTable:
-    # As text: names such as "0028" keep their zeros, and sexagesimal values can be shown back.
-    try:
-        frame = pd.read_csv(path, dtype="str", encoding="utf-8-sig", skipinitialspace=True)
-    except ValueError as error:  # pandas' parser errors and UnicodeDecodeError
-        raise TableError(f"{path}: not a readable CSV table: {error}") from error
-    if not isinstance(frame.index, pd.RangeIndex):
-        # pandas takes the surplus as an index and shifts every value by one column.
-        raise TableError(f"{path}: rows have more values than the header has names")
-    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
-    names = list(frame.columns)
-    return _RawTable(names, {name: frame[name].to_numpy() for name in _wanted(names)})
-
-
-def _read_fits(path: Path) -> _RawTable:
-    try:
-        with fits.open(path) as hdus:
-            table = next((h for h in hdus if isinstance(h, fits.BinTableHDU | fits.TableHDU)), None)
-            if table is None:
-                raise TableError(f"{path}: has no table extension, only {len(hdus)} image HDUs")
-            names = [column.name for column in table.columns]
-            units = {column.name: column.unit or "" for column in table.columns}
-            values = {name: np.array(table.data[name]) for name in _wanted(names)}
-    except (OSError, TypeError) as error:  # TypeError: the rows of a truncated file
-        raise TableError(f"{path}: not a readable FITS file: {error}") from error
-    return _RawTable(names, values, units)
-
-
-def _read_votable(path: Path) -> _RawTable:
-    try:
-        table = votable.parse(path, verify="ignore").get_first_table()
-    except (VOTableSpecError, ExpatError, IndexError, ValueError) as error:
-        raise TableError(f"{path}: not a readable VOTable: {error}") from error
-    columns = {column.name or column.ID: column for column in table.fields}
-    names = list(columns)
-    columns = {name: columns[name] for name in _wanted(names)}
-    units = {name: str(column.unit or "") for name, column in columns.items()}
-    values = {name: _unmasked(table.array[column.ID]) for name, column in columns.items()}
-    return _RawTable(names, values, units)
-
-
-def _read_parquet(path: Path) -> _RawTable:
-    try:
-        schema = pq.read_schema(path)
-        names = schema.names
-        table = pq.read_table(path, columns=_wanted(names))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise TableError(f"{path}: not a readable Parquet file: {error}") from error
-    units = {f.name: (f.metadata or {}).get(b"unit", b"").decode() for f in table.schema}
-    # Integers with nulls as objects, else an id 12 would come back as "12.0".
-    frame = table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
-    values = {name: frame[name].to_numpy() for name in table.column_names}
-    return _RawTable(names, values, units)
-
-
-def _unmasked(values: Any) -> NDArray[Any]:
-    if values.dtype.kind in "iuf" and np.ma.is_masked(values):
-        return np.asarray(values.astype(np.float64).filled(np.nan))
-    return np.asarray(values)
-
-
-def _wanted(names: Iterable[str]) -> list[str]:
-    return [name for name in names if name.lower() in _WANTED]
-
-
-def _by_lower_case(path: Path, names: list[str]) -> dict[str, str]:
+def _by_lower_case(path: Path, raw: RawTable) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name in _wanted(names):
+    for name in raw.values:
         if name.lower() in found:
             raise TableError(
                 f"{path}: columns {found[name.lower()]!r} and {name!r} differ in case only;"
@@ -251,19 +192,19 @@ def _first_present(wanted: Iterable[str], found: dict[str, str]) -> str | None:
     return next((found[name] for name in wanted if name in found), None)
 
 
-def _position_columns(path: Path, names: list[str]) -> tuple[str, str]:
-    found = _by_lower_case(path, names)
+def _position_columns(path: Path, raw: RawTable) -> tuple[str, str]:
+    found = _by_lower_case(path, raw)
     for ra_name, dec_name in POSITION_COLUMNS:
         if ra_name in found and dec_name in found:
             return found[ra_name], found[dec_name]
     pairs = ", ".join(f"{ra_name}/{dec_name}" for ra_name, dec_name in POSITION_COLUMNS)
     raise TableError(
-        f"{path}: no pair of RA and Dec columns among {', '.join(names) or 'no columns'};"
+        f"{path}: no pair of RA and Dec columns among {', '.join(raw.names) or 'no columns'};"
         f" rename yours to one of {pairs}"
     )
 
 
-def _degrees(path: Path, raw: _RawTable, name: str) -> NDArray[np.float64]:
+def _degrees(path: Path, raw: RawTable, name: str) -> NDArray[np.float64]:
     unit = raw.units.get(name, "").strip().lower()
     if unit in _HOUR_UNITS:
         raise TableError(f"{path}: column {name!r} is in hours ({unit}); convert it to degrees")
@@ -290,7 +231,7 @@ def _degrees_of_text(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.
             f"{path}: column {name!r}, row {row} (counted from 0): {text.iloc[row]!r} is {kind};"
             " convert the column to decimal degrees"
         )
-    return numbers
+    return np.asarray(numbers)
 
 
 def _check_ra_range(path: Path, ra_deg: NDArray[np.float64]) -> None:

@@ -34,8 +34,8 @@ MANIFEST = "ensemble.json"
 HEADS = "heads.npz"
 # Where shipped bundles lie: beside the packages, in a checkout and in an installation.
 SHIPPED = Path(__file__).resolve().parent.parent / "ensembles"
-# As many cutouts at once as keep every core busy: more only takes memory.
-BATCH = 64
+# Cutouts at once: 64 are 5 % faster on a core, and take 180 MB more in every process.
+BATCH = 16
 
 
 class EnsembleError(InputError):

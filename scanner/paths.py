@@ -37,6 +37,25 @@ class RunPaths:
         return self.root / "candidates.png"
 
     @property
+    def coverage(self) -> Path:
+        """Map of the valid pixels of scored windows."""
+        return self.root / "coverage.fits"
+
+    @property
+    def recall(self) -> Path:
+        """What became of the known lenses in the footprint."""
+        return self.root / "recall.parquet"
+
+    @property
+    def crossmatch(self) -> Path:
+        """Known lenses near candidates."""
+        return self.root / "crossmatch.parquet"
+
+    def reranked(self, aggregate: str) -> Path:
+        """The catalogue by another aggregate of the members."""
+        return self.root / f"candidates-{aggregate}.parquet"
+
+    @property
     def scratch(self) -> Path:
         """Unpacked mosaics; emptied at the end of a run."""
         return self.root / "scratch"

@@ -16,6 +16,7 @@ from scanner.config import ScanConfig, mosaic_name
 from scanner.cutout_store import StoreAttributes
 from scanner.ensemble import Bundle, EnsembleError
 from scanner.errors import InputError
+from scanner.footprint import run_footprint
 from scanner.ledger import write_ledger
 from scanner.opening import abandon
 from scanner.paths import RunPaths
@@ -266,11 +267,13 @@ def _write_down(paths: RunPaths, plan: Plan, shard: int, reason: str) -> None:
 def _finish(
     config: ScanConfig, bundle: Bundle, paths: RunPaths, plans: list[Plan], failed: dict[str, str]
 ) -> Outcome:
-    """Write the ledger and check it, rank the candidates, draw them."""
+    """Write the ledger and check it, rank the candidates, draw them, map the footprint."""
     total = write_ledger(paths.root, plans, config.min_valid_fraction)
     candidates = rank_candidates(config, bundle, paths, plans)
     write_parquet(candidates, paths.candidates)
     draw_candidates(paths, candidates.slice(0, CONTACT_SHEET_SIZE).to_pandas())
+    if total.scored:
+        run_footprint(paths.root)
     counts = {plan.mosaic.name: tally(paths.root, plan.mosaic.name) for plan in plans}
     incomplete = {
         name: f"mosaic {name}: {count.failed} of {count.planned} windows failed; see {paths.ledger}"

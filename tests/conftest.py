@@ -20,6 +20,12 @@ from scanner.run import Outcome, run_scan
 from scanner.stretch import Stretch
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_data_of_the_user(tmp_path_factory):
+    """Grades that the user has fetched must not change what tests see."""
+    os.environ["LENSWEEP_DATA"] = str(tmp_path_factory.mktemp("user_data"))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real Hubble pixels."""

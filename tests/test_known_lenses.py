@@ -11,6 +11,24 @@ from catalogs.schemas import CANDIDATES
 ARCSEC = 1.0 / 3600.0
 
 
+@pytest.fixture(autouse=True)
+def no_fetched_grades(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("LENSWEEP_DATA", str(tmp_path_factory.mktemp("data")))
+
+
+@pytest.mark.parametrize(
+    ("load", "file"),
+    [(castles, "castles.csv"), (lensflow92, "lensflow92.csv"), (faure2008, "faure2008.csv")],
+)
+def test_positions_are_those_that_were_collected(real_data, load, file):
+    collected = real_data.parent / "catalogs" / file
+    if not collected.is_file():
+        pytest.skip(f"no collected catalogues beside LENSWEEP_REAL_DATA: {collected}")
+    table = pd.read_csv(collected)
+    np.testing.assert_array_equal(load()["ra_deg"], table["ra_deg"])
+    np.testing.assert_array_equal(load()["dec_deg"], table["dec_deg"])
+
+
 @pytest.mark.parametrize(
     ("load", "n_rows", "key"),
     [(castles, 100, "name"), (lensflow92, 92, "lensflow_id"), (faure2008, 65, "name")],

@@ -1,0 +1,151 @@
+"""The file formats of astronomers' tables: names, units and values of the columns that matter.
+
+Readable endings: ``.csv``, ``.fits`` ``.fit`` ``.fits.gz`` (first table extension), ``.xml``
+``.vot`` ``.votable`` (first table), ``.parquet``.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.parsers.expat import ExpatError
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from astropy.io import fits, votable
+from astropy.io.votable.exceptions import VOTableSpecError
+from numpy.typing import NDArray
+
+# Not NA, as pandas has it: a lens may be called that.
+_CSV_NULLS = ["", "nan", "NaN", "null", "NULL"]
+
+
+class TableError(ValueError):
+    """A table or a list of positions that cannot be used as it is."""
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """The columns of a file: every name seen, and the units and values of the wanted ones.
+
+    Attributes
+    ----------
+    names : list of str
+    values : dict of str to ndarray, shape (rows,)
+    units : dict of str to str
+        As declared; a column without a unit may be missing or empty.
+    """
+
+    names: list[str]
+    values: dict[str, NDArray[Any]]
+    units: dict[str, str] = field(default_factory=dict)
+
+
+def read_columns(path: Path, wanted: Collection[str]) -> RawTable:
+    """Read columns of a table by their names, whatever its format.
+
+    Parameters
+    ----------
+    path : Path
+        Table; the format follows from the ending (see the module's docstring).
+    wanted : collection of str
+        Names in lower case; the file's are matched without regard to case. Those that it lacks
+        are left out.
+
+    Returns
+    -------
+    RawTable
+
+    Raises
+    ------
+    TableError
+        File missing, of unknown ending or not readable.
+    """
+    read = _reader(path)
+    if not path.is_file():
+        raise TableError(f"{path}: no such file")
+    return read(path, wanted)
+
+
+def _reader(path: Path) -> Callable[[Path, Collection[str]], RawTable]:
+    readers = {
+        (".csv",): _read_csv,
+        (".fits", ".fit", ".fits.gz"): _read_fits,
+        (".xml", ".vot", ".votable"): _read_votable,
+        (".parquet",): _read_parquet,
+    }
+    for endings, reader in readers.items():
+        if path.name.lower().endswith(endings):
+            return reader
+    known = ", ".join(ending for endings in readers for ending in endings)
+    raise TableError(f"{path}: unknown file ending; a table of positions ends with one of {known}")
+
+
+def _read_csv(path: Path, wanted: Collection[str]) -> RawTable:
+    # As text: names such as "0028" keep their zeros, and sexagesimal values can be shown back.
+    try:
+        frame = pd.read_csv(
+            path, dtype="str", encoding="utf-8-sig", skipinitialspace=True,
+            keep_default_na=False, na_values=_CSV_NULLS,
+        )  # fmt: skip
+    except ValueError as error:  # pandas' parser errors and UnicodeDecodeError
+        raise TableError(f"{path}: not a readable CSV table: {error}") from error
+    if not isinstance(frame.index, pd.RangeIndex):
+        # pandas takes the surplus as an index and shifts every value by one column.
+        raise TableError(f"{path}: rows have more values than the header has names")
+    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
+    names = list(frame.columns)
+    return RawTable(names, {name: frame[name].to_numpy() for name in _wanted(names, wanted)})
+
+
+def _read_fits(path: Path, wanted: Collection[str]) -> RawTable:
+    try:
+        with fits.open(path) as hdus:
+            table = next((h for h in hdus if isinstance(h, fits.BinTableHDU | fits.TableHDU)), None)
+            if table is None:
+                raise TableError(f"{path}: has no table extension, only {len(hdus)} image HDUs")
+            names = [column.name for column in table.columns]
+            units = {column.name: column.unit or "" for column in table.columns}
+            values = {name: np.array(table.data[name]) for name in _wanted(names, wanted)}
+    except (OSError, TypeError) as error:  # TypeError: the rows of a truncated file
+        raise TableError(f"{path}: not a readable FITS file: {error}") from error
+    return RawTable(names, values, units)
+
+
+def _read_votable(path: Path, wanted: Collection[str]) -> RawTable:
+    try:
+        table = votable.parse(path, verify="ignore").get_first_table()
+    except (VOTableSpecError, ExpatError, IndexError, ValueError) as error:
+        raise TableError(f"{path}: not a readable VOTable: {error}") from error
+    columns = {column.name or column.ID: column for column in table.fields}
+    names = list(columns)
+    columns = {name: columns[name] for name in _wanted(names, wanted)}
+    units = {name: str(column.unit or "") for name, column in columns.items()}
+    values = {name: _unmasked(table.array[column.ID]) for name, column in columns.items()}
+    return RawTable(names, values, units)
+
+
+def _read_parquet(path: Path, wanted: Collection[str]) -> RawTable:
+    try:
+        schema = pq.read_schema(path)
+        names = schema.names
+        table = pq.read_table(path, columns=_wanted(names, wanted))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise TableError(f"{path}: not a readable Parquet file: {error}") from error
+    units = {f.name: (f.metadata or {}).get(b"unit", b"").decode() for f in table.schema}
+    # Integers with nulls as objects, else an id 12 would come back as "12.0".
+    frame = table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
+    values = {name: frame[name].to_numpy() for name in table.column_names}
+    return RawTable(names, values, units)
+
+
+def _unmasked(values: Any) -> NDArray[Any]:
+    if values.dtype.kind in "iuf" and np.ma.is_masked(values):
+        return np.asarray(values.astype(np.float64).filled(np.nan))
+    return np.asarray(values)
+
+
+def _wanted(names: Iterable[str], wanted: Collection[str]) -> list[str]:
+    return [name for name in names if name.lower() in wanted]

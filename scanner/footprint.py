@@ -1,0 +1,147 @@
+"""Which part of the sky a run has looked at: the valid pixels of the windows that it scored."""
+
+from pathlib import Path
+
+import numpy as np
+from mocpy import MOC
+from numpy.typing import NDArray
+
+from catalogs.coverage import (
+    ORDER,
+    cells_within,
+    coverage_of,
+    joined,
+    read_coverage,
+    write_coverage,
+)
+from scanner import cutout_store, score_store
+from scanner.errors import InputError
+from scanner.paths import RunPaths
+from scanner.plan import Plan, read_plan, read_windows
+from scanner.projection import ScanGrid, grid_to_sky, sky_to_grid
+from scanner.tally import planned_mosaics, tally
+from scanner.windows import CUTOUT_SIZE, regions
+
+# Side of the masks that are held at a time: 4 MB.
+REGION_SIDE_PX = 2048
+
+
+def run_footprint(root: Path) -> MOC:
+    """The footprint of a run, read from its coverage map, which is made if it is not there.
+
+    A map that was made before more windows were scored is made anew.
+
+    Parameters
+    ----------
+    root : Path
+        The run's folder.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no run, or nothing in it is scored.
+    """
+    scored = scored_windows(root)
+    path = RunPaths(root).coverage
+    if path.is_file():
+        coverage, header = read_coverage(path)
+        if header.get("NSCORED") == scored:
+            return coverage
+    coverage = joined(mosaic_footprint(root, read_plan(root, name))
+                      for name in planned_mosaics(root))  # fmt: skip
+    write_coverage(coverage, path, {"NSCORED": scored, "CELLRULE": "centre on valid pixel"})
+    return coverage
+
+
+def scored_windows(root: Path) -> int:
+    """Number of windows that a run has scored.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no run, or nothing in it is scored.
+    """
+    if not RunPaths(root).run.is_file():
+        raise InputError(f"{root}: no run in this folder (no {RunPaths(root).run.name})")
+    scored = sum(tally(root, name).scored for name in planned_mosaics(root))
+    if not scored:
+        raise InputError(f"run {root}: not one window is scored yet; `lensweep status {root}`")
+    return scored
+
+
+def mosaic_footprint(root: Path, plan: Plan) -> MOC:
+    """The footprint of one mosaic, from its stored cutouts, shard by shard.
+
+    Pixels are read only of windows that hold both valid and invalid ones. Memory is bounded by a
+    shard and a mask of `REGION_SIDE_PX` a side.
+    """
+    corners = read_windows(root, plan.mosaic.name).corners
+    return joined(
+        coverage_of(_shard_cells(root, plan, corners, start, stop)) for start, stop in plan.shards
+    )
+
+
+def _shard_cells(
+    root: Path, plan: Plan, corners: NDArray[np.int32], start: int, stop: int
+) -> NDArray[np.int64]:
+    paths, name = RunPaths(root), plan.mosaic.name
+    logits, _, _ = score_store.read(paths.scores(name), start, stop)
+    scored = start + np.flatnonzero(np.isfinite(logits).all(axis=1))
+    store = paths.cutouts(name)
+    fraction = cutout_store.read_column(store, "valid_fraction", start, stop)
+    cells = [np.empty(0, np.int64)]
+    for first, last, rows, cols in regions(corners[scored], REGION_SIDE_PX):
+        valid = np.zeros((rows.stop - rows.start, cols.stop - cols.start), np.bool_)
+        for window in scored[first:last].tolist():
+            x0, y0 = corners[window] - (cols.start, rows.start)
+            part = valid[y0 : y0 + CUTOUT_SIZE, x0 : x0 + CUTOUT_SIZE]
+            if fraction[window - start] == 1.0:
+                part[:] = True
+            else:
+                flux = cutout_store.read_column(store, "flux", window, window + 1)
+                part |= np.isfinite(flux[0])
+        cells.append(valid_cells(plan.grid, valid, rows.start, cols.start))
+    return np.unique(np.concatenate(cells))
+
+
+def valid_cells(
+    grid: ScanGrid, valid: NDArray[np.bool_], row: int, column: int
+) -> NDArray[np.int64]:
+    """Cells of the sky whose centres fall on valid pixels.
+
+    Parameters
+    ----------
+    grid : ScanGrid
+    valid : ndarray, shape (rows, columns), bool
+        A rectangle of the grid.
+    row, column : int
+        Its first pixel.
+
+    Returns
+    -------
+    ndarray, shape (n,), int64
+        Cells of order `catalogs.coverage.ORDER`.
+    """
+    height, width = valid.shape
+    # A pixel more on every side, so that no cell is lost to rounding.
+    left, right, bottom, top = -1.5, width + 0.5, -1.5, height + 0.5
+    ra_deg, dec_deg = grid_to_sky(
+        grid,
+        column + np.array([left, right, right, left]),
+        row + np.array([bottom, bottom, top, top]),
+    )
+    cells, centre_ra, centre_dec = cells_within(ra_deg, dec_deg)
+    x, y = sky_to_grid(grid, centre_ra, centre_dec)
+    x = np.floor(x - column + 0.5).astype(np.int64)
+    y = np.floor(y - row + 0.5).astype(np.int64)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    inside[inside] = valid[y[inside], x[inside]]
+    return np.asarray(cells[inside])
+
+
+def describe_footprint(area: float) -> str:
+    """A sentence on a footprint of `area` square degrees."""
+    return (
+        f"footprint {area:.6f} deg2: valid pixels of scored windows, in HEALPix cells of order "
+        f"{ORDER} (0.81 arcsec)"
+    )
