@@ -75,4 +75,4 @@ def draw_candidates(
         for row in first.itertuples()
     ]
     cutouts = np.concatenate([*flux, np.empty((0, CUTOUT_SIZE, CUTOUT_SIZE), np.float32)])
-    draw_contact_sheet(paths.contact_sheet, first, cutouts, marks)
+    draw_contact_sheet(paths.contact_sheet, candidates, cutouts, marks, CONTACT_SHEET_SIZE)

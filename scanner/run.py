@@ -22,7 +22,7 @@ from scanner.opening import abandon
 from scanner.paths import RunPaths
 from scanner.plan import Plan, plan_mosaic, read_plan
 from scanner.progress import Progress
-from scanner.ranking import CONTACT_SHEET_SIZE, draw_candidates, rank_candidates
+from scanner.ranking import draw_candidates, rank_candidates
 from scanner.tally import Tally, planned_mosaics, tally
 from scanner.tasks import cut_unless_done, score_after
 
@@ -271,7 +271,7 @@ def _finish(
     total = write_ledger(paths.root, plans, config.min_valid_fraction)
     candidates = rank_candidates(config, bundle, paths, plans)
     write_parquet(candidates, paths.candidates)
-    draw_candidates(paths, candidates.slice(0, CONTACT_SHEET_SIZE).to_pandas())
+    draw_candidates(paths, candidates.to_pandas())
     if total.scored:
         run_footprint(paths.root)
     counts = {plan.mosaic.name: tally(paths.root, plan.mosaic.name) for plan in plans}
