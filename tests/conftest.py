@@ -87,7 +87,7 @@ def field(tmp_path) -> Path:
 def client():
     """A Dask cluster within this process."""
     with Client(
-        processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None
+        processes=False, n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
     ) as opened:
         yield opened
 

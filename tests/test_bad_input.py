@@ -190,7 +190,7 @@ def test_a_disk_that_may_not_be_written_to(scan, field, disk):
     [
         ({"pixel_scale_arcsec": 0.03}, "at 0.03 arcsec, but a scan makes 100 at 0.05"),
         ({"cutout_size": 64}, "cutouts of 64 pixels"),
-        ({"thresholds": {"fpr_0.01": 3.0}}, r"no threshold fpr_0\.1, only fpr_0\.01.*--min-logit"),
+        ({"thresholds": {"fpr_0.01": 3.0}}, r"no threshold fpr_0\.3, only fpr_0\.01.*--min-logit"),
         ({"band": "F160W"}, "filter F814W, but ensemble .* was trained on F160W"),
     ],
 )
