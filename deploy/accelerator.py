@@ -38,12 +38,13 @@ def _native_stderr_aside() -> Iterator[None]:
     kept = os.dup(2)
     with tempfile.TemporaryFile() as aside:
         os.dup2(aside.fileno(), 2)
+        worth_showing = True
         try:
             yield
-        except BaseException:
-            aside.seek(0)
-            os.write(kept, aside.read())
-            raise
+            worth_showing = False
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+            if worth_showing:
+                aside.seek(0)
+                os.write(2, aside.read())

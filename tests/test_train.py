@@ -5,7 +5,6 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from distributed import Client
 
 from scanner import cutout_store
 from scanner.ensemble import Ensemble, check_bundle
@@ -30,14 +29,6 @@ def weights(tmp_path_factory):
         weights=None, include_top=False, input_shape=INPUT_SHAPE
     ).save_weights(path)
     return path
-
-
-@pytest.fixture(scope="module")
-def client():
-    with Client(
-        processes=False, n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
-    ) as own:
-        yield own
 
 
 @pytest.fixture(scope="module")
