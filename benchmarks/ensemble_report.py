@@ -8,6 +8,7 @@ WORKDIR is that of `lensweep train`: its bundle, and the scores of its test set.
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,14 +46,14 @@ def main(workdir: Path) -> None:
         print(f"| {kind} | {(rows['logit_mean'] > cut).mean():.3f} | {len(rows)} |")
 
 
-def print_row(label: str, values: dict) -> None:
+def print_row(label: str, values: dict[str, Any]) -> None:
     """One line of the first table."""
     rates = " | ".join(f"{values['tpr_at_fpr'][rate]:.3f}" for rate in ("0.1", "0.01", "0.001"))
     print(f"| {label} | {values['roc_auc']:.4f} | {values['f1']:.3f} | {rates} | "
           f"{values['n_lenses']} + {values['n_others']} |")  # fmt: skip
 
 
-def mean_of(members: list[dict]) -> dict:
+def mean_of(members: list[dict[str, Any]]) -> dict[str, Any]:
     """The mean of every figure over the members."""
     first = members[0]
     mean = {key: np.mean([one[key] for one in members]) for key in ("roc_auc", "f1")}

@@ -23,8 +23,8 @@ def main(workdir: Path, n_cutouts: int) -> None:
     """Print how far the two sets of scores agree."""
     config = json.loads((workdir / "config.json").read_text())
     bundle = check_bundle(str(workdir / config["name"]))
-    flux = cutout_store.read_column(workdir / "test" / "cutouts.zarr", "flux", 0, n_cutouts)
-    flux = np.asarray(flux, np.float32)
+    store = workdir / "test" / "cutouts.zarr"
+    flux = np.asarray(cutout_store.read_column(store, "flux", 0, n_cutouts), np.float32)
     labels = read_truth(workdir / "test")["is_lens"].to_numpy(bool)[: len(flux)]
     half = Ensemble(bundle).logits(flux).mean(axis=1)
 
