@@ -70,16 +70,16 @@ def show_scores(scores: pd.DataFrame, out: Path) -> None:
     table = Table()
     for name in ("file", "p_mean", "p_std", "logit_mean", "valid"):
         table.add_column(name, justify="left" if name == "file" else "right")
-    for row in scores.itertuples():
-        if isinstance(row.message, str):
-            table.add_row(Path(row.file).name, Text(row.message, style="red"))
-        else:
-            table.add_row(
-                Path(row.file).name, f"{row.p_mean:.3f}", f"{row.p_std:.3f}",
-                f"{row.logit_mean:+.2f}", f"{row.valid_fraction:.2f}",
-            )  # fmt: skip
-    console = Console()
-    console.print(table)
+    for row in scores[scores["message"].isna()].itertuples():
+        table.add_row(
+            Path(row.file).name, f"{row.p_mean:.3f}", f"{row.p_std:.3f}",
+            f"{row.logit_mean:+.2f}", f"{row.valid_fraction:.2f}",
+        )  # fmt: skip
+    console = Console(soft_wrap=True)
+    if table.row_count:
+        console.print(table)
+    for message in scores["message"].dropna():
+        console.print(Text(f"not scored: {message}", style="red"))
     console.print(f"wrote {out}")
 
 

@@ -70,13 +70,14 @@ def test_every_window_of_the_example_is_in_the_ledger(example):
     counts = ledger["state"].value_counts()
     assert len(ledger) == 59**2
     assert counts["scored"] + counts["masked"] == len(ledger)
-    assert ledger.loc[ledger["state"] == "masked", "reason"].str.startswith("valid fraction").all()
+    reasons = ledger.loc[ledger["state"] == "masked", "reason"]
+    assert reasons.str.match(r"no data$|valid fraction 0\.\d+ < 0\.5$").all()
 
 
 def test_real_hla_crops_are_scanned_and_their_lenses_located(real_data, tmp_path):
     manifest = pd.read_csv(real_data / "MANIFEST.csv").set_index("object").loc[HLA_CROPS]
     mosaics = [str(real_data / file) for file in manifest["file"]]
-    scanned = run("scan", *mosaics, "--out", str(tmp_path / "run"), "--min-logit=-inf",
+    scanned = run("scan", *mosaics, "--out", str(tmp_path / "run"), "--min-logit=-1000",
                   "--workers", "1")  # fmt: skip
     assert scanned.returncode == 0, scanned.stderr
     candidates = lensweep.read_candidates(tmp_path / "run")

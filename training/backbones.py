@@ -5,6 +5,7 @@ globally pooled features.
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +73,11 @@ def build_trunk(name: str, weights: Path) -> keras.Model:
         weights=None, include_top=False, pooling="avg", input_shape=INPUT_SHAPE
     )
     try:
-        trunk.load_weights(weights)
-    except ValueError as error:
+        with warnings.catch_warnings():
+            # Keras passes over layers that a file lacks, with a warning.
+            warnings.simplefilter("error", UserWarning)
+            trunk.load_weights(weights)
+    except (ValueError, UserWarning) as error:
         raise InputError(f"weights {weights}: not those of {name} ({error})") from error
     return trunk
 
