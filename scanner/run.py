@@ -24,7 +24,7 @@ from scanner.plan import Plan, plan_mosaic, read_plan
 from scanner.progress import Progress
 from scanner.ranking import draw_candidates, rank_candidates
 from scanner.tally import Tally, planned_mosaics, tally
-from scanner.tasks import cut_unless_done, score_after
+from scanner.tasks import cut_unless_done, score_unless_done
 
 # Shards under way per worker: one being worked on, one waiting, so that no worker idles and
 # neither memory nor the scheduler's load grows with the survey.
@@ -203,7 +203,7 @@ def _work_through(
         paths.failure(plan.mosaic.name, shard).unlink(missing_ok=True)
         cut = client.submit(cut_unless_done, *key, pure=False)
         score = client.submit(
-            score_after, cut, *key, ensemble, config.min_valid_fraction, pure=False
+            score_unless_done, cut, *key, ensemble, config.min_valid_fraction, pure=False
         )
         return cut, score
 

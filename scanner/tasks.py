@@ -33,11 +33,15 @@ def cut_unless_done(root: str, mosaic: str, shard: int) -> None:
         cut_shard(root, mosaic, shard)
 
 
-def score_after(
+def score_unless_done(
     _cut: None, root: str, mosaic: str, shard: int, ensemble: tuple[str, str], min_valid: float
 ) -> None:
-    """Score one shard of a mosaic; takes what `cut_unless_done` returns, so as to follow it."""
-    score_shard(root, mosaic, shard, ensemble, min_valid)
+    """Score one shard of a mosaic, unless that is done; follows what `cut_unless_done` returns.
+
+    A worker that dies between its marker and its report has done the shard all the same.
+    """
+    if not RunPaths(Path(root)).score_marker(mosaic, shard).is_file():
+        score_shard(root, mosaic, shard, ensemble, min_valid)
 
 
 def cut_shard(root: str, mosaic: str, shard: int) -> int:

@@ -236,7 +236,7 @@ def test_shards_under_way_are_bounded(scan, client, field, tmp_path):
             self.under_way, self.most, self.ended = set(), 0, 0
 
         def transition(self, key, start, finish, *args, **kwargs):
-            if not str(key).startswith("score_after"):
+            if not str(key).startswith("score_unless_done"):
                 return
             if finish in ("memory", "erred", "released", "forgotten"):
                 self.ended += key in self.under_way
