@@ -181,7 +181,7 @@ def check_bundle(name: str) -> Bundle:
     _check_manifest(folder, manifest)
     for file, expected in manifest["sha256"].items():
         path = folder / file
-        actual = _sha256(path) if path.is_file() else "no such file"
+        actual = sha256_of(path) if path.is_file() else "no such file"
         if actual != expected:
             raise EnsembleError(
                 f"ensemble {folder}: {file} has SHA-256 {actual}, but the manifest says "
@@ -244,7 +244,7 @@ def save_bundle(
         "format": FORMAT,
         "version": VERSION,
         **dataclasses.asdict(description),
-        "sha256": {file: _sha256(folder / file) for file in files},
+        "sha256": {file: sha256_of(folder / file) for file in files},
     }
     manifest["manifest_sha256"] = _manifest_sha256(manifest)
     partial = folder / f".{MANIFEST}.partial"
@@ -369,6 +369,7 @@ def _weight_names(model: "keras.Model") -> list[str]:
     return [f"{index:04d}" for index in range(len(model.weights))]
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

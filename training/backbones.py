@@ -4,7 +4,6 @@ A trunk takes what `scanner.stretch` makes of a cutout, (100, 100, 3) within [-1
 globally pooled features.
 """
 
-import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,9 +94,3 @@ def split_trunk(trunk: keras.Model, name: str, n_blocks: int) -> tuple[keras.Mod
         raise InputError(f"{name}: last {n_blocks} blocks, but it can be cut at {sorted(cuts)}")
     middle = trunk.get_layer(cuts[n_blocks]).input
     return keras.Model(trunk.input, middle), keras.Model(middle, trunk.output)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,12 +14,12 @@ from sklearn.linear_model import LogisticRegression
 
 from scanner import cutout_store
 from scanner.cutout_store import CUTOUT_SIZE
-from scanner.ensemble import MANIFEST, Calibration, Description, Trunk, save_bundle
+from scanner.ensemble import MANIFEST, Calibration, Description, Trunk, save_bundle, sha256_of
 from scanner.errors import InputError
 from scanner.progress import Progress
 from scanner.stretch import Stretch
 from training.adapt import adapt
-from training.backbones import build_trunk, sha256_of
+from training.backbones import build_trunk
 from training.config import TrainConfig
 from training.dataset import SHARD, make_dataset, read_truth
 from training.features import compute_features
