@@ -112,9 +112,12 @@ LEDGER_COLUMNS = (
     Column("y0", pa.int32(), "pixel", "pos.cartesian.y;instr.pixel",
            "First row of the window on the scanning grid; may lie outside the image."),
     Column("state", pa.string(), "", "meta.code.status",
-           "What became of the window: scored, masked or failed."),
+           "What became of the window: scored, screened (looked at, and passed over), masked or"
+           " failed."),
     Column("reason", pa.string(), "", "meta.note",
-           "Why the window was masked or failed; null if it was scored.", True),
+           "Why the window was screened, masked or failed; null if it was scored.", True),
+    Column("screen_logit", pa.float32(), "", "stat.value",
+           "Logit of the ensemble's screen; null where it did not look.", True),
 )
 
 # A stamp that cannot be read keeps its row: the numbers are null and the message says why.

@@ -79,7 +79,7 @@ def show_matches(
     if source.is_dir() and out is None:
         out = RunPaths(source).crossmatch
     console = wide_console()
-    _print_matches(console, matches, len(positions), radius_arcsec)
+    print_matches(console, matches, len(positions), radius_arcsec)
     if out is not None:
         facts = {"match_radius_arcsec": repr(radius_arcsec), "source": str(source)}
         write_table(matches, MATCHES, facts, out)
@@ -113,9 +113,10 @@ def read_matchable(source: Path) -> pd.DataFrame:
     return read_positions(source).reindex(columns=["row", "name", "rank", "ra_deg", "dec_deg"])
 
 
-def _print_matches(
+def print_matches(
     console: Console, matches: pd.DataFrame, n_positions: int, radius_arcsec: float
 ) -> None:
+    """Print how many positions match, how ambiguously, and the first matches."""
     for row in count_matches(matches).itertuples():
         console.print(
             f"{row.catalogue}: {row.n_positions:,} of {n_positions:,} positions match "
