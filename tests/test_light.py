@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
+from lenstronomy.LightModel.light_model import LightModel
 
-from training.light import ZERO_POINT_AB, Sersic, add, draw, draw_point, ellipticity, flux_of
+from training.light import (
+    ZERO_POINT_AB,
+    Sersic,
+    add,
+    draw,
+    draw_galaxy_light,
+    draw_point,
+    ellipticity,
+    flux_of,
+    offsets,
+)
 from training.psf import PIXEL_SCALE_ARCSEC, draw_psf
 
 
@@ -118,3 +129,30 @@ def test_pixel_scale_places_offsets(psf):
     row, column = np.unravel_index(image.argmax(), image.shape)
     step = 1.0 / PIXEL_SCALE_ARCSEC
     assert (column, row) == (50 + step, 50 - step / 2)
+
+
+@pytest.mark.parametrize(("index", "axis_ratio"), [(1.5, 0.3), (4.0, 0.7), (6.0, 0.95)])
+def test_sersic_agrees_with_lenstronomy(index, axis_ratio):
+    dx, dy = offsets(range(100), range(100), 49.3, 50.1)
+    e1, e2 = ellipticity(axis_ratio, 0.7)
+    shape = {"R_sersic": 0.5, "n_sersic": index, "e1": e1, "e2": e2, "center_x": 0.1,
+             "center_y": -0.05, "amp": 1.0}  # fmt: skip
+    model = LightModel(["SERSIC_ELLIPSE"])
+    theirs = model.surface_brightness(dx.ravel(), dy.ravel(), [shape]).reshape(dx.shape)
+    theirs *= flux_of(20.0) / model.total_flux([shape], norm=True)[0]
+    ours = Sersic(20.0, 0.5, index, axis_ratio, 0.7, 0.1, -0.05)(dx, dy)
+    # Theirs approximates b_n (1.9992 n - 0.3271), which shows in the far wings.
+    np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=1e-3 * theirs.max())
+
+
+def test_components_drawn_at_once_are_those_drawn_one_by_one(psf):
+    parts = [
+        Sersic(21.0, 0.5, 3.0, 0.6, 0.3),
+        Sersic(23.0, 0.05, 1.0, 1.0, 0.0, 0.8, -0.4),
+        Sersic(22.0, 0.2, 1.0, 0.5, 1.0, -2.5, 1.0),
+    ]
+    together, apart = np.zeros((100, 100)), np.zeros((100, 100))
+    draw_galaxy_light(together, 60.2, 40.7, parts, psf)
+    for part in parts:
+        draw(apart, 60.2, 40.7, part, 15.0, psf)
+    np.testing.assert_allclose(together, apart, atol=2e-4 * apart.max())

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.metrics import by_kind, measure, threshold
+from training.metrics import measure, passed_by, threshold, within_cuts
 
 
 def test_perfect_scores():
@@ -37,7 +37,39 @@ def test_threshold_passes_the_rate_that_it_promises():
         assert (others > threshold(others, rate)).mean() == pytest.approx(rate, rel=1e-9)
 
 
-def test_by_kind_counts_each_kind():
-    table = by_kind(np.array([1.0, -1.0, 3.0]), pd.Series(["a", "a", "b"]), (0.0, 2.0))
-    assert table.loc["a", ["above_0.00", "above_2.00", "n"]].tolist() == [0.5, 0.0, 2]
-    assert table.loc["b", ["above_0.00", "above_2.00", "n"]].tolist() == [1.0, 1.0, 1]
+TRUTH = pd.DataFrame(
+    {
+        "is_lens": [True, True, True, True, False],
+        "kind": ["lensed_galaxy"] * 3 + ["lensed_quasar", "merger"],
+        "theta_e_arcsec": [0.4, 1.0, 1.0, 1.0, np.nan],
+        "source_magnitude": [24.0, 24.0, 25.6, 25.4, np.nan],
+    }
+)
+
+
+def test_cuts_leave_out_small_and_faint_lenses_and_no_other_cutout():
+    assert within_cuts(TRUTH).tolist() == [False, True, False, True, True]
+
+
+def test_lenses_of_unknown_size_are_outside_the_cuts():
+    assert within_cuts(TRUTH[["is_lens", "kind"]]).tolist() == [False] * 4 + [True]
+
+
+def test_shares_by_kind_and_parameter():
+    logits = np.array([-1.0, 3.0, 1.0, 2.0, 0.5])
+    # Rows may be numbered anyhow.
+    truth = TRUTH.set_axis([7, 3, 9, 1, 5])
+    table = passed_by(logits, truth, {"above": 0.0}).set_index(["by", "value"])
+    assert table.loc[("kind", "lensed_galaxy"), "above"] == pytest.approx(2 / 3)
+    assert table.loc[("theta_e_arcsec", "0.3 to 0.5"), ["n", "above"]].tolist() == [1, 0.0]
+    assert table.loc[("theta_e_arcsec", "0.8 to 1.2"), ["n", "above"]].tolist() == [3, 1.0]
+    assert table.loc[("source_magnitude", "24.5 to 25.5"), "n"] == 1
+    low, high = table.loc[("kind", "lensed_galaxy"), ["above_low", "above_high"]]
+    assert 0.2 < low < 2 / 3 < high < 0.95
+
+
+def test_intervals_are_wilsons():
+    labels = np.arange(200) < 100
+    metrics = measure(np.where(labels, 5.0, -5.0), labels)
+    # Wilson (1927): for n of n successes the lower end is n / (n + z^2).
+    assert metrics.interval(1.0) == pytest.approx((100 / (100 + 1.96**2), 1.0), abs=1e-4)

@@ -5,6 +5,7 @@ import pytest
 
 from training import confusers
 from training.simulate import (
+    HARD,
     KINDS,
     LENS_KINDS,
     MIN_MAGNIFICATION,
@@ -103,3 +104,11 @@ def test_mix_of_kinds(n_cutouts, fraction, n_galaxies, n_quasars):
 def test_kinds_are_shuffled_by_the_seed():
     assert plan_kinds(200, 1) == plan_kinds(200, 1)
     assert plan_kinds(200, 1) != plan_kinds(200, 2)
+
+
+def test_hard_confusers_are_as_many_times_as_frequent():
+    counts = Counter(plan_kinds(7200, 3, hard_weight=3))
+    assert counts["lensed_galaxy"] + counts["lensed_quasar"] == 3600
+    # 3 x 9 + 9 shares among 3,600.
+    assert {counts[name] for name in HARD} == {300}
+    assert {counts[name] for name in confusers.NAMES if name not in HARD} == {100}

@@ -1,96 +1,111 @@
-"""Pretrained trunks: which network, its weights, and how far down it may be adapted.
+"""The pretrained networks: how each is built, what it expects, and how far it may be adapted."""
 
-A trunk takes what `scanner.stretch` makes of a cutout, (100, 100, 3) within [-1, 1], and ends in
-globally pooled features.
-"""
-
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
 
-from scanner.errors import InputError
-
-INPUT_SHAPE = (100, 100, 3)
+_STORAGE = "https://storage.googleapis.com/tensorflow/keras-applications/"
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """One pretrained network of keras.applications.
+    """One network of keras.applications.
 
     Attributes
     ----------
     build : callable
         The constructor in keras.applications.
-    last_blocks : dict of int to str
-        For n unfrozen blocks, the name of the first layer that is adapted.
+    native_size, smallest_size : int
+        Pixels a side on ImageNet, and the least that the network can take (keras.applications).
+    caffe : bool
+        Whether it was trained on blue, green, red from 0 to 255 without their means, as Caffe
+        did; otherwise on red, green, blue within [-1, 1].
+    parameters : int
+        Of the whole network, with its dense layers for ImageNet on top; 4.6 million less than
+        published for NASNetLarge, whose auxiliary classifier Keras leaves out.
+    cuts : dict of int to str
+        For n adapted blocks, the layer at whose input (output, for `cut_after`) the frozen part
+        ends. NASNet's cells read the two before them, so that there is no such place.
+    cut_after : bool
+    source, md5 : str
+        Keras' file of ImageNet weights without the top.
+    cached_as : str
+        The file's name in Keras' cache.
+    sha256 : str
+        Of the same weights as a Keras 3 `.weights.h5` file, where we have seen one.
     """
 
     build: Callable[..., Any]
-    last_blocks: dict[int, str]
+    native_size: int
+    smallest_size: int
+    caffe: bool
+    parameters: int
+    cuts: dict[int, str]
+    source: str
+    md5: str
+    cut_after: bool = False
+    cached_as: str = ""
+    sha256: str = ""
+
+    @property
+    def file(self) -> str:
+        """Name of the weights' file in Keras' cache."""
+        return self.cached_as or self.source.rpartition("/")[2]
+
+    @property
+    def url(self) -> str:
+        """Where Keras gets the weights."""
+        return _STORAGE + self.source
 
 
+_VGG_CUTS = {n: f"block{6 - n}_conv1" for n in (1, 2, 3)}
+_TF_NOTOP = "weights_tf_dim_ordering_tf_kernels_notop.h5"
+# Sizes, files and MD5 are those of Keras 3.15.
 BACKBONES = {
     "xception": Backbone(
-        build=keras.applications.Xception,
-        last_blocks={n: f"block{15 - n}_sepconv1_act" for n in (4, 7, 10)},
+        build=keras.applications.Xception, native_size=299, smallest_size=71, caffe=False,
+        parameters=22_910_480,
+        cuts={n: f"block{15 - n}_sepconv1_act" for n in (4, 7, 10)},
+        source=f"xception/xception_{_TF_NOTOP}", md5="b0042744bf5b25fce3cb969f33bebb97",
+        sha256="c51edf65daf73e3039178bb3c0fe422245dde203bfa7500bbdba74ee409817ae",
     ),
-}
-
-
-def build_trunk(name: str, weights: Path) -> keras.Model:
-    """Build a trunk and load its pretrained weights from a file.
-
-    Parameters
-    ----------
-    name : str
-        One of BACKBONES.
-    weights : Path
-        A Keras `.weights.h5` file of the network without its top.
-
-    Returns
-    -------
-    keras.Model
-        (n, 100, 100, 3) float32 to (n, features) float32.
-
-    Raises
-    ------
-    InputError
-        If the name is unknown, or the file is not there or holds another network.
-    """
-    if name not in BACKBONES:
-        raise InputError(f"backbone {name!r}: not one of {', '.join(BACKBONES)}")
-    if not weights.is_file():
-        raise InputError(
-            f"weights {weights}: no such file; give the path of {name}'s ImageNet weights without "
-            "the top, as a Keras .weights.h5 file"
-        )
-    trunk = BACKBONES[name].build(
-        weights=None, include_top=False, pooling="avg", input_shape=INPUT_SHAPE
-    )
-    try:
-        with warnings.catch_warnings():
-            # Keras passes over layers that a file lacks, with a warning.
-            warnings.simplefilter("error", UserWarning)
-            trunk.load_weights(weights)
-    except (ValueError, UserWarning) as error:
-        raise InputError(f"weights {weights}: not those of {name} ({error})") from error
-    return trunk
-
-
-def split_trunk(trunk: keras.Model, name: str, n_blocks: int) -> tuple[keras.Model, keras.Model]:
-    """Split a trunk into the part that stays frozen and the last blocks, sharing its layers.
-
-    Raises
-    ------
-    InputError
-        If the backbone has no such cut.
-    """
-    cuts = BACKBONES[name].last_blocks
-    if n_blocks not in cuts:
-        raise InputError(f"{name}: last {n_blocks} blocks, but it can be cut at {sorted(cuts)}")
-    middle = trunk.get_layer(cuts[n_blocks]).input
-    return keras.Model(trunk.input, middle), keras.Model(middle, trunk.output)
+    "inceptionv3": Backbone(
+        build=keras.applications.InceptionV3, native_size=299, smallest_size=75, caffe=False,
+        parameters=23_851_784,
+        cuts={n: f"mixed{10 - n}" for n in (2, 3, 6)}, cut_after=True,
+        source=f"inception_v3/inception_v3_{_TF_NOTOP}", md5="bcbd6486424b2319ff4ef7d526e38f63",
+    ),
+    "resnet50": Backbone(
+        build=keras.applications.ResNet50, native_size=224, smallest_size=32, caffe=True,
+        parameters=25_636_712,
+        cuts={3: "conv4_block6_out", 9: "conv3_block4_out"}, cut_after=True,
+        source=f"resnet/resnet50_{_TF_NOTOP}", md5="4d473c1dd8becc155b73f8504c6f6626",
+    ),
+    "nasnetlarge": Backbone(
+        build=keras.applications.NASNetLarge, native_size=331, smallest_size=32, caffe=False,
+        parameters=88_949_818,
+        cuts={}, cached_as="nasnet_large_no_top.h5",
+        source="nasnet/NASNet-large-no-top.h5", md5="d81d89dc07e6e56530c4e77faddd61b5",
+    ),
+    "nasnetmobile": Backbone(
+        build=keras.applications.NASNetMobile, native_size=224, smallest_size=32, caffe=False,
+        parameters=5_326_716,
+        cuts={}, cached_as="nasnet_mobile_no_top.h5",
+        source="nasnet/NASNet-mobile-no-top.h5", md5="1ed92395b5b598bdda52abe5c0dbfd63",
+    ),
+    "vgg16": Backbone(
+        build=keras.applications.VGG16, native_size=224, smallest_size=32, caffe=True,
+        parameters=138_357_544,
+        cuts=_VGG_CUTS,
+        source=f"vgg16/vgg16_{_TF_NOTOP}", md5="6d6bbae143d832006294945121d1f1fc",
+        sha256="a2f51117308129c3de9a523c91d35160eb75a6a9e5db1e2afb4f48e48dfb733a",
+    ),
+    "vgg19": Backbone(
+        build=keras.applications.VGG19, native_size=224, smallest_size=32, caffe=True,
+        parameters=143_667_240,
+        cuts=_VGG_CUTS,
+        source=f"vgg19/vgg19_{_TF_NOTOP}", md5="253f8cb515780f3b799900260a226db6",
+    ),
+}  # fmt: skip

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.lenses import draw_galaxy, draw_host, draw_host_light
-from training.light import Image, Sersic, draw, draw_point, flux_of
+from training.lenses import draw_galaxy, draw_host
+from training.light import Image, Sersic, draw, draw_galaxy_light, draw_point, flux_of
 from training.observation import (
     Observation,
     add_cosmic_rays,
@@ -57,7 +57,7 @@ def scatter_field_galaxies(scene: Scene, per_arcsec2: float) -> None:
         magnitude = np.log10(rng.uniform(10.0**6.0, 10.0**7.95)) / 0.3
         components = draw_galaxy(rng, float(magnitude), 0.0, 0.0)
         x, y = rng.uniform(0, nx), rng.uniform(0, ny)
-        draw_host_light(scene.image, x, y, components, scene.psf)
+        draw_galaxy_light(scene.image, x, y, components, scene.psf)
 
 
 def blank_sky(scene: Scene) -> None:
@@ -67,7 +67,7 @@ def blank_sky(scene: Scene) -> None:
 def elliptical(scene: Scene) -> None:
     """The galaxies that lens, without a lensed source."""
     components, _ = draw_host(scene.rng, _host_magnitude(scene.rng))
-    draw_host_light(scene.image, scene.x_px, scene.y_px, components, scene.psf)
+    draw_galaxy_light(scene.image, scene.x_px, scene.y_px, components, scene.psf)
 
 
 def elliptical_with_companions(scene: Scene) -> None:
@@ -82,7 +82,7 @@ def draw_companions(scene: Scene) -> None:
     for _ in range(int(rng.integers(1, 5))):
         magnitude = float(rng.uniform(20.5, 25.5))
         x, y = scene.beside(rng.uniform(0.4, 2.6), rng.uniform(0.0, 2.0 * np.pi))
-        draw_host_light(scene.image, x, y, draw_galaxy(rng, magnitude, 0.0, 0.0), scene.psf)
+        draw_galaxy_light(scene.image, x, y, draw_galaxy(rng, magnitude, 0.0, 0.0), scene.psf)
 
 
 def companion_pair(scene: Scene) -> None:
@@ -92,7 +92,7 @@ def companion_pair(scene: Scene) -> None:
     for _ in range(int(rng.integers(2, 4))):
         components, _ = draw_host(rng, magnitude + float(rng.normal(0.0, 0.7)))
         x, y = scene.beside(rng.uniform(0.2, 1.6), rng.uniform(0.0, 2.0 * np.pi))
-        draw_host_light(scene.image, x, y, components, scene.psf)
+        draw_galaxy_light(scene.image, x, y, components, scene.psf)
 
 
 def edge_on_disc(scene: Scene) -> None:
@@ -180,10 +180,10 @@ def merger(scene: Scene) -> None:
     rng = scene.rng
     magnitude = float(rng.uniform(18.0, 22.5))
     components, _ = draw_host(rng, magnitude)
-    draw_host_light(scene.image, scene.x_px, scene.y_px, components, scene.psf)
+    draw_galaxy_light(scene.image, scene.x_px, scene.y_px, components, scene.psf)
     partner = draw_galaxy(rng, magnitude + float(rng.uniform(0.0, 2.5)), 0.0, 0.0)
     x, y = scene.beside(rng.uniform(0.3, 1.8), rng.uniform(0.0, 2.0 * np.pi))
-    draw_host_light(scene.image, x, y, partner, scene.psf)
+    draw_galaxy_light(scene.image, x, y, partner, scene.psf)
     for _ in range(int(rng.integers(1, 4))):
         _draw_tail(scene, magnitude + float(rng.uniform(1.5, 4.0)))
 
@@ -214,7 +214,7 @@ def chance_quasar_pair(scene: Scene) -> None:
     if rng.random() < 0.4:
         x, y = scene.beside(rng.uniform(0.3, 2.0), rng.uniform(0.0, 2.0 * np.pi))
         components, _ = draw_host(rng, float(rng.uniform(19.0, 23.5)))
-        draw_host_light(scene.image, x, y, components, scene.psf)
+        draw_galaxy_light(scene.image, x, y, components, scene.psf)
 
 
 def active_galaxy(scene: Scene) -> None:

@@ -9,13 +9,21 @@ from distributed import Client, as_completed
 from scanner import cutout_store
 from scanner.cutout_store import Cutouts, StoreAttributes
 from scanner.progress import Progress
+from training.psf import Psf
 from training.simulate import CUTOUT_SIZE, LENS_KINDS, plan_kinds, simulate
 
 SHARD = 512
 
 
 def make_dataset(
-    folder: Path, n_cutouts: int, seed: int, client: Client, progress: Progress
+    folder: Path,
+    n_cutouts: int,
+    seed: int,
+    client: Client,
+    progress: Progress,
+    hard_weight: int = 1,
+    lens_fraction: float = 0.5,
+    psf: Psf | None = None,
 ) -> None:
     """Simulate a data set on a cluster; what is there already is kept.
 
@@ -27,6 +35,11 @@ def make_dataset(
     seed : int
     client : distributed.Client
     progress : Progress
+    hard_weight : int
+        How much more frequent hard confusers are than others.
+    lens_fraction : float
+    psf : Psf, optional
+        In place of the seed's drawn ones.
     """
     attributes = StoreAttributes(
         f"simulated-{seed}", "", "F814W", 0.05, grid_wcs="", windows_per_shard=SHARD
@@ -39,8 +52,9 @@ def make_dataset(
     done = n_cutouts - sum(min(SHARD, n_cutouts - start) for start in missing)
     stage = progress.stage("drawing", n_cutouts, done, unit="cutouts")
     futures = client.map(
-        _simulate_shard, missing, folder=folder, n_cutouts=n_cutouts, seed=seed, pure=False
-    )
+        _simulate_shard, missing, folder=folder, n_cutouts=n_cutouts, seed=seed,
+        hard_weight=hard_weight, lens_fraction=lens_fraction, psf=psf, pure=False,
+    )  # fmt: skip
     for future in as_completed(futures):
         progress.advance(stage, future.result())
 
@@ -61,9 +75,12 @@ def _truth_path(folder: Path, start: int) -> Path:
     return folder / "truth" / f"{start:08d}.parquet"
 
 
-def _simulate_shard(start: int, folder: Path, n_cutouts: int, seed: int) -> int:
-    kinds = plan_kinds(n_cutouts, seed)[start : start + SHARD]
-    drawn = list(simulate(kinds, seed, start))
+def _simulate_shard(
+    start: int, folder: Path, n_cutouts: int, seed: int, hard_weight: int, lens_fraction: float,
+    psf: Psf | None,
+) -> int:  # fmt: skip
+    kinds = plan_kinds(n_cutouts, seed, lens_fraction, hard_weight)[start : start + SHARD]
+    drawn = list(simulate(kinds, seed, start, None if psf is None else (psf,)))
     flux = np.stack([cutout.flux for cutout in drawn])
     nowhere = np.full(len(drawn), np.nan)
     corner = np.zeros(len(drawn), np.int32)

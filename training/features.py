@@ -1,57 +1,112 @@
-"""Trunk features of a data set, computed once and kept; heads then train in seconds."""
+"""Trunk features of a data set, computed once on a cluster and kept; heads then train in seconds.
 
-import json
+A worker loads a trunk once, by path and hash; it never travels with a task.
+"""
+
+import dataclasses
+import functools
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
+from distributed import Client
 from numpy.typing import NDArray
 
-from scanner import cutout_store
+from deploy.accelerator import import_tensorflow
+from scanner.ensemble import sha256_of
+from scanner.networks import Network, freeze
 from scanner.progress import Progress
 from scanner.stretch import Stretch
-from training.adapt import turn_at_random
+from training.augment import AUGMENTATIONS
+from training.examples import Examples, read_flux
+from training.rows import fill_rows
 
-BLOCK = 512
-BATCH = 64
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class View:
+    """How cutouts are shown to the trunk.
+
+    Attributes
+    ----------
+    number : int
+        0 as they are; others augmented, each differently.
+    augmentation : str
+        One of `training.augment.AUGMENTATIONS`.
+    seed : int
+    """
+
+    number: int
+    augmentation: str
+    seed: int
+
+    def show(self, flux: NDArray[np.float32], first: int) -> NDArray[np.float32]:
+        """Augment the cutouts first, first + 1, ... of a data set."""
+        if not self.number:
+            return flux
+        rng = np.random.default_rng([self.seed, 8, self.number, first])
+        return AUGMENTATIONS[self.augmentation](flux, rng)
+
+
+def save_trunk(trunk: keras.Model, path: Path) -> None:
+    """Write a trunk for the workers to load."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial.keras")
+    trunk.save(partial)
+    partial.replace(path)
 
 
 def compute_features(
-    trunk: keras.Model, store: Path, kept: Path, turned: bool, seed: int, progress: Progress
+    trunk: Path, examples: Examples, view: View, kept: Path, client: Client, progress: Progress
 ) -> NDArray[np.float32]:
-    """Compute the features of all cutouts of a store; what is kept is not computed again.
+    """Compute the features of all cutouts; what an earlier run has computed is kept.
 
     Parameters
     ----------
-    trunk : keras.Model
-    store : Path
-        Cutout store.
+    trunk : Path
+        As `save_trunk` wrote it.
+    examples : Examples
+    view : View
     kept : Path
-        A `.npy` file beside which the progress is kept.
-    turned : bool
-        Flip and quarter-turn every cutout at random first.
-    seed : int
+        The Zarr array's folder.
+    client : distributed.Client
     progress : Progress
 
     Returns
     -------
-    ndarray, shape (n, k), float32
+    ndarray, shape (n, features), float32
     """
-    _, n_cutouts = cutout_store.read_attributes(store)
-    finished = kept.with_suffix(".json")
-    start = json.loads(finished.read_text())["finished"] if finished.is_file() else 0
-    stage = progress.stage("features", n_cutouts, start, unit="cutouts")
-    features = np.lib.format.open_memmap(
-        kept, "r+" if start else "w+", np.float32, (n_cutouts, trunk.output_shape[-1])
-    )
-    stretch = Stretch()
-    for first in range(start, n_cutouts, BLOCK):
-        flux = cutout_store.read_column(store, "flux", first, first + BLOCK)
-        scaled = stretch(np.asarray(flux, np.float32))
-        if turned:
-            scaled = turn_at_random(scaled, np.random.default_rng([seed, 8, first]))
-        features[first : first + len(flux)] = trunk.predict(scaled, BATCH, verbose=0)
-        features.flush()
-        finished.write_text(json.dumps({"finished": first + len(flux)}))
-        progress.advance(stage, len(flux))
-    return np.asarray(features)
+    loaded = (str(trunk.absolute()), sha256_of(trunk))
+    width = int(keras.models.load_model(trunk, compile=False).output_shape[-1])
+    made_from = {"trunk_sha256": loaded[1], "cutouts": str(examples.store.absolute())}
+    return fill_rows(
+        kept, (len(examples), width), made_from | dataclasses.asdict(view), _features, client,
+        progress, store=examples.store.absolute(), view=view, trunk=loaded,
+    )  # fmt: skip
+
+
+def _features(
+    start: int, stop: int, store: Path, view: View, trunk: tuple[str, str]
+) -> NDArray[np.float32]:
+    flux = view.show(read_flux(store, np.arange(start, stop)), start)
+    return run_trunk(_load_trunk(*trunk), flux)
+
+
+def run_trunk(network: Network, flux: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features of some cutouts, in batches of one size, so that none depends on its company."""
+    stretch, parts = Stretch(), []
+    for first in range(0, len(flux), BATCH):
+        few = flux[first : first + BATCH]
+        padded = np.zeros((BATCH, *flux.shape[1:]), np.float32)
+        padded[: len(few)] = few
+        parts.append(network(stretch(padded))[: len(few)])
+    return np.concatenate(parts)
+
+
+@functools.lru_cache(maxsize=1)
+def _load_trunk(path: str, _sha256: str) -> Network:
+    """A frozen trunk, once per worker; another file under the same name is loaded anew."""
+    import_tensorflow()
+    return freeze(keras.models.load_model(path, compile=False))

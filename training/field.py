@@ -17,8 +17,8 @@ from scipy import ndimage
 from scanner.errors import InputError
 from training import confusers
 from training.confusers import Scene, scatter_field_galaxies
-from training.lenses import Lens, draw_arcs, draw_host_light, draw_lens, truth
-from training.light import Image, draw_point, flux_of
+from training.lenses import Lens, draw_arcs, draw_lens, truth
+from training.light import Image, draw_galaxy_light, draw_point, flux_of
 from training.observation import Observation, add_cosmic_rays, signal_to_noise
 from training.psf import OVERSAMPLING, PIXEL_SCALE_ARCSEC, Psf, draw_psf
 from training.simulate import MIN_PIXELS, MIN_SECOND_IMAGE_SIGMA
@@ -239,7 +239,7 @@ def _draw_clear_lens(
         if not low <= lens.deflector.theta_e_arcsec <= high:
             continue
         host, arcs = np.zeros_like(scene.image), np.zeros_like(scene.image)
-        draw_host_light(host, scene.x_px, scene.y_px, lens.host, scene.psf)
+        draw_galaxy_light(host, scene.x_px, scene.y_px, lens.host, scene.psf)
         magnification, images = draw_arcs(arcs, scene.x_px, scene.y_px, lens, scene.psf, scene.rng)
         total = scene.image + host + arcs
         ratio, n_pixels = signal_to_noise(arcs, total, observation)

@@ -11,7 +11,14 @@ import numpy as np
 from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.LensModel.Solver.lens_equation_solver import LensEquationSolver
 
-from training.light import Image, Sersic, draw, draw_point, ellipticity, flux_of
+from training.light import (
+    Image,
+    Sersic,
+    draw,
+    draw_point,
+    ellipticity,
+    flux_of,
+)
 from training.psf import PIXEL_SCALE_ARCSEC, Psf
 
 THETA_E_RANGE_ARCSEC = (0.3, 2.5)
@@ -129,18 +136,20 @@ def draw_galaxy(
 
 
 def draw_lens(rng: np.random.Generator, lensed_quasar: bool) -> Lens:
-    """Draw one lens system from the population.
+    """Draw one lens system from the population, half of the quasars near the deflector's axis.
 
     Einstein radius: log-normal about 0.95 arcsec (0.45 in ln), within 0.3-2.5. Deflector magnitude:
     20.2 - 5 log10(theta_E / 0.95) (light follows velocity dispersion squared) with 1.2 mag scatter,
     within 16.5-23.5. Shear components normal with 0.05. Source centre uniform in a disc of 0.75
     theta_E: inside b^2 > xs^2 + ys^2, where LensPop counts a lens. Unlensed source magnitudes
-    21.5-26.5, numbers doubling by the magnitude.
+    21.5-26.5, numbers doubling by the magnitude. Quasars 16.5-24, deflectors fainter by an
+    exponential of 1.5 mag than those of galaxies (known ones are outshone by their quasars);
+    half of them within 0.2 theta_E, where most make four images.
     """
     theta_e = _bounded_lognormal(rng, 0.95, 0.45, THETA_E_RANGE_ARCSEC)
     brightness = 20.2 - 5.0 * np.log10(theta_e / 0.95) + rng.normal(0.0, 1.2)
-    fainter_host = rng.exponential(0.8) if lensed_quasar else 0.0
-    host, host_q = draw_host(rng, float(np.clip(brightness + fainter_host, 16.5, 23.5)))
+    fainter_host = rng.exponential(1.5) if lensed_quasar else 0.0
+    host, host_q = draw_host(rng, float(np.clip(brightness + fainter_host, 16.5, 24.0)))
     deflector = Deflector(
         theta_e,
         float(np.clip(host_q + rng.normal(0.0, 0.08), 0.35, 0.97)),
@@ -148,21 +157,15 @@ def draw_lens(rng: np.random.Generator, lensed_quasar: bool) -> Lens:
         float(rng.normal(0.0, 0.05)),
         float(rng.normal(0.0, 0.05)),
     )
-    radius = 0.75 * theta_e * np.sqrt(rng.random())
+    reach = 0.2 if lensed_quasar and rng.random() < 0.5 else 0.75
+    radius = reach * theta_e * np.sqrt(rng.random())
     position = rng.uniform(0.0, 2.0 * np.pi)
     xs, ys = float(radius * np.cos(position)), float(radius * np.sin(position))
     if lensed_quasar:
         source = draw_galaxy(rng, _faint_magnitude(rng, 22.0, 26.0), xs, ys)
-        return Lens(deflector, host, source, (float(rng.uniform(18.5, 24.5)), xs, ys))
+        return Lens(deflector, host, source, (float(rng.uniform(16.5, 24.0)), xs, ys))
     source = draw_galaxy(rng, _faint_magnitude(rng, 21.5, MAX_SOURCE_MAGNITUDE), xs, ys)
     return Lens(deflector, host, source, None)
-
-
-def draw_host_light(image: Image, x_px: float, y_px: float, host: tuple[Sersic, ...],
-                    psf: Psf) -> None:  # fmt: skip
-    """Add a galaxy's components to an image, in place."""
-    for component in host:
-        draw(image, x_px, y_px, component, component.reach_arcsec, psf)
 
 
 def draw_arcs(

@@ -4,12 +4,13 @@ An image is float64 in e-/s; positions are 0-based pixels of 0.05 arcsec. Every 
 in a box of its own, so that a 100 x 100 cutout and a whole mosaic are made by the same code.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from lenstronomy.LightModel.light_model import LightModel
 from numpy.typing import NDArray
+from scipy import special
 
 from training.psf import OVERSAMPLING, PIXEL_SCALE_ARCSEC, Psf, bin_down
 
@@ -25,7 +26,7 @@ ZERO_POINT_AB = 25.944
 # fainter ones is below the noise of a single orbit.
 BRIGHT_FLUX = 377.0
 
-_SERSIC = LightModel(["SERSIC_ELLIPSE"])
+SAMPLE_AREA_ARCSEC2 = (PIXEL_SCALE_ARCSEC / OVERSAMPLING) ** 2
 
 
 def flux_of(magnitude: float) -> float:
@@ -61,20 +62,28 @@ class Sersic:
     y_arcsec: float = 0.0
 
     def __call__(self, dx: Image, dy: Image) -> Image:
-        """Surface brightness in e-/s/arcsec2 at the offsets (arcsec)."""
-        e1, e2 = ellipticity(self.axis_ratio, self.angle_rad)
-        shape = {
-            "R_sersic": self.r_eff_arcsec,
-            "n_sersic": self.index,
-            "e1": e1,
-            "e2": e2,
-            "center_x": self.x_arcsec,
-            "center_y": self.y_arcsec,
-            "amp": 1.0,
-        }
-        total = _SERSIC.total_flux([shape], norm=True)[0]
-        brightness = _SERSIC.surface_brightness(dx.ravel(), dy.ravel(), [shape])
-        return np.asarray(brightness.reshape(dx.shape) * flux_of(self.magnitude) / total)
+        """Surface brightness in e-/s/arcsec2 at the offsets (arcsec).
+
+        Graham & Driver (2005, PASA 22, 118), equations 1-4; in single precision, since this is what
+        most of a simulation's time goes into (lenstronomy's takes four times as long).
+        """
+        b, peak = self._constants
+        cos, sin = np.float32(np.cos(self.angle_rad)), np.float32(np.sin(self.angle_rad))
+        x, y = (dx - self.x_arcsec).astype(np.float32), (dy - self.y_arcsec).astype(np.float32)
+        along, across = x * cos + y * sin, y * cos - x * sin
+        # Squared radius of the circle of equal area, in units of the squared half-light radius.
+        scale = np.float32(1.0 / self.r_eff_arcsec**2)
+        squared = (along**2 * self.axis_ratio + across**2 / self.axis_ratio) * scale
+        np.maximum(squared, np.float32(1e-8), out=squared)
+        return np.asarray(peak * np.exp(-b * squared ** np.float32(0.5 / self.index)), np.float64)
+
+    @cached_property
+    def _constants(self) -> tuple[np.float32, float]:
+        """b_n, and the central surface brightness."""
+        b = special.gammaincinv(2.0 * self.index, 0.5)
+        area = 2.0 * np.pi * self.r_eff_arcsec**2 * self.index
+        total = area * b ** (-2.0 * self.index) * special.gamma(2.0 * self.index)
+        return np.float32(b), float(flux_of(self.magnitude) / total)
 
     @property
     def reach_arcsec(self) -> float:
@@ -130,14 +139,42 @@ def draw(
     rows = range(round(y_px) - half, round(y_px) + half + 1)
     if flux is None:
         # The brightness is absolute, so only what can reach the image need be drawn.
-        columns = _clip(columns, image.shape[1], psf.core.half_size_px)
-        rows = _clip(rows, image.shape[0], psf.core.half_size_px)
+        columns, rows = _reaching(image, columns, rows, psf)
     if not (len(columns) and len(rows)):
         return
     values = brightness(*offsets(columns, rows, x_px, y_px))
-    sample_area = (PIXEL_SCALE_ARCSEC / OVERSAMPLING) ** 2
-    values = values * (sample_area if flux is None else flux / values.sum())
+    values = values * (SAMPLE_AREA_ARCSEC2 if flux is None else flux / values.sum())
     add(image, bin_down(psf.core.convolve(values)), columns.start, rows.start)
+
+
+def draw_galaxy_light(
+    image: Image, x_px: float, y_px: float, components: Sequence[Sersic], psf: Psf
+) -> None:
+    """Add a galaxy of several components to an image, convolved with the PSF at once, in place.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx), e-/s
+    x_px, y_px : float
+        The galaxy's centre; components may be displaced from it.
+    components : sequence of Sersic
+    psf : Psf
+    """
+    boxes = [_component_box(image, x_px, y_px, component, psf) for component in components]
+    drawn = [(box, part) for box, part in zip(boxes, components, strict=True) if all(map(len, box))]
+    if not drawn:
+        return
+    columns, rows = (
+        range(min(box[axis].start for box, _ in drawn), max(box[axis].stop for box, _ in drawn))
+        for axis in (0, 1)
+    )
+    light = np.zeros((OVERSAMPLING * len(rows), OVERSAMPLING * len(columns)))
+    for (own_columns, own_rows), component in drawn:
+        values = component(*offsets(own_columns, own_rows, x_px, y_px)) * SAMPLE_AREA_ARCSEC2
+        first = OVERSAMPLING * (own_rows.start - rows.start)
+        left = OVERSAMPLING * (own_columns.start - columns.start)
+        light[first : first + values.shape[0], left : left + values.shape[1]] += values
+    add(image, bin_down(psf.core.convolve(light)), columns.start, rows.start)
 
 
 def draw_point(image: Image, x_px: float, y_px: float, flux: float, psf: Psf) -> None:
@@ -156,6 +193,22 @@ def add(image: Image, stamp: Image, x0: int, y0: int) -> None:
     bottom, right = min(ny, image.shape[0] - y0), min(nx, image.shape[1] - x0)
     if bottom > top and right > left:
         image[y0 + top : y0 + bottom, x0 + left : x0 + right] += stamp[top:bottom, left:right]
+
+
+def _component_box(
+    image: Image, x_px: float, y_px: float, component: Sersic, psf: Psf
+) -> tuple[range, range]:
+    half = int(np.ceil(component.reach_arcsec / PIXEL_SCALE_ARCSEC))
+    column = round(x_px + component.x_arcsec / PIXEL_SCALE_ARCSEC)
+    row = round(y_px + component.y_arcsec / PIXEL_SCALE_ARCSEC)
+    columns, rows = (range(centre - half, centre + half + 1) for centre in (column, row))
+    return _reaching(image, columns, rows, psf)
+
+
+def _reaching(image: Image, columns: range, rows: range, psf: Psf) -> tuple[range, range]:
+    """The part of a box whose light can reach the image through the PSF."""
+    margin = psf.core.half_size_px
+    return _clip(columns, image.shape[1], margin), _clip(rows, image.shape[0], margin)
 
 
 def _clip(pixels: range, size: int, margin: int) -> range:

@@ -65,16 +65,21 @@ class Psf:
             h = half_size_px; sums to about one.
         """
         half = self.half_size_px
-        middle = self.kernel.shape[0] // 2
-        # An even number of samples per pixel: the pixel's centre lies between two samples.
-        shift = (OVERSAMPLING * dy_px + 0.5, OVERSAMPLING * dx_px + 0.5)
-        reach = OVERSAMPLING * half + OVERSAMPLING // 2
-        padded = np.pad(self.kernel, OVERSAMPLING)
-        shifted = ndimage.shift(padded, shift, order=3, mode="constant")
-        middle += OVERSAMPLING
-        start = middle - reach + 1
+        # An even number of samples per pixel: the pixel's centre lies between two samples. Linear
+        # interpolation blurs by at most half a sample (0.0125 arcsec rms), well within the spread
+        # of the drawn PSFs' own blur.
+        shift_y, shift_x = OVERSAMPLING * dy_px + 0.5, OVERSAMPLING * dx_px + 0.5
+        whole_y, whole_x = int(np.floor(shift_y)), int(np.floor(shift_x))
+        part_y, part_x = shift_y - whole_y, shift_x - whole_x
         side = OVERSAMPLING * (2 * half + 1)
-        return bin_down(shifted[start : start + side, start : start + side])
+        start = self.kernel.shape[0] // 2 - (OVERSAMPLING * half + OVERSAMPLING // 2) + 1
+        padded = np.pad(self.kernel, 2 * OVERSAMPLING)
+        top, left = (start + 2 * OVERSAMPLING - whole for whole in (whole_y, whole_x))
+        upper, lower = (padded[top - step : top - step + side] for step in (0, 1))
+        rows = (1.0 - part_y) * upper + part_y * lower
+        right, further = (rows[:, left - step : left - step + side] for step in (0, 1))
+        stamp = (1.0 - part_x) * right + part_x * further
+        return bin_down(stamp)
 
     def convolve(self, oversampled: NDArray[np.float64]) -> NDArray[np.float64]:
         """Convolve an oversampled image (same shape out, zero outside)."""
@@ -82,10 +87,14 @@ class Psf:
             fft.next_fast_len(n + k - 1, real=True)
             for n, k in zip(oversampled.shape, self.kernel.shape, strict=True)
         ]
-        full = fft.irfft2(fft.rfft2(oversampled, shape) * fft.rfft2(self.kernel, shape), shape)
+        # Single precision: 1e-7 of an object's own light, at half the time.
+        light, kernel = (
+            fft.rfft2(array.astype(np.float32), shape) for array in (oversampled, self.kernel)
+        )
+        full = fft.irfft2(light * kernel, shape)
         start = self.kernel.shape[0] // 2
         ny, nx = oversampled.shape
-        return np.asarray(full[start : start + ny, start : start + nx])
+        return np.asarray(full[start : start + ny, start : start + nx], np.float64)
 
 
 def bin_down(oversampled: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from training import confusers
 from training.confusers import Scene, scatter_field_galaxies
-from training.lenses import draw_arcs, draw_host_light, draw_lens, truth
-from training.light import Image
+from training.lenses import draw_arcs, draw_lens, truth
+from training.light import Image, draw_galaxy_light
 from training.observation import (
     Observation,
     add_cosmic_rays,
@@ -30,11 +30,15 @@ from training.psf import Psf, draw_psf
 CUTOUT_SIZE = 100
 LENS_KINDS = ("lensed_galaxy", "lensed_quasar")
 KINDS = (*LENS_KINDS, *confusers.NAMES)
-# A lens counts if its images would be seen: Collett (2015) asks for S/N > 20 and magnification 3.
-# We keep fainter ones, S/N 15 and 1.5, so that the network's limit is not the training set's.
-MIN_SIGNAL_TO_NOISE = 15.0
+# What networks take for lenses most often; defects and lone stars are learned soon.
+HARD = (
+    "elliptical", "elliptical_with_companions", "companion_pair", "face_on_spiral", "ring_galaxy",
+    "merger", "irregular", "chance_quasar_pair", "active_galaxy",
+)  # fmt: skip
+# A lens counts if its images would be seen: S/N > 20 and magnified 3 times (Collett 2015).
+MIN_SIGNAL_TO_NOISE = 20.0
 MIN_PIXELS = 20
-MIN_MAGNIFICATION = 1.5
+MIN_MAGNIFICATION = 3.0
 # A lensed quasar needs a second image: its flux against the noise of one empty pixel.
 MIN_SECOND_IMAGE_SIGMA = 10.0
 # A grid scan of stride 50 leaves a lens at most 25 pixels from the centre of its best window.
@@ -73,21 +77,26 @@ def psf_bank(seed: int) -> tuple[Psf, ...]:
     return tuple(draw_psf(rng) for _ in range(N_PSFS))
 
 
-def plan_kinds(n_cutouts: int, seed: int, lens_fraction: float = 0.5) -> list[str]:
+def plan_kinds(
+    n_cutouts: int, seed: int, lens_fraction: float = 0.5, hard_weight: int = 1
+) -> list[str]:
     """Which kind each cutout of a data set is: a fixed mix, shuffled.
 
     Three lenses in four are lensed galaxies, one a lensed quasar; every confuser is as frequent as
-    any other.
+    any other, but those of HARD are `hard_weight` times as frequent.
     """
     n_lenses = round(n_cutouts * lens_fraction)
     n_quasars = n_lenses // 4
     kinds = ["lensed_galaxy"] * (n_lenses - n_quasars) + ["lensed_quasar"] * n_quasars
-    kinds += [confusers.NAMES[i % len(confusers.NAMES)] for i in range(n_cutouts - n_lenses)]
+    others = confusers.NAMES + HARD * (hard_weight - 1)
+    kinds += [others[i % len(others)] for i in range(n_cutouts - n_lenses)]
     np.random.default_rng([seed, 1]).shuffle(kinds)
     return kinds
 
 
-def simulate(kinds: list[str], seed: int, first: int = 0) -> Iterator[Labelled]:
+def simulate(
+    kinds: list[str], seed: int, first: int = 0, bank: tuple[Psf, ...] | None = None
+) -> Iterator[Labelled]:
     """Simulate the cutouts first, first + 1, ... of a seed.
 
     Parameters
@@ -97,8 +106,10 @@ def simulate(kinds: list[str], seed: int, first: int = 0) -> Iterator[Labelled]:
     seed : int
     first : int
         Number of the first one in its data set.
+    bank : tuple of Psf, optional
+        In place of the seed's own.
     """
-    bank = psf_bank(seed)
+    bank = psf_bank(seed) if bank is None else bank
     for number, kind in enumerate(kinds, start=first):
         rng = np.random.default_rng([seed, 2, number])
         psf = bank[int(rng.integers(len(bank)))]
@@ -126,7 +137,7 @@ def _draw(kind: str, psf: Psf, rng: np.random.Generator) -> Labelled:
     if kind in confusers.DEFECTS:
         confusers.DEFECTS[kind](recorded, observation, rng)
     else:
-        _blank_some(recorded, rng)
+        _blank_some(recorded, x_px, y_px, rng)
     return Labelled(recorded.astype(np.float32), kind, parameters)
 
 
@@ -138,15 +149,19 @@ def _draw_seen_lens(scene: Scene, observation: Observation, lensed_quasar: bool)
     floor = float(observation.sigma(np.zeros((1, 1)))[0, 0])
     while True:
         lens = draw_lens(scene.rng, lensed_quasar)
-        host, arcs = np.zeros_like(scene.image), np.zeros_like(scene.image)
-        draw_host_light(host, scene.x_px, scene.y_px, lens.host, scene.psf)
+        arcs = np.zeros_like(scene.image)
         magnification, images = draw_arcs(arcs, scene.x_px, scene.y_px, lens, scene.psf, scene.rng)
-        total: Image = scene.image + host + arcs
-        ratio, n_pixels = signal_to_noise(arcs, total, observation)
-        seen = ratio >= MIN_SIGNAL_TO_NOISE and n_pixels >= MIN_PIXELS
+        seen = magnification >= MIN_MAGNIFICATION
         if lensed_quasar:
             seen &= len(images) >= 2 and images[1] >= MIN_SECOND_IMAGE_SIGMA * floor
-        if seen and magnification >= MIN_MAGNIFICATION:
+        # What is too faint on empty sky need not be tried on its host.
+        if not seen or signal_to_noise(arcs, arcs, observation)[0] < MIN_SIGNAL_TO_NOISE:
+            continue
+        host = np.zeros_like(scene.image)
+        draw_galaxy_light(host, scene.x_px, scene.y_px, lens.host, scene.psf)
+        total: Image = scene.image + host + arcs
+        ratio, n_pixels = signal_to_noise(arcs, total, observation)
+        if ratio >= MIN_SIGNAL_TO_NOISE and n_pixels >= MIN_PIXELS:
             scene.image[...] = total
             return {
                 **truth(lens),
@@ -167,14 +182,15 @@ def _centre(rng: np.random.Generator) -> tuple[float, float]:
     return float(middle + offset[0]), float(middle + offset[1])
 
 
-def _blank_some(image: Image, rng: np.random.Generator) -> None:
+def _blank_some(image: Image, x_px: float, y_px: float, rng: np.random.Generator) -> None:
     """Missing data in lenses and non-lenses alike, so that a gap is no evidence."""
     chance = rng.random()
     if chance < 0.03:
         blank_edge(image, rng, 0.3)
     elif chance < 0.05:
         blank_gap(image, rng)
-    elif chance < 0.13:
+    elif chance < 0.2 and np.hypot(x_px - CUTOUT_SIZE / 2, y_px - CUTOUT_SIZE / 2) < 8.0:
+        # A published stamp is often smaller than a window, and centred.
         margin = int(rng.integers(5, 30))
         inner = image[margin:-margin, margin:-margin].copy()
         image[...] = np.nan

@@ -1,46 +1,70 @@
-"""From a config to an ensemble bundle: simulate, adapt once, features once, a head per fold."""
+"""From a config to an ensemble bundle: cutouts, folds, trunk, heads, bundle, results."""
 
 import dataclasses
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 from distributed import Client
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from scanner import cutout_store
-from scanner.cutout_store import CUTOUT_SIZE
-from scanner.ensemble import MANIFEST, Calibration, Description, Trunk, save_bundle, sha256_of
+from scanner.ensemble import (
+    LEAST_WINDOWS,
+    MANIFEST,
+    check_bundle,
+    record_precision,
+    sha256_of,
+)
 from scanner.errors import InputError
 from scanner.progress import Progress
-from scanner.stretch import Stretch
-from training.adapt import adapt
-from training.backbones import build_trunk
+from training.augment import materialise
+from training.bundle import (
+    CONFIG,
+    Heads,
+    Scores,
+    read_scores,
+    write_bundle,
+    write_scores,
+    write_stack,
+)
 from training.config import TrainConfig
+from training.cross_validation import Members, cross_validate, grouped_instead
 from training.dataset import SHARD, make_dataset, read_truth
-from training.features import compute_features
-from training.folds import assign_folds
-from training.heads import train_head
-from training.metrics import FALSE_POSITIVE_RATES, by_kind, measure, threshold
+from training.examples import OBJECT, Examples, open_examples
+from training.folds import assign_folds, leaked_fraction
+from training.metrics import measure
+from training.precision import check_precision
+from training.pretrained import find_weights
+from training.report import RESULTS, read_curves, write_report
+from training.result_tables import Evaluation
+from training.screen import Screening, judge_screen, train_screen
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Labelled cutouts, apart by object: to adapt on, to cross-validate on, to measure on."""
+
+    adapt: list[Examples]
+    train: Examples
+    test: Examples
 
 
 def train(config: TrainConfig, workdir: Path, client: Client, progress: Progress) -> Path:
     """Train an ensemble; a stopped run continues.
 
-    Three simulated data sets, apart by object: one adapts the trunk, one trains and
-    cross-validates the heads, one measures the committee.
-
     Parameters
     ----------
     config : TrainConfig
     workdir : Path
-        Keeps all intermediate results and receives the bundle.
+        Keeps all intermediate results; receives the bundle, and its results in `evaluation`.
     client : distributed.Client
-        Where the simulation runs.
+        Where cutouts are simulated and features computed.
     progress : Progress
 
     Returns
@@ -51,140 +75,184 @@ def train(config: TrainConfig, workdir: Path, client: Client, progress: Progress
     Raises
     ------
     InputError
-        If the folder holds the work of another config, or the weights cannot be used.
+        If the folder holds the work of another config, or weights or cutouts cannot be used.
     """
-    trunk = build_trunk(config.backbone, Path(config.weights))
-    _claim(workdir, config)
-    if (workdir / config.name / MANIFEST).is_file():
-        return workdir / config.name
-    sizes = {"adapt": config.n_adapt, "train": config.n_train, "test": config.n_test}
-    for offset, (name, size) in enumerate(sizes.items()):
-        if size:
-            make_dataset(workdir / name, size, config.seed + offset, client, progress)
-    if config.adapted_blocks:
-        labels = read_truth(workdir / "adapt")["is_lens"].to_numpy(bool)
-        adapt(trunk, config, workdir / "adapt" / "cutouts.zarr", labels, workdir, progress)
-    round_kernels(trunk)
-    weights, biases, out_of_fold = _cross_validate(trunk, config, workdir, progress)
-    return _write_bundle(trunk, config, workdir, weights, biases, out_of_fold, progress)
-
-
-def round_kernels(trunk: keras.Model) -> None:
-    """Round convolution kernels to half precision, as bundles keep them, before heads see them."""
-    trunk.set_weights(
-        [w.astype(np.float16).astype(np.float32) if w.ndim == 4 else w
-         for w in trunk.get_weights()]
-    )  # fmt: skip
-
-
-def _claim(workdir: Path, config: TrainConfig) -> None:
-    workdir.mkdir(parents=True, exist_ok=True)
-    path, text = workdir / "config.json", json.dumps(dataclasses.asdict(config), indent=1)
-    if not path.is_file():
-        path.write_text(text)
-    elif path.read_text() != text:
-        raise InputError(
-            f"training folder {workdir}: holds the work of another config; name a new folder, or "
-            f"give the config in {path.name} to continue it"
-        )
-
-
-def _cross_validate(
-    trunk: keras.Model, config: TrainConfig, workdir: Path, progress: Progress
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Train a head per fold; return weights (k, folds), biases and out-of-fold logits."""
-    store = workdir / "train" / "cutouts.zarr"
-    plain, turned = (
-        compute_features(trunk, store, workdir / f"{name}.npy", turn, config.seed, progress)
-        for name, turn in (("train", False), ("train_turned", True))
-    )
-    labels = read_truth(workdir / "train")["is_lens"].to_numpy(bool)
-    folds = assign_folds(labels, np.arange(len(labels)), config.n_folds, config.seed)
-    columns, biases = [], []
-    out_of_fold = np.empty(len(labels))
-    for fold in range(config.n_folds):
-        seen = folds != fold
-        head, bias = train_head(
-            np.concatenate([plain[seen], turned[seen]]), np.tile(labels[seen], 2), config, fold
-        )
-        out_of_fold[~seen] = plain[~seen] @ head + bias
-        columns.append(head)
-        biases.append(bias)
-        progress.note(f"fold {fold}: {measure(out_of_fold[~seen], labels[~seen])}")
-    return np.stack(columns, axis=1), np.array(biases), out_of_fold
-
-
-def _write_bundle(
-    trunk: keras.Model,
-    config: TrainConfig,
-    workdir: Path,
-    weights: NDArray[np.float64],
-    biases: NDArray[np.float64],
-    out_of_fold: NDArray[np.float64],
-    progress: Progress,
-) -> Path:
-    labels = read_truth(workdir / "train")["is_lens"].to_numpy(bool)
-    platt = LogisticRegression(C=1e6).fit(out_of_fold[:, None], labels)
-    calibration = Calibration(
-        float(platt.coef_[0, 0]), float(platt.intercept_[0]), float(labels.mean())
-    )
-    test = read_truth(workdir / "test")
-    test_labels = test["is_lens"].to_numpy(bool)
-    store = workdir / "test" / "cutouts.zarr"
-    features = compute_features(trunk, store, workdir / "test.npy", False, config.seed, progress)
-    members = features @ weights + biases
-    committee = members.mean(axis=1)
-    thresholds = {
-        f"fpr_{rate:g}": threshold(committee[~test_labels], rate) for rate in FALSE_POSITIVE_RATES
-    }
-    metrics = {
-        "out_of_fold": dataclasses.asdict(measure(out_of_fold, labels)),
-        "committee_on_test": dataclasses.asdict(measure(committee, test_labels)),
-        "members_on_test": [
-            dataclasses.asdict(measure(column, test_labels)) for column in members.T
-        ],
-    }
-    kinds = by_kind(committee, test["kind"], (thresholds["fpr_0.01"], thresholds["fpr_0.001"]))
-    _write_tables(workdir, test, committee, kinds)
-    name = config.backbone
-    description = Description(
-        name=config.name,
-        trunks=(Trunk(name, tuple(f"{name}-fold{fold}" for fold in range(config.n_folds))),),
-        stretch=Stretch(),
-        band="F814W",
-        pixel_scale_arcsec=0.05,
-        cutout_size=CUTOUT_SIZE,
-        calibration=calibration,
-        thresholds=thresholds,
-        metrics=metrics,
-        training={
-            **dataclasses.asdict(config),
-            "weights": Path(config.weights).name,
-            "weights_sha256": sha256_of(Path(config.weights)),
-            "simulation": "training.simulate; seed, seed + 1, seed + 2: adapt, train, test",
-            "training_set_sha256": _fingerprint(workdir / "train" / "cutouts.zarr"),
-        },
-    )
+    weights = find_weights(config.backbone, config.init, config.weights, config.weights_sha256)
+    claim(workdir, config)
     folder = workdir / config.name
-    heads = {name: (weights.astype(np.float32), biases.astype(np.float32))}
-    save_bundle(folder, description, {name: trunk}, heads)
-    print(json.dumps(metrics["committee_on_test"], indent=1))
-    print(kinds.round(3).to_string())
-    print(f"wrote {folder}")
+    page = workdir / "evaluation" / RESULTS
+    if (folder / MANIFEST).is_file() and page.is_file():
+        names = check_bundle(str(folder)).description.members
+        write_stack(folder, read_scores(workdir, {config.backbone: names}))
+        return folder
+    sets = prepare_sets(config, workdir, client, progress)
+    folds = assign_folds(
+        sets.train.labels, sets.train.objects, config.n_folds, config.seed, config.protocol
+    )
+    members = cross_validate(
+        config, sets.adapt, sets.train, sets.test, folds, workdir, client, progress
+    )
+    scores = gather_scores(config, sets, folds, members)
+    write_scores(workdir, scores)
+    training = describe_training(config, weights, sets)
+    if config.protocol == "thesis":
+        training["leak"] = measure_leak(config, sets.train, folds, members, workdir, progress)
+    screen = None
+    if config.screen_epochs:
+        network = train_screen(config, sets.adapt, workdir / "screen", progress)
+        screen = judge_screen(network, sets.train, members.out_of_fold)
+        progress.note(f"screen: {json.dumps(screen.metrics)}")
+    _write(folder, config, members, scores, training, screen)
+    _compare_precision(folder, sets, progress)
+    write_stack(folder, scores)
+    write_report(_evaluation(folder, scores), page.parent, read_curves(workdir))
+    progress.note(f"wrote {folder}\nwrote {page}")
     return folder
 
 
-def _write_tables(
-    workdir: Path, test: pd.DataFrame, committee: NDArray[np.float64], kinds: pd.DataFrame
-) -> None:
-    test.assign(logit_mean=committee).to_parquet(workdir / "test_scores.parquet")
-    kinds.to_csv(workdir / "test_by_kind.csv")
+def claim(workdir: Path, config: TrainConfig) -> None:
+    """Begin a training in a folder, or continue the one that is there.
+
+    Raises
+    ------
+    InputError
+        If the folder holds the work of another config.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    path = workdir / CONFIG
+    asked = json.loads(json.dumps(dataclasses.asdict(config)))
+    # Where the weights lie does not matter: they are known by their hash.
+    asked["weights"] = Path(config.weights).name
+    if not path.is_file():
+        path.write_text(json.dumps(asked, indent=1))
+        return
+    found = json.loads(path.read_text())
+    for key in sorted((found.keys() | asked.keys()) - {"weights"}):
+        if found.get(key) != asked.get(key):
+            raise InputError(
+                f"training folder {workdir}: holds the work of another config ({key} was "
+                f"{found.get(key)!r}, now {asked.get(key)!r}); name a new folder, or give the "
+                f"config in {path.name} to continue it"
+            )
 
 
-def _fingerprint(store: Path) -> str:
-    """SHA-256 of a store's pixels."""
+def prepare_sets(config: TrainConfig, workdir: Path, client: Client, progress: Progress) -> Sets:
+    """Simulate the cutouts, or open those that are given; augment first where that is asked."""
+    sizes = {"adapt": config.n_adapt, "train": config.n_train, "test": config.n_test}
+    opened = {}
+    for offset, (name, size) in enumerate(sizes.items()):
+        folder = (Path(config.data) if config.data else workdir) / name
+        if size and not config.data:
+            hard = config.hard_weight if name == "adapt" else 1
+            make_dataset(folder, size, config.seed + offset, client, progress, hard)
+        if size:
+            opened[name] = open_examples(folder, size)
+    adapt = [opened["adapt"]] if config.n_adapt else []
+    adapt += [open_examples(Path(folder)) for folder in config.adapt_also]
+    if not config.augmented_lenses:
+        return Sets(adapt, opened["train"], opened["test"])
+    folder = workdir / "augmented"
+    materialise(
+        opened["train"], folder, config.augmented_lenses, config.augmented_others, config.seed,
+        client, progress,
+    )  # fmt: skip
+    return Sets(adapt, open_examples(folder), opened["test"])
+
+
+def gather_scores(
+    config: TrainConfig, sets: Sets, folds: NDArray[np.int64], members: Members
+) -> Scores:
+    """Out-of-fold and test logits as tables."""
+    names = tuple(f"{config.backbone}-fold{fold}" for fold in range(config.n_folds))
+    held_out = sets.train.truth.assign(
+        **{OBJECT: sets.train.objects, "fold": folds, config.backbone: members.out_of_fold}
+    )
+    logits = pd.DataFrame(members.test_logits, sets.test.truth.index, names)
+    return Scores(held_out, sets.test.truth.join(logits), {config.backbone: names})
+
+
+def measure_leak(
+    config: TrainConfig,
+    train: Examples,
+    folds: NDArray[np.int64],
+    members: Members,
+    workdir: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """What splitting after augmenting flatters: shared objects, and the same heads without."""
+    leak: dict[str, Any] = {"held_out_with_a_copy_in_training": leaked_fraction(
+        train.objects, folds)}  # fmt: skip
+    if config.shares_trunk:
+        honest = grouped_instead(config, train, members, workdir)
+        for name, logits in (("leaking", members.out_of_fold), ("grouped", honest)):
+            leak[name] = dataclasses.asdict(measure(logits, train.labels))
+    progress.note(f"protocol thesis leaks: {json.dumps(leak)}")
+    return leak
+
+
+def describe_training(config: TrainConfig, weights: Path | None, sets: Sets) -> dict[str, Any]:
+    """How a bundle was made, for its manifest."""
+    asked: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return asked | {
+        "weights": weights.name if weights else "",
+        "weights_sha256": sha256_of(weights) if weights else "",
+        "cutouts": config.data
+        or "training.simulate; seed, seed + 1, seed + 2: adapt, train, test",
+        "training_set_sha256": fingerprint(sets.train),
+        "test_set_sha256": fingerprint(sets.test),
+    }
+
+
+def fingerprint(examples: Examples) -> str:
+    """SHA-256 of a data set's pixels."""
     digest = hashlib.sha256()
-    _, n_cutouts = cutout_store.read_attributes(store)
-    for first in range(0, n_cutouts, SHARD):
-        digest.update(cutout_store.read_column(store, "flux", first, first + SHARD).tobytes())
+    for first in range(0, len(examples), SHARD):
+        stop = min(first + SHARD, len(examples))
+        pixels = cutout_store.read_column(examples.store, "flux", first, stop)
+        digest.update(pixels.tobytes())
     return digest.hexdigest()
+
+
+def _compare_precision(folder: Path, sets: Sets, progress: Progress) -> None:
+    """Keep in the bundle whether this machine's reduced precision may be the default."""
+    if len(sets.train) + len(sets.test) < LEAST_WINDOWS:
+        return
+    truths = [read_truth(one.folder) for one in (sets.train, sets.test)]
+    stores = [sets.train.store, sets.test.store]
+    labels = np.concatenate([truth["is_lens"].to_numpy(bool) for truth in truths])
+    found = check_precision(check_bundle(str(folder)), stores, labels)
+    if found is not None:
+        record_precision(folder, *found)
+        progress.note(f"{found[0]}: {found[1]}")
+
+
+def _evaluation(folder: Path, scores: Scores) -> Evaluation:
+    members = [name for names in scores.members.values() for name in names]
+    logits = scores.test[members].to_numpy(np.float64)
+    truth = scores.test.drop(columns=members)
+    return Evaluation(check_bundle(str(folder)).description, "its own test set", truth, logits)
+
+
+def _write(
+    folder: Path,
+    config: TrainConfig,
+    members: Members,
+    scores: Scores,
+    training: dict[str, Any],
+    screen: Screening | None,
+) -> None:
+    names = scores.members[config.backbone]
+    weights = np.stack([head.weights for head in members.heads], axis=1).astype(np.float32)
+    biases = np.array([head.bias for head in members.heads], np.float32)
+    trunks = {
+        name: keras.models.load_model(path, compile=False)
+        for name, path in members.trunks.items()
+    }
+    heads: Heads = {config.backbone: (weights, biases)}
+    of_trunk = {config.backbone: names}
+    if not config.shares_trunk:
+        heads = {
+            name: (weights[:, [fold]], biases[[fold]]) for fold, name in enumerate(trunks)
+        }
+        of_trunk = {name: (name,) for name in trunks}
+    write_bundle(folder, config.name, trunks, heads, of_trunk, scores, training, screen)

@@ -1,0 +1,137 @@
+"""Labelled cutouts on disk, checked before anything is trained on them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from scanner import cutout_store
+from scanner.errors import InputError
+from training.dataset import read_truth
+
+LABEL, KIND, OBJECT = "is_lens", "kind", "object_id"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The first cutouts of a data set, and what they are.
+
+    Attributes
+    ----------
+    folder : Path
+        With `cutouts.zarr` and `truth/`.
+    truth : DataFrame
+        A row per cutout: `is_lens`, `kind` and whatever else is known.
+    """
+
+    folder: Path
+    truth: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    @property
+    def store(self) -> Path:
+        """The cutout store."""
+        return self.folder / "cutouts.zarr"
+
+    @property
+    def labels(self) -> NDArray[np.bool_]:
+        """Which cutouts hold a lens."""
+        return np.asarray(self.truth[LABEL], bool)
+
+    @property
+    def objects(self) -> NDArray[np.int64]:
+        """What each cutout shows: copies, visits and overlapping windows share a number."""
+        if OBJECT not in self.truth:
+            return np.arange(len(self.truth))
+        return np.asarray(pd.factorize(self.truth[OBJECT])[0], np.int64)
+
+
+def read_flux(store: Path, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Read some cutouts of a store, in the order asked for.
+
+    Parameters
+    ----------
+    store : Path
+    rows : ndarray of int, shape (n,)
+        May repeat.
+
+    Returns
+    -------
+    ndarray, shape (n, 100, 100), float32
+        e-/s; NaN where there is no data.
+    """
+    unique, back = np.unique(rows, return_inverse=True)
+    flux = cutout_store.open_arrays(store, "r")["flux"].oindex[unique]
+    return np.asarray(flux, np.float32)[back]
+
+
+def open_examples(folder: Path, n_cutouts: int | None = None) -> Examples:
+    """Open a data set and check that it can be trained on.
+
+    Parameters
+    ----------
+    folder : Path
+    n_cutouts : int, optional
+        How many to take, from the first; all by default.
+
+    Raises
+    ------
+    InputError
+        If the store or its truth is missing or too short, a column is missing, all are of one
+        class, or a cutout has no data.
+    """
+    if not list((folder / "truth").glob("*.parquet")):
+        raise InputError(f"data set {folder}: no truth/*.parquet in it; simulate or collect it")
+    truth = read_truth(folder)
+    _check_columns(folder, truth)
+    _, n_stored = cutout_store.read_attributes(folder / "cutouts.zarr")
+    if n_stored != len(truth):
+        raise InputError(
+            f"data set {folder}: {n_stored} cutouts, but {len(truth)} rows of truth; it is not "
+            "finished: repeat the command that makes it"
+        )
+    wanted = len(truth) if n_cutouts is None else n_cutouts
+    if len(truth) < wanted:
+        raise InputError(
+            f"data set {folder}: {len(truth)} cutouts, but the config asks for {wanted}"
+        )
+    examples = Examples(folder, truth.iloc[:wanted])
+    _check_classes(examples)
+    _check_pixels(examples)
+    return examples
+
+
+def _check_columns(folder: Path, truth: pd.DataFrame) -> None:
+    missing = sorted({LABEL, KIND} - set(truth.columns))
+    if missing:
+        raise InputError(
+            f"data set {folder}: its truth has no column {', '.join(missing)}; it has "
+            f"{', '.join(map(str, truth.columns))}: rename the columns that say whether a cutout "
+            f"holds a lens to {LABEL}, and what it shows to {KIND}"
+        )
+    if truth[LABEL].isna().any() or not truth[LABEL].isin([True, False]).all():
+        raise InputError(f"data set {folder}: {LABEL} must be true or false in every row")
+
+
+def _check_classes(examples: Examples) -> None:
+    labels = examples.labels
+    if labels.all() or not labels.any():
+        which = "lenses" if labels.all() else "non-lenses"
+        raise InputError(
+            f"data set {examples.folder}: all {len(labels)} cutouts are {which}; both are needed"
+        )
+
+
+def _check_pixels(examples: Examples) -> None:
+    column = cutout_store.read_column(examples.store, "valid_fraction", 0, len(examples))
+    empty = np.flatnonzero(~(np.asarray(column, np.float32) > 0.0))
+    if len(empty):
+        first = ", ".join(map(str, empty[:5]))
+        raise InputError(
+            f"data set {examples.folder}: {len(empty)} cutouts without a valid pixel (rows "
+            f"{first}...): leave them out"
+        )
