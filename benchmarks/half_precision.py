@@ -14,7 +14,9 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from scanner import cutout_store
-from scanner.ensemble import Ensemble, check_bundle, load_trunk
+from scanner.ensemble import check_bundle
+from scanner.inference import Ensemble
+from scanner.networks import load_network
 from training.dataset import read_truth
 from training.metrics import measure
 
@@ -26,11 +28,11 @@ def main(workdir: Path, n_cutouts: int) -> None:
     store = workdir / "test" / "cutouts.zarr"
     flux = np.asarray(cutout_store.read_column(store, "flux", 0, n_cutouts), np.float32)
     labels = read_truth(workdir / "test")["is_lens"].to_numpy(bool)[: len(flux)]
-    half = Ensemble(bundle).logits(flux).mean(axis=1)
+    half = Ensemble(bundle, precision="full").logits(flux).mean(axis=1)
 
     name = bundle.description.trunks[0].name
-    trunk = load_trunk(bundle, name)
-    trunk.load_weights(workdir / "trunk.weights.h5")
+    trunk = load_network(Path(bundle.folder), name)
+    trunk.load_weights(workdir / "trunks" / f"{name}.unrounded.weights.h5")
     features = trunk.predict(bundle.description.stretch(flux), batch_size=64, verbose=0)
     with np.load(Path(bundle.folder) / "heads.npz") as heads:
         logits = features @ heads[f"{name}.weights"] + heads[f"{name}.biases"]

@@ -1,4 +1,4 @@
-"""The ensemble bundle: format, loading with every check before any work, prediction.
+"""The ensemble bundle: its format, and every check of it before any work.
 
 A bundle is a folder:
 
@@ -6,7 +6,8 @@ A bundle is a folder:
   other file;
 * one `<trunk>.json` (a Keras graph) and `<trunk>.npz` (its weights, kernels in half precision) per
   pretrained trunk: scaled cutouts in, pooled features out;
-* `heads.npz`: every member's head, a linear map of the features (batch normalisation folded in).
+* `heads.npz`: every member's head, a linear map of the features (batch normalisation folded in);
+* perhaps a screen: `screen.json` and `screen.npz`, a far cheaper network, and `screen_head.npz`.
 
 No pickle anywhere. The trunk runs once for all members that share it.
 """
@@ -14,15 +15,15 @@ No pickle anywhere. The trunk runs once for all members that share it.
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.accelerator import import_tensorflow
 from scanner.errors import InputError
+from scanner.networks import network_files, save_network
 from scanner.stretch import Stretch
 
 if TYPE_CHECKING:
@@ -32,10 +33,14 @@ FORMAT = "lensweep-ensemble"
 VERSION = 1
 MANIFEST = "ensemble.json"
 HEADS = "heads.npz"
+SCREEN = "screen"
+SCREEN_HEAD = "screen_head.npz"
+# Fields of a description that a manifest may lack.
+_OPTIONAL = {"screen", "precision"}
 # Where shipped bundles lie: beside the packages, in a checkout and in an installation.
 SHIPPED = Path(__file__).resolve().parent.parent / "ensembles"
-# Cutouts at once: 64 are 5 % faster on a core, and take 180 MB more in every process.
-BATCH = 16
+# Reduced precision is used where it keeps the ranks this well.
+LEAST_WINDOWS, LEAST_SPEARMAN, LEAST_SHARED, LARGEST_AUC_CHANGE = 10_000, 0.999, 98, 0.0005
 
 
 class EnsembleError(InputError):
@@ -85,6 +90,56 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Screen:
+    """A cheap first network, and how far it is trusted.
+
+    Attributes
+    ----------
+    threshold : float
+        Cutouts below this logit are not scored; from out-of-fold scores.
+    on_by_default : bool
+    metrics : dict
+        What it loses and saves.
+    """
+
+    threshold: float
+    on_by_default: bool
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PrecisionCheck:
+    """How well mean logits in a reduced precision agree with those in float32.
+
+    Attributes
+    ----------
+    n_windows : int
+        Cutouts compared.
+    spearman : float
+        Rank correlation.
+    shared_top_100 : int
+        Of the first hundred of both rankings.
+    roc_auc_change : float
+        Absolute.
+    """
+
+    n_windows: int
+    spearman: float
+    shared_top_100: int
+    roc_auc_change: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the reduced precision is the default."""
+        return (
+            self.n_windows >= LEAST_WINDOWS
+            and self.spearman >= LEAST_SPEARMAN
+            and self.shared_top_100 >= LEAST_SHARED
+            and self.roc_auc_change < LARGEST_AUC_CHANGE
+        )
+
+
+@dataclass(frozen=True)
 class Description:
     """Everything about a bundle but its numbers; `ensemble.json` without the file hashes.
 
@@ -103,6 +158,9 @@ class Description:
         As printed by `lensweep train`.
     training : dict
         The config, and what the training set was.
+    screen : Screen or None
+    precision : dict of str to PrecisionCheck
+        By reduced precision: `bfloat16`, `float16`.
     """
 
     name: str
@@ -115,6 +173,8 @@ class Description:
     thresholds: dict[str, float]
     metrics: dict[str, Any]
     training: dict[str, Any]
+    screen: Screen | None = None
+    precision: dict[str, PrecisionCheck] = field(default_factory=dict)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -137,6 +197,24 @@ class Bundle:
     folder: str
     sha256: str
     description: Description
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What a worker is told of an ensemble, and of how to score with it.
+
+    Attributes
+    ----------
+    folder, sha256 : str
+        Of a `Bundle`.
+    precision, screen : str
+        As `scanner.inference.Ensemble` takes them.
+    """
+
+    folder: str
+    sha256: str
+    precision: str = "auto"
+    screen: str = "auto"
 
 
 def find_bundle(name: str) -> Path:
@@ -191,7 +269,7 @@ def check_bundle(name: str) -> Bundle:
 
 
 def _check_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    needed = {field.name for field in dataclasses.fields(Description)}
+    needed = {one.name for one in dataclasses.fields(Description)} - _OPTIONAL
     needed |= {"sha256", "manifest_sha256"}
     missing = sorted(needed - manifest.keys())
     if missing:
@@ -232,14 +310,77 @@ def save_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     for name, trunk in trunks.items():
-        (folder / f"{name}.json").write_text(trunk.to_json())
-        np.savez(folder / f"{name}.npz", **_halved(trunk))
+        save_network(folder, name, trunk, half=True)
     arrays: dict[str, Any] = {}
     for name, (weights, biases) in heads.items():
         arrays[f"{name}.weights"] = weights.astype(np.float32)
         arrays[f"{name}.biases"] = biases.astype(np.float32)
     np.savez(folder / HEADS, **arrays)
-    files = [HEADS, *(f"{name}.{ending}" for name in trunks for ending in ("json", "npz"))]
+    _write_manifest(folder, description)
+
+
+def add_screen(
+    folder: Path,
+    model: "keras.Model",
+    weights: NDArray[np.float32],
+    bias: float,
+    threshold: float,
+    metrics: dict[str, Any],
+    on_by_default: bool = False,
+) -> Bundle:
+    """Add a screen to a bundle, or put it in the place of another.
+
+    Parameters
+    ----------
+    folder : Path
+        The bundle's.
+    model : keras.Model
+        (n, size, size, 3) stretched cutouts to (n, k) features; or to (n, 1) logits, with a
+        weight of 1 and a bias of 0.
+    weights : ndarray, shape (k,), float32
+    bias : float
+        Of the screen's head.
+    threshold : float
+    metrics : dict
+    on_by_default : bool
+
+    Raises
+    ------
+    EnsembleError
+        If there is no sound bundle, or the network does not fit its cutouts or the head.
+    """
+    bundle = check_bundle(str(folder))
+    size = bundle.description.cutout_size
+    wanted = ((None, size, size, 3), (None, len(weights)))
+    if (model.input_shape, model.output_shape) != wanted:
+        raise EnsembleError(
+            f"ensemble {folder}: a screen of input {model.input_shape} and output "
+            f"{model.output_shape}, expected {wanted[0]} and {wanted[1]}"
+        )
+    (folder / MANIFEST).unlink()
+    save_network(folder, SCREEN, model, half=False)
+    head: dict[str, Any] = {"weights": np.asarray(weights, np.float32), "bias": np.float32(bias)}
+    np.savez(folder / SCREEN_HEAD, **head)
+    screen = Screen(float(threshold), on_by_default, metrics)
+    _write_manifest(folder, dataclasses.replace(bundle.description, screen=screen))
+    return check_bundle(str(folder))
+
+
+def record_precision(folder: Path, reduced: str, check: PrecisionCheck) -> Bundle:
+    """Keep in a bundle how well a reduced precision does, which may make it the default."""
+    description = check_bundle(str(folder)).description
+    precision = description.precision | {reduced: check}
+    _write_manifest(folder, dataclasses.replace(description, precision=precision))
+    return check_bundle(str(folder))
+
+
+def _write_manifest(folder: Path, description: Description) -> None:
+    networks = [trunk.name for trunk in description.trunks]
+    files = [HEADS]
+    if description.screen is not None:
+        networks.append(SCREEN)
+        files.append(SCREEN_HEAD)
+    files += [file for name in networks for file in network_files(name)]
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -250,68 +391,6 @@ def save_bundle(
     partial = folder / f".{MANIFEST}.partial"
     partial.write_text(json.dumps(manifest, indent=1) + "\n")
     partial.replace(folder / MANIFEST)
-
-
-class Ensemble:
-    """A loaded bundle, ready to score.
-
-    Parameters
-    ----------
-    bundle : Bundle
-    """
-
-    def __init__(self, bundle: Bundle) -> None:
-        # TensorFlow takes seconds to import, and only those who score need it.
-        tf = import_tensorflow()
-        self.description = bundle.description
-        self._heads = []
-        self._trunks = []
-        with np.load(Path(bundle.folder) / HEADS, allow_pickle=False) as heads:
-            for trunk in bundle.description.trunks:
-                weights, biases = heads[f"{trunk.name}.weights"], heads[f"{trunk.name}.biases"]
-                self._heads.append((weights, biases))
-                self._trunks.append(tf.function(load_trunk(bundle, trunk.name), jit_compile=False))
-
-    def logits(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Score cutouts with every member.
-
-        Parameters
-        ----------
-        flux : ndarray, shape (n, size, size), float32
-            e-/s; NaN where there is no data.
-
-        Returns
-        -------
-        ndarray, shape (n, members), float32
-            Log-odds of a lens, at the training set's prior.
-        """
-        if not len(flux):
-            return np.empty((0, len(self.description.members)), np.float32)
-        parts = [self._batch(flux[first : first + BATCH]) for first in range(0, len(flux), BATCH)]
-        return np.concatenate(parts)
-
-    def _batch(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
-        # Always the same batch size: one graph, and a cutout's score never depends on its company.
-        padded = np.zeros((BATCH, *flux.shape[1:]), np.float32)
-        padded[: len(flux)] = flux
-        scaled = self.description.stretch(padded)
-        columns = []
-        for trunk, (weights, biases) in zip(self._trunks, self._heads, strict=True):
-            features = trunk(scaled).numpy()
-            columns.append(features @ weights + biases)
-        return np.concatenate(columns, axis=1)[: len(flux)].astype(np.float32)
-
-
-def load_trunk(bundle: Bundle, name: str) -> "keras.Model":
-    """Load one trunk of a bundle as a Keras model, kernels widened to float32."""
-    import keras
-
-    folder = Path(bundle.folder)
-    model = keras.models.model_from_json((folder / f"{name}.json").read_text())
-    with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
-        model.set_weights([arrays[key].astype(np.float32) for key in _weight_names(model)])
-    model.trainable = False
-    return model
 
 
 def summarise(
@@ -347,26 +426,18 @@ def _logit(probability: float) -> float:
 
 
 def _describe(manifest: dict[str, Any]) -> Description:
-    values = {field.name: manifest[field.name] for field in dataclasses.fields(Description)}
+    names = {one.name for one in dataclasses.fields(Description)}
+    values = {name: manifest[name] for name in names & manifest.keys()}
     values["trunks"] = tuple(
         Trunk(trunk["name"], tuple(trunk["members"])) for trunk in values["trunks"]
     )
     values["stretch"] = Stretch(**values["stretch"])
     values["calibration"] = Calibration(**values["calibration"])
+    if values.get("screen") is not None:
+        values["screen"] = Screen(**values["screen"])
+    checks = values.get("precision", {})
+    values["precision"] = {name: PrecisionCheck(**check) for name, check in checks.items()}
     return Description(**values)
-
-
-def _halved(model: "keras.Model") -> dict[str, Any]:
-    """Weights by path: convolution kernels in half precision, everything else as it is."""
-    return {
-        key: value.astype(np.float16) if value.ndim == 4 else value
-        for key, value in zip(_weight_names(model), model.get_weights(), strict=True)
-    }
-
-
-def _weight_names(model: "keras.Model") -> list[str]:
-    """A name per weight, unique and in the order of `get_weights`."""
-    return [f"{index:04d}" for index in range(len(model.weights))]
 
 
 def sha256_of(path: Path) -> str:

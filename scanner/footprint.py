@@ -1,4 +1,4 @@
-"""Which part of the sky a run has looked at: the valid pixels of the windows that it scored."""
+"""Which part of the sky a run has looked at: valid pixels of windows it scored or screened."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ REGION_SIDE_PX = 2048
 def run_footprint(root: Path) -> MOC:
     """The footprint of a run, read from its coverage map, which is made if it is not there.
 
-    A map that was made before more windows were scored is made anew.
+    A map that was made before more windows were seen is made anew.
 
     Parameters
     ----------
@@ -41,20 +41,20 @@ def run_footprint(root: Path) -> MOC:
     InputError
         If the folder holds no run, or nothing in it is scored.
     """
-    scored = scored_windows(root)
+    seen = seen_windows(root)
     path = RunPaths(root).coverage
     if path.is_file():
         coverage, header = read_coverage(path)
-        if header.get("NSCORED") == scored:
+        if header.get("NSEEN") == seen:
             return coverage
     coverage = joined(mosaic_footprint(root, read_plan(root, name))
                       for name in planned_mosaics(root))  # fmt: skip
-    write_coverage(coverage, path, {"NSCORED": scored, "CELLRULE": "centre on valid pixel"})
+    write_coverage(coverage, path, {"NSEEN": seen, "CELLRULE": "centre on valid pixel"})
     return coverage
 
 
-def scored_windows(root: Path) -> int:
-    """Number of windows that a run has scored.
+def seen_windows(root: Path) -> int:
+    """Number of windows that a run has looked at: scored, or screened.
 
     Raises
     ------
@@ -63,10 +63,10 @@ def scored_windows(root: Path) -> int:
     """
     if not RunPaths(root).run.is_file():
         raise InputError(f"{root}: no run in this folder (no {RunPaths(root).run.name})")
-    scored = sum(tally(root, name).scored for name in planned_mosaics(root))
-    if not scored:
+    seen = sum(tally(root, name).seen for name in planned_mosaics(root))
+    if not seen:
         raise InputError(f"run {root}: not one window is scored yet; `lensweep status {root}`")
-    return scored
+    return seen
 
 
 def mosaic_footprint(root: Path, plan: Plan) -> MOC:
@@ -85,14 +85,13 @@ def _shard_cells(
     root: Path, plan: Plan, corners: NDArray[np.int32], start: int, stop: int
 ) -> NDArray[np.int64]:
     paths, name = RunPaths(root), plan.mosaic.name
-    logits, _, _ = score_store.read(paths.scores(name), start, stop)
-    scored = start + np.flatnonzero(np.isfinite(logits).all(axis=1))
+    seen = start + np.flatnonzero(score_store.read_seen(paths.scores(name), start, stop))
     store = paths.cutouts(name)
     fraction = cutout_store.read_column(store, "valid_fraction", start, stop)
     cells = [np.empty(0, np.int64)]
-    for first, last, rows, cols in regions(corners[scored], REGION_SIDE_PX):
+    for first, last, rows, cols in regions(corners[seen], REGION_SIDE_PX):
         valid = np.zeros((rows.stop - rows.start, cols.stop - cols.start), np.bool_)
-        for window in scored[first:last].tolist():
+        for window in seen[first:last].tolist():
             x0, y0 = corners[window] - (cols.start, rows.start)
             part = valid[y0 : y0 + CUTOUT_SIZE, x0 : x0 + CUTOUT_SIZE]
             if fraction[window - start] == 1.0:
@@ -142,6 +141,6 @@ def valid_cells(
 def describe_footprint(area: float) -> str:
     """A sentence on a footprint of `area` square degrees."""
     return (
-        f"footprint {area:.6f} deg2: valid pixels of scored windows, in HEALPix cells of order "
+        f"footprint {area:.6f} deg2: valid pixels of windows looked at, in HEALPix cells of order "
         f"{ORDER} (0.81 arcsec)"
     )

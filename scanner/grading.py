@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from scanner.ensemble import Description, Ensemble, sigmoid
+from scanner.ensemble import Description, sigmoid
 from scanner.errors import InputError
+from scanner.inference import Ensemble
 from scanner.lens_fields import Field
 from scanner.projection import sky_to_grid
 from scanner.windows import CUTOUT_SIZE, centred_windows

@@ -53,7 +53,7 @@ def measure_recall(
 ) -> Recall:
     """Follow every known lens through a finished run.
 
-    A lens is observed when it lies in the run's footprint (valid pixels of scored windows, in
+    A lens is observed when it lies in the run's footprint (valid pixels of windows looked at, in
     cells of 0.8 arcsec) and a scored window holds its position.
 
     Parameters
@@ -192,14 +192,17 @@ def _of_mosaic(
     if not near.any():
         return {}
     logits, _, _ = score_store.read(RunPaths(root).scores(name))
+    seen = score_store.read_seen(RunPaths(root).scores(name))
     corners, mean = read_windows(root, name).corners, logits.mean(axis=1)
+    # What was screened comes after everything that was scored.
+    order = np.where(np.isfinite(mean), mean, -np.inf)
     found = {}
     for lens in np.flatnonzero(near).tolist():
         # From the middle of the window's first pixel, and of the last.
         offset = np.floor(np.array([x[lens], y[lens]]) + 0.5) - corners
-        holds = ((offset >= 0) & (offset < CUTOUT_SIZE)).all(axis=1) & np.isfinite(mean)
+        holds = ((offset >= 0) & (offset < CUTOUT_SIZE)).all(axis=1) & seen
         if holds.any():
-            window = int(np.flatnonzero(holds)[mean[holds].argmax()])
+            window = int(np.flatnonzero(holds)[order[holds].argmax()])
             p_mean, _, logit_mean = summarise(logits[window : window + 1])
             centre = grid_to_sky(plan.grid, *(corners[window] + (CUTOUT_SIZE - 1) / 2.0))
             _, _, distance = all_pairs(

@@ -25,6 +25,8 @@ from scanner.tally import planned_mosaics
 
 AGGREGATES = ("mean", "median", "rank", "stack")
 STACK_FORMAT = "lensweep-stack"
+# Where a bundle keeps the stack that its training fitted.
+STACK = "stack.json"
 _SCORE = Column(
     "aggregate_score", pa.float64(), "", "stat.value",
     "Aggregate of the members' logits that the ranking follows; which one, the file metadata say.",
@@ -144,10 +146,16 @@ def rerank(
     """
     if aggregate not in AGGREGATES:
         raise InputError(f"aggregate {aggregate}: none of {', '.join(AGGREGATES)}")
-    if (stack_file is not None) != (aggregate == "stack"):
+    if stack_file is not None and aggregate != "stack":
         raise InputError(f"aggregate {aggregate}: --weights belongs to stack, and to it alone")
     facts = _facts(root)
     bundle = _bundle_of(facts, ensemble)
+    if aggregate == "stack" and stack_file is None:
+        stack_file = Path(bundle.folder) / STACK
+        if not stack_file.is_file():
+            raise InputError(
+                f"aggregate stack: ensemble {bundle.folder} has no {STACK}; give --weights FILE"
+            )
     score = _score_of(root, aggregate, bundle, stack_file)
     detections = _detections(root, facts, bundle, score)
     by = ["mosaic", "window"]

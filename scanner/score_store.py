@@ -11,7 +11,10 @@ from scanner.cutout_store import open_arrays
 from scanner.errors import InputError
 
 FORMAT = "lensweep-scores"
-VERSION = 1
+VERSION = 2
+# Beside the logits of the members, one number per window each.
+COLUMNS = ("peak_dx", "peak_dy", "peak_sn", "screen_logit")
+_UNITS = {"peak_dx": "pix", "peak_dy": "pix"}
 
 
 def create(
@@ -30,7 +33,13 @@ def create(
         If the store there holds another ensemble's scores.
     """
     if (path / "zarr.json").is_file():
-        found = zarr.open_group(path, mode="r").attrs.get("ensemble_sha256")
+        attributes = zarr.open_group(path, mode="r").attrs
+        if attributes.get("version") != VERSION:
+            raise InputError(
+                f"score store {path}: version {attributes.get('version')}, but this lensweep "
+                f"writes version {VERSION}; use a new folder"
+            )
+        found = attributes.get("ensemble_sha256")
         if found != ensemble_sha256:
             raise InputError(
                 f"score store {path}: scores of ensemble {found}, not of {ensemble_sha256}; "
@@ -46,7 +55,7 @@ def _create_arrays(
     path: Path, n_windows: int, windows_per_shard: int, ensemble_sha256: str, members: list[str]
 ) -> None:
     group = zarr.create_group(path, zarr_format=3)
-    columns = {"member_logits": (len(members),), "peak_dx": (), "peak_dy": ()}
+    columns = {"member_logits": (len(members),), **dict.fromkeys(COLUMNS, ())}
     for name, trailing in columns.items():
         group.create_array(
             name,
@@ -56,7 +65,7 @@ def _create_arrays(
             fill_value=np.nan,
             compressors=None,
             dimension_names=("window", "member") if trailing else ("window",),
-            attributes={"units": "pix" if name.startswith("peak") else ""},
+            attributes={"units": _UNITS.get(name, "")},
         )
     group.attrs.update(
         {
@@ -75,8 +84,23 @@ def write_shard(
     member_logits: NDArray[np.float32],
     peak_dx: NDArray[np.float32],
     peak_dy: NDArray[np.float32],
+    peak_sn: NDArray[np.float32],
+    screen_logit: NDArray[np.float32],
 ) -> None:
     """Write one whole shard; NaN for windows that were not scored.
+
+    Parameters
+    ----------
+    path : Path
+    start : int
+        The shard's first window.
+    member_logits : ndarray, shape (n, members), float32
+    peak_dx, peak_dy : ndarray, shape (n,), float32
+        Where the light peaks, pixels from the window's centre.
+    peak_sn : ndarray, shape (n,), float32
+        Peak signal-to-noise; a number for every window that was looked at.
+    screen_logit : ndarray, shape (n,), float32
+        NaN for windows that the screen did not look at.
 
     Raises
     ------
@@ -88,9 +112,9 @@ def write_shard(
     stop = start + len(member_logits)
     if start % shard or stop != min(start + shard, n_windows):
         raise ValueError(f"windows {start}:{stop} of {path} are not a shard of {shard} windows")
-    for name, values in (
-        ("member_logits", member_logits), ("peak_dx", peak_dx), ("peak_dy", peak_dy),
-    ):  # fmt: skip
+    columns = (peak_dx, peak_dy, peak_sn, screen_logit)
+    arrays["member_logits"][start:stop] = member_logits
+    for name, values in zip(COLUMNS, columns, strict=True):
         arrays[name][start:stop] = values
 
 
@@ -102,3 +126,20 @@ def read(
     names = ("member_logits", "peak_dx", "peak_dy")
     logits, dx, dy = (np.asarray(arrays[name][start:stop]) for name in names)
     return logits, dx, dy
+
+
+def read_screening(
+    path: Path, start: int = 0, stop: int | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Read peak signal-to-noise and screen logits of the windows start:stop (all by default).
+
+    A window was looked at, whatever came of it, where the first is a number.
+    """
+    arrays = open_arrays(path, "r")
+    peak_sn, screen_logit = (np.asarray(arrays[name][start:stop]) for name in COLUMNS[2:])
+    return peak_sn, screen_logit
+
+
+def read_seen(path: Path, start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
+    """Which of the windows start:stop (all by default) were looked at: scored, or screened."""
+    return ~np.isnan(read_screening(path, start, stop)[0])

@@ -12,11 +12,12 @@ from catalogs.grades import stored_grades
 from catalogs.lens_lists import known_lenses, read_lens_list
 from catalogs.schemas import with_provenance
 from catalogs.tables import write_parquet
-from scanner.ensemble import Bundle, Ensemble, check_bundle
+from scanner.ensemble import Bundle, check_bundle
 from scanner.errors import InputError
 from scanner.grade_page import GradeReport, draw_grades, markdown
 from scanner.grade_table import grade_order, rank_correlations, summarise_grades
 from scanner.grading import score_graded
+from scanner.inference import Ensemble
 from scanner.lens_fields import mosaic_fields, stored_fields
 from scanner.mosaics import HeaderOverrides
 from scanner.show_lenses import wide_console

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from catalogs.schemas import SCORES, with_provenance
 from catalogs.tables import write_parquet
-from scanner.ensemble import Ensemble, check_bundle, summarise
+from scanner.ensemble import check_bundle, summarise
 from scanner.errors import InputError
+from scanner.inference import Ensemble
 from scanner.mosaics import HeaderOverrides, MosaicError, check_pixels, inspect_mosaic
 from scanner.projection import centre_stamp
 

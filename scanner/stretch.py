@@ -14,6 +14,8 @@ from scipy import ndimage
 _NORMAL_QUARTILE = 0.31864
 # Quantile of the pixels from which the sky level is told, and its distance from the mean in sigma.
 _SKY_QUANTILE, _SKY_SIGMAS = 0.15, 1.03643
+# Sky and sigma of a cutout without data or without noise.
+NOISE_UNKNOWN = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ def sky_and_noise(
     sky = _row_quantile(flux, _SKY_QUANTILE) + _SKY_SIGMAS * sigma
     usable = np.isfinite(sigma) & (sigma > 0.0) & np.isfinite(sky)
     return (
-        np.where(usable, sky, 0.0).astype(np.float32),
-        np.where(usable, sigma, 1.0).astype(np.float32),
+        np.where(usable, sky, NOISE_UNKNOWN[0]).astype(np.float32),
+        np.where(usable, sigma, NOISE_UNKNOWN[1]).astype(np.float32),
     )
 
 

@@ -3,19 +3,20 @@ import shutil
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 
+from scanner.batches import CPU_BATCH
 from scanner.ensemble import (
-    BATCH,
-    Ensemble,
     EnsembleError,
+    PrecisionCheck,
+    Scoring,
     check_bundle,
-    load_trunk,
+    record_precision,
     sigmoid,
     summarise,
 )
+from scanner.inference import Ensemble
 from scanner.tasks import load_ensemble
 
 
@@ -27,7 +28,7 @@ def loaded(tiny_bundle):
 @pytest.fixture(scope="module")
 def flux():
     rng = np.random.default_rng(11)
-    flux = rng.normal(0.0, 0.01, (BATCH + 6, 100, 100)).astype(np.float32)
+    flux = rng.normal(0.0, 0.01, (CPU_BATCH + 6, 100, 100)).astype(np.float32)
     flux[:, 40:60, 40:60] += rng.uniform(0.0, 1.0, (len(flux), 1, 1)).astype(np.float32)
     flux[3, :30] = np.nan
     return flux
@@ -38,25 +39,12 @@ def copied(tiny_bundle, tmp_path):
     return shutil.copytree(tiny_bundle, tmp_path / "copy")
 
 
-def test_same_as_keras_own_chain(loaded, flux, tiny_bundle):
-    trunk = load_trunk(check_bundle(str(tiny_bundle)), "tiny")
-    with np.load(tiny_bundle / "heads.npz") as heads:
-        weights, biases = heads["tiny.weights"], heads["tiny.biases"]
-    head = keras.layers.Dense(3)
-    chain = keras.Sequential([trunk, head])
-    chain.build((None, 100, 100, 3))
-    head.set_weights([weights, biases])
-    expected = chain.predict(loaded.description.stretch(flux), verbose=0)
-    np.testing.assert_allclose(loaded.logits(flux), expected, atol=1e-4)
-    assert expected.std() > 0.1
-
-
 def test_score_does_not_depend_on_company(loaded, flux):
     together = loaded.logits(flux)
     np.testing.assert_array_equal(loaded.logits(flux[5:6]), together[5:6])
     np.testing.assert_array_equal(loaded.logits(flux[::-1]), together[::-1])
     # The last batch holds six cutouts and padding.
-    np.testing.assert_array_equal(loaded.logits(flux[BATCH:]), together[BATCH:])
+    np.testing.assert_array_equal(loaded.logits(flux[CPU_BATCH:]), together[CPU_BATCH:])
     assert loaded.logits(flux[:0]).shape == (0, 3)
 
 
@@ -134,7 +122,7 @@ def test_refused_before_tensorflow_is_imported(copied):
 
 def test_another_bundle_on_a_worker_is_refused(tiny_bundle):
     with pytest.raises(EnsembleError, match="give every worker the same bundle"):
-        load_ensemble(str(tiny_bundle), "0" * 64)
+        load_ensemble(Scoring(str(tiny_bundle), "0" * 64))
 
 
 def test_summary():
@@ -156,3 +144,32 @@ def test_calibration_follows_the_prior(tiny_bundle):
     np.testing.assert_allclose(
         rare / (1 - rare), at_training / (1 - at_training) * (1e-4 / (1 - 1e-4)), rtol=1e-9
     )
+
+
+GOOD = PrecisionCheck(10_000, 0.9991, 98, 0.0004)
+
+
+@pytest.mark.parametrize(
+    ("check", "passed"),
+    [
+        (GOOD, True),
+        (PrecisionCheck(9_999, 1.0, 100, 0.0), False),  # too few to tell
+        (PrecisionCheck(10_000, 0.9989, 100, 0.0), False),
+        (PrecisionCheck(10_000, 1.0, 97, 0.0), False),
+        (PrecisionCheck(10_000, 1.0, 100, 0.0005), False),
+    ],
+)
+def test_reduced_precision_has_to_keep_the_ranks(check, passed):
+    assert check.passed is passed
+
+
+def test_a_check_of_precision_is_kept_in_the_bundle(copied):
+    before = check_bundle(str(copied))
+    assert before.description.precision == {}
+    after = record_precision(copied, "bfloat16", GOOD)
+    assert after.description.precision == {"bfloat16": GOOD}
+    assert after.sha256 != before.sha256
+    # Another kind does not replace it.
+    assert set(record_precision(copied, "float16", GOOD).description.precision) == {
+        "bfloat16", "float16",
+    }  # fmt: skip

@@ -52,12 +52,12 @@ def test_map_is_kept_and_made_anew_when_more_is_scored(run):
     # The card of a map that was made when one window fewer was scored.
     _, header = read_coverage(path)
     older = kept.replace(
-        f"{header['NSCORED']:>20}".encode(), f"{header['NSCORED'] - 1:>20}".encode()
+        f"{header['NSEEN']:>20}".encode(), f"{header['NSEEN'] - 1:>20}".encode()
     )
     assert older != kept
     path.write_bytes(older)
     assert run_footprint(run) == footprint
-    assert read_coverage(path)[1]["NSCORED"] == header["NSCORED"]
+    assert read_coverage(path)[1]["NSEEN"] == header["NSEEN"]
 
 
 def test_windows_that_were_not_scored_are_not_in_it(run):

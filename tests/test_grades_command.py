@@ -14,10 +14,11 @@ from catalogs.grades import LensFlowGrades, store_grades
 from catalogs.known_lenses import lensflow92
 from catalogs.tables import TableError
 from scanner.cutouts import cut_windows
-from scanner.ensemble import Ensemble, check_bundle, sigmoid
+from scanner.ensemble import check_bundle, sigmoid
 from scanner.errors import InputError
 from scanner.grade_table import CONTROL, grade_order
 from scanner.grading import member_logits
+from scanner.inference import Ensemble
 from scanner.lens_fields import mosaic_fields, stored_fields
 from scanner.mosaics import HeaderOverrides, inspect_mosaic
 from scanner.plan import read_plan

@@ -136,7 +136,7 @@ def test_a_stack_that_does_not_fit_is_refused(tmp_path, change, message):
 def test_what_cannot_be_ranked_is_refused(run, tiny_bundle, tmp_path):
     with pytest.raises(InputError, match="aggregate best: none of mean, median, rank, stack"):
         rerank(run, "best", str(tiny_bundle))
-    with pytest.raises(InputError, match="--weights belongs to stack"):
+    with pytest.raises(InputError, match=r"has no stack\.json; give --weights FILE"):
         rerank(run, "stack", str(tiny_bundle))
     with pytest.raises(InputError, match="--weights belongs to stack"):
         rerank(run, "mean", str(tiny_bundle), tmp_path / "stack.json")

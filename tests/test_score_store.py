@@ -16,12 +16,13 @@ def store(tmp_path):
 
 def shard(n, seed=0):
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, 3)).astype("f4"), *rng.normal(size=(2, n)).astype("f4")
+    return rng.normal(size=(n, 3)).astype("f4"), *rng.normal(size=(4, n)).astype("f4")
 
 
 def test_round_trip_and_what_is_not_written(store):
-    logits, dx, dy = shard(SHARD)
-    score_store.write_shard(store, SHARD, logits, dx, dy)
+    logits, dx, dy, peak_sn, screen_logit = shard(SHARD)
+    peak_sn[3] = np.nan
+    score_store.write_shard(store, SHARD, logits, dx, dy, peak_sn, screen_logit)
     found = score_store.read(store)
     assert [part.dtype for part in found] == [np.float32] * 3
     assert np.isnan(found[0][:SHARD]).all()
@@ -29,6 +30,10 @@ def test_round_trip_and_what_is_not_written(store):
     found = score_store.read(store, SHARD, 2 * SHARD)
     for part, written in zip(found, (logits, dx, dy), strict=True):
         np.testing.assert_array_equal(part, written)
+    found = score_store.read_screening(store, SHARD, 2 * SHARD)
+    for part, written in zip(found, (peak_sn, screen_logit), strict=True):
+        np.testing.assert_array_equal(part, written)
+    assert np.flatnonzero(score_store.read_seen(store)).tolist() == [8, 9, 10, 12, 13, 14, 15]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +58,7 @@ def test_shards_share_no_file(store):
         score_store.write_shard(store, start, *shard(n))
         assert {f: f.stat().st_mtime_ns for f in before} == before
     files = [f for f in store.rglob("*") if f.is_file() and f.name != "zarr.json"]
-    assert len(files) == 3 * 3
+    assert len(files) == 3 * 5
 
 
 def test_creating_again_keeps_what_is_there(store):
@@ -65,3 +70,10 @@ def test_creating_again_keeps_what_is_there(store):
 def test_scores_of_another_ensemble_are_refused(store):
     with pytest.raises(InputError, match=r"scores of ensemble abab.*, not of cdcd"):
         score_store.create(store, 2 * SHARD + 3, SHARD, "cd" * 32, MEMBERS)
+
+
+def test_scores_of_another_version_are_refused(store):
+    attributes = store / "zarr.json"
+    attributes.write_text(attributes.read_text().replace('"version": 2', '"version": 1'))
+    with pytest.raises(InputError, match="version 1, but this lensweep writes version 2"):
+        score_store.create(store, 2 * SHARD + 3, SHARD, "ab" * 32, MEMBERS)

@@ -1,0 +1,170 @@
+"""A loaded ensemble: what it makes of cutouts, as fast as this machine can.
+
+Blank windows are passed over, then a bundle's screen passes over those that hold no lens by its
+far cheaper judgement; what is left sees the trunks, once for all members.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanner.batches import CPU_BATCH, Batches, find_batch
+from scanner.blank import BLANK_SIGNAL_TO_NOISE, peak_signal_to_noise
+from scanner.ensemble import HEADS, SCREEN, SCREEN_HEAD, Bundle, EnsembleError
+from scanner.networks import load_frozen, on_gpu, reduced_precision
+
+FULL = "float32"
+# A screen is so small that the cost of a call counts.
+CPU_SCREEN_BATCH = 64
+# Cutouts whose noise is looked at together: 5 MB, and as much again for each step.
+_BLOCK = 128
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What an ensemble makes of cutouts.
+
+    Attributes
+    ----------
+    scored : ndarray, shape (n,), bool
+        False where the cutout was passed over.
+    logits : ndarray, shape (n, members), float32
+        NaN where it was.
+    screen_logit : ndarray, shape (n,), float32
+        NaN where the screen did not look.
+    peak_sn : ndarray, shape (n,), float32
+        As of `scanner.blank.peak_signal_to_noise`.
+    """
+
+    scored: NDArray[np.bool_]
+    logits: NDArray[np.float32]
+    screen_logit: NDArray[np.float32]
+    peak_sn: NDArray[np.float32]
+
+
+class Ensemble:
+    """A loaded bundle, ready to score.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    precision : str
+        `full`: float32. `auto`: what this machine is faster in, where the bundle's own check has
+        shown that the ranks stay. Otherwise the precision itself, checked or not.
+    screen : str
+        For `judge`. `off`: every cutout is scored. `on`: blank ones and those below the screen's
+        threshold are not. `auto`: likewise, but with the bundle's screen only if it has one, and
+        that is on by default.
+
+    Raises
+    ------
+    EnsembleError
+        If it has no screen, and that is to be used.
+    """
+
+    def __init__(self, bundle: Bundle, precision: str = "auto", screen: str = "auto") -> None:
+        self.description = bundle.description
+        self.precision = _precision(bundle, precision)
+        self.skips_blank = screen != "off"
+        reduced = None if self.precision == FULL else self.precision
+        folder, stretch = Path(bundle.folder), bundle.description.stretch
+        size = bundle.description.cutout_size
+
+        def batches(name: str, cpu_batch: int) -> Batches:
+            network = load_frozen(folder, name, reduced)
+            batch = find_batch(network, (size, size, 3)) if on_gpu() else cpu_batch
+            return Batches(network, stretch, batch)
+
+        self._trunks = []
+        with np.load(folder / HEADS, allow_pickle=False) as heads:
+            for trunk in bundle.description.trunks:
+                weights, biases = heads[f"{trunk.name}.weights"], heads[f"{trunk.name}.biases"]
+                self._trunks.append((batches(trunk.name, CPU_BATCH), weights, biases))
+        self.screen_threshold: float | None = None
+        if use_screen(bundle, screen) and bundle.description.screen is not None:
+            self.screen_threshold = bundle.description.screen.threshold
+            with np.load(folder / SCREEN_HEAD, allow_pickle=False) as head:
+                self._screen = batches(SCREEN, CPU_SCREEN_BATCH), head["weights"], head["bias"]
+
+    def logits(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score cutouts with every member.
+
+        Parameters
+        ----------
+        flux : ndarray, shape (n, size, size), float32
+            e-/s; NaN where there is no data.
+
+        Returns
+        -------
+        ndarray, shape (n, members), float32
+            Log-odds of a lens, at the training set's prior.
+        """
+        if not len(flux):
+            return np.empty((0, len(self.description.members)), np.float32)
+        columns = [trunk(flux) @ weights + biases for trunk, weights, biases in self._trunks]
+        return np.concatenate(columns, axis=1).astype(np.float32)
+
+    def judge(self, flux: NDArray[np.float32]) -> Verdicts:
+        """Score those cutouts that may hold a lens.
+
+        Parameters
+        ----------
+        flux : ndarray, shape (n, size, size), float32
+            e-/s; NaN where there is no data.
+        """
+        n = len(flux)
+        logits = np.full((n, len(self.description.members)), np.nan, np.float32)
+        screen_logit = np.full(n, np.nan, np.float32)
+        blocks = [peak_signal_to_noise(flux[i : i + _BLOCK]) for i in range(0, n, _BLOCK)]
+        peak_sn = np.concatenate([*blocks, np.empty(0, np.float32)])
+        left = np.arange(n)
+        if self.skips_blank:
+            left = left[peak_sn >= BLANK_SIGNAL_TO_NOISE]
+        if self.screen_threshold is not None and len(left):
+            screen_logit[left] = self.screen_logits(flux[left])
+            # What is no number is for the trunks to refuse.
+            left = left[~(screen_logit[left] < self.screen_threshold)]
+        scored = np.zeros(n, np.bool_)
+        scored[left] = True
+        logits[left] = self.logits(flux[left])
+        return Verdicts(scored, logits, screen_logit, peak_sn)
+
+    def screen_logits(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The screen's score of cutouts; only where the screen is in use.
+
+        Parameters
+        ----------
+        flux : ndarray, shape (n, size, size), float32
+
+        Returns
+        -------
+        ndarray, shape (n,), float32
+        """
+        screen, weights, bias = self._screen
+        return np.asarray(screen(flux) @ weights + bias, np.float32)
+
+
+def use_screen(bundle: Bundle, screen: str) -> bool:
+    """Whether a bundle's screen is to be used.
+
+    Raises
+    ------
+    EnsembleError
+        If it has none, and is to be used.
+    """
+    found = bundle.description.screen
+    if screen == "on" and found is None:
+        raise EnsembleError(
+            f"ensemble {bundle.folder}: has no screen, but screen is on; give --screen auto or off"
+        )
+    return screen == "on" or (screen == "auto" and found is not None and found.on_by_default)
+
+
+def _precision(bundle: Bundle, precision: str) -> str:
+    if precision != "auto":
+        return FULL if precision == "full" else precision
+    fast = reduced_precision()
+    check = bundle.description.precision.get(fast) if fast is not None else None
+    return fast if fast is not None and check is not None and check.passed else FULL

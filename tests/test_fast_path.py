@@ -1,0 +1,94 @@
+"""Frozen graphs against plain Keras, on the same cutouts."""
+
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from scanner.batches import CPU_BATCH
+from scanner.ensemble import PrecisionCheck, check_bundle, record_precision
+from scanner.inference import FULL, Ensemble
+from scanner.networks import freeze, load_network, reduced_precision
+from training.simulate import plan_kinds, simulate
+
+AGREES = PrecisionCheck(10_000, 1.0, 100, 0.0)
+
+
+@pytest.fixture(scope="module")
+def flux():
+    """Simulated cutouts, some with pixels that have no data."""
+    drawn = np.stack([cutout.flux for cutout in simulate(plan_kinds(CPU_BATCH + 5, 4), 4)])
+    drawn[3, :30] = np.nan
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Everything that a rewrite may fold or fuse, with statistics that are not the identity."""
+    keras.utils.set_random_seed(8)
+    layers = keras.layers
+    inputs = keras.Input((100, 100, 3))
+    x = layers.Conv2D(8, 3, strides=2, use_bias=False)(inputs)
+    x = layers.Activation("relu")(layers.BatchNormalization()(x))
+    left = layers.SeparableConv2D(16, 3, padding="same", use_bias=False)(x)
+    left = layers.BatchNormalization()(left)
+    left = layers.MaxPooling2D(3, 2, padding="same")(left)
+    right = layers.BatchNormalization()(layers.Conv2D(16, 1, strides=2, padding="same")(x))
+    outputs = layers.GlobalAveragePooling2D()(layers.add([left, right]))
+    model = keras.Model(inputs, outputs)
+    rng = np.random.default_rng(8)
+    model.set_weights(
+        [
+            rng.uniform(0.5, 1.5, w.shape) if "variance" in v.path or "gamma" in v.path
+            else rng.normal(0.0, 0.2, w.shape)
+            for v, w in zip(model.weights, model.get_weights(), strict=True)
+        ]
+    )  # fmt: skip
+    return model
+
+
+def images(n):
+    return np.random.default_rng(9).uniform(-1.0, 1.0, (n, 100, 100, 3)).astype(np.float32)
+
+
+def test_an_ensemble_scores_as_its_keras_chain(tiny_bundle, flux):
+    loaded = Ensemble(check_bundle(str(tiny_bundle)), precision="full")
+    with np.load(tiny_bundle / "heads.npz") as heads:
+        weights, biases = heads["tiny.weights"], heads["tiny.biases"]
+    head = keras.layers.Dense(3)
+    chain = keras.Sequential([load_network(tiny_bundle, "tiny"), head])
+    chain.build((None, 100, 100, 3))
+    head.set_weights([weights, biases])
+    expected = chain.predict(loaded.description.stretch(flux), verbose=0)
+    np.testing.assert_allclose(loaded.logits(flux), expected, atol=1e-4)
+    assert expected.std() > 0.1
+
+
+def test_a_frozen_network_is_the_network(network):
+    expected = network.predict(images(8), verbose=0)
+    np.testing.assert_allclose(freeze(network)(images(8)), expected, atol=1e-5)
+    assert expected.std() > 0.1
+
+
+@pytest.mark.skipif(reduced_precision() is None, reason="no reduced precision on this machine")
+def test_reduced_precision_is_reduced_and_close(network):
+    expected = network.predict(images(8), verbose=0)
+    found = freeze(network, reduced_precision())(images(8))
+    error = np.sqrt(((found - expected) ** 2).mean()) / expected.std()
+    # Eight bits of mantissa: not exact, and not far off.
+    assert 1e-5 < error < 0.02
+
+
+def test_reduced_precision_needs_the_bundles_word(tiny_bundle, tmp_path, flux):
+    folder = shutil.copytree(tiny_bundle, tmp_path / "copy")
+    fast = reduced_precision()
+    assert Ensemble(check_bundle(str(folder))).precision == FULL
+    checked = record_precision(folder, fast or "bfloat16", AGREES)
+    assert Ensemble(checked).precision == (fast or FULL)
+    assert Ensemble(checked, precision="full").precision == FULL
+    full, auto = Ensemble(checked, "full").logits(flux), Ensemble(checked).logits(flux)
+    assert spearmanr(full.mean(axis=1), auto.mean(axis=1)).statistic > 0.99
+    failed = record_precision(folder, fast or "bfloat16", PrecisionCheck(10_000, 0.9, 100, 0.0))
+    assert Ensemble(failed).precision == FULL
