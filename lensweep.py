@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scanner.submit_command import submit_command
+from training.commands import commands as data_set_commands
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -63,7 +66,10 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
     several = [mosaics] if isinstance(mosaics, str | Path) else mosaics
     config = ScanConfig(tuple(str(path) for path in several), str(out), **options)
     bundle, paths = open_run(config)
-    with open_progress() as progress, open_client(config.cluster, config.workers) as client:
+    with (
+        open_progress() as progress,
+        open_client(config.cluster, config.workers, tls=config.tls, folder=paths.root) as client,
+    ):
         return run_scan(config, bundle, paths, client, progress)
 
 
@@ -139,10 +145,26 @@ def scan_command(
     match_radius_arcsec: Annotated[
         float | None, typer.Option("--match-radius", help="Arcsec; for known lenses.")
     ] = None,
+    screen: Annotated[
+        str | None, typer.Option(help="auto, on or off: pass over windows without prospects.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="auto, or full: never compute in less than float32.")
+    ] = None,
     cluster: Annotated[
-        str | None, typer.Option(help="local, or the address of a Dask scheduler.")
+        str | None,
+        typer.Option(help="local, cuda, slurm, kubernetes, a TOML file, or a scheduler's address."),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes of a local cluster.")] = None,
+    tls: Annotated[
+        bool | None, typer.Option("--tls", help="Encrypt between the cluster's processes.")
+    ] = None,
+    shard_timeout_s: Annotated[
+        float | None, typer.Option("--shard-timeout", help="Seconds until a worker hangs.")
+    ] = None,
+    storage_wait_s: Annotated[
+        float | None, typer.Option("--storage-wait", help="Seconds to wait for a full disk.")
+    ] = None,
     band: Band = None,
     pixel_scale_arcsec: Annotated[
         float | None, typer.Option("--pixel-scale", help="Arcsec per pixel, likewise.")
@@ -173,9 +195,23 @@ def scan_command(
 @app.command("status")
 def status_command(run: Annotated[Path, typer.Argument(help="The run's folder.")]) -> None:
     """Tell where a run stands, while it runs or after it died."""
-    from scanner.status import show_status
+    from scanner.submitted import show_submitted
 
-    show_status(run)
+    show_submitted(run)
+
+
+# Its options are those of `scan` and more: what it does not know, it hands on.
+app.command(
+    "submit", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)(submit_command)
+
+
+@app.command("cancel")
+def cancel_command(run: Annotated[Path, typer.Argument(help="The run's folder.")]) -> None:
+    """Cancel the job that a run was submitted as."""
+    from scanner.submitted import cancel_run
+
+    typer.echo(cancel_run(run))
 
 
 @app.command("score")
@@ -215,25 +251,96 @@ def example_command(
     typer.echo(f"wrote {path}")
 
 
+@app.command("certificates")
+def certificates_command(
+    folder: Annotated[Path, typer.Argument(help="Folder that all machines of a cluster see.")],
+) -> None:
+    """Make certificates for a Dask scheduler and its workers that encrypt."""
+    from deploy.tls import command_options, make_certificates
+
+    make_certificates(folder)
+    typer.echo(f"dask scheduler {command_options(folder)}\ndask worker {command_options(folder)}")
+
+
+Cluster = Annotated[
+    str,
+    typer.Option(help="local, cuda, slurm, kubernetes, a TOML file, or a scheduler's address."),
+]
+Workers = Annotated[int | None, typer.Option(help="Processes of a local cluster.")]
+
+
+app.add_typer(data_set_commands)
+
+
 @app.command("train")
 def train_command(
     workdir: Annotated[Path, typer.Argument(help="Folder for the work and the bundle.")],
     preset: Annotated[str | None, typer.Option(help="Name of a shipped training config.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of your own.")] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="The trunk's pretrained weights, if elsewhere.")
+        str | None, typer.Option(help="The trunk's pretrained weights, if elsewhere.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes for the simulation.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder with labelled train, test, adapt sets of your own.")
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="grouped, or thesis: augment first, split after.")
+    ] = None,
+    cluster: Cluster = "local",
+    workers: Workers = None,
 ) -> None:
-    """Train an ensemble: simulate, adapt the trunk, train the folds' heads, write the bundle."""
+    """Train an ensemble and measure it. Repeat the command to continue a stopped training."""
+    from deploy.accelerator import import_tensorflow
     from deploy.cluster import open_client
     from scanner.progress import open_progress
+
+    import_tensorflow()
     from training.config import choose_config
+    from training.report import RESULTS
     from training.train import train
 
-    chosen = choose_config(preset, config, weights)
-    with open_progress() as progress, open_client("local", workers) as client:
-        train(chosen, workdir, client, progress)
+    chosen = choose_config(preset, config, weights=weights, data=data, protocol=protocol)
+    with open_progress() as progress, open_client(cluster, workers, folder=workdir) as client:
+        folder = train(chosen, workdir, client, progress)
+    typer.echo((workdir / "evaluation" / RESULTS).read_text())
+    typer.echo(f"wrote {folder}")
+
+
+@app.command("evaluate")
+def evaluate_command(
+    target: Annotated[str, typer.Argument(help="Ensemble, or the folder of lensweep train.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of a labelled set; default WORKDIR's test set.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; default WORKDIR/evaluation.")
+    ] = None,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+) -> None:
+    """Measure an ensemble on labelled cutouts: ROC, rates with intervals, by kind and size."""
+    from deploy.accelerator import import_tensorflow
+    from deploy.cluster import open_client
+    from scanner.progress import open_progress
+
+    import_tensorflow()
+    from training.evaluate import evaluate
+
+    with open_progress() as progress, open_client(cluster, workers, folder=out) as client:
+        page = evaluate(target, data, out, client, progress)
+    typer.echo(page.read_text())
+    typer.echo(f"wrote {page.parent}")
+
+
+@app.command("merge")
+def merge_command(
+    workdirs: Annotated[list[Path], typer.Argument(help="Finished folders of lensweep train.")],
+    out: Annotated[Path, typer.Option(help="The new bundle's folder.")],
+) -> None:
+    """Make one ensemble of several trunks that were trained on the same cutouts."""
+    from training.merging import merge_bundles
+
+    typer.echo(f"wrote {merge_bundles(workdirs, out, out.name)}")
 
 
 Known = Annotated[
@@ -260,7 +367,9 @@ def recall_command(
 
 @app.command("crossmatch")
 def crossmatch_command(
-    source: Annotated[Path, typer.Argument(help="A run's folder, or a table with RA and Dec.")],
+    source: Annotated[
+        Path, typer.Argument(help="A run's folder, a table with RA and Dec, or a HATS catalogue.")
+    ],
     known: Known = None,
     radius_arcsec: MatchRadius = 3.0,
     every: Annotated[bool, typer.Option("--all", help="All matches, not only the nearest.")]
@@ -269,9 +378,12 @@ def crossmatch_command(
     = None,
 ) -> None:
     """Which known lenses lie near candidates or positions, on the sphere."""
+    from catalogs.hats import is_hats
+    from scanner.show_hats import show_hats_matches
     from scanner.show_lenses import show_matches
 
-    show_matches(source, known or (), radius_arcsec, every, out)
+    show = show_hats_matches if is_hats(source) else show_matches
+    show(source, known or (), radius_arcsec, every, out)
 
 
 @app.command("grades")
@@ -349,22 +461,30 @@ def _arguments(config: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the command line: what the user can mend is one message and status 2."""
+    """Run the command line: what the user can mend is one message and status 2, or 75 for later."""
     try:
         app()
     except ValueError as error:
         if not _user_can_mend(error):
             raise
         typer.echo(f"lensweep: {error}", err=True)
-        sys.exit(2)
+        sys.exit(75 if _may_pass(error) else 2)
 
 
 def _user_can_mend(error: ValueError) -> bool:
     from catalogs.tables import TableError
     from deploy.cluster import ClusterError
+    from deploy.job_record import SubmissionError
     from scanner.errors import InputError
 
-    return isinstance(error, InputError | TableError | ClusterError)
+    return isinstance(error, InputError | TableError | ClusterError | SubmissionError)
+
+
+def _may_pass(error: ValueError) -> bool:
+    from deploy.cluster import NoSchedulerError
+    from scanner.errors import TryAgainError
+
+    return isinstance(error, TryAgainError | NoSchedulerError)
 
 
 if __name__ == "__main__":

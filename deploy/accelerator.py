@@ -22,7 +22,7 @@ def import_tensorflow() -> Any:
     """
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
-    with _native_stderr_aside():
+    with native_stderr_aside():
         import tensorflow as tf
 
         for gpu in tf.config.list_physical_devices("GPU"):
@@ -32,7 +32,7 @@ def import_tensorflow() -> Any:
 
 
 @contextmanager
-def _native_stderr_aside() -> Iterator[None]:
+def native_stderr_aside() -> Iterator[None]:
     """Collect what this process writes to file descriptor 2; show it only if the block fails."""
     sys.stderr.flush()
     kept = os.dup(2)

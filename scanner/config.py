@@ -12,7 +12,7 @@ from scanner.errors import InputError
 from scanner.windows import CUTOUT_SIZE
 
 _FILE_ENDING = re.compile(r"(\.(fits|fit|fts))?(\.(gz|fz))?$", re.IGNORECASE)
-_KINDS = {str: "text", int: "a whole number", float: "a number"}
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,24 @@ class ScanConfig:
         285,423 sources brighter than I = 25 in COSMOS: Faure et al. 2008, Jackson 2008).
     merge_radius_arcsec, match_radius_arcsec : float
         For overlapping detections, and for known lenses.
+    screen : str
+        `off`: every window is scored. `on`: blank ones, and those that the ensemble's screen finds
+        hopeless, are not. `auto`: likewise, but by a screen that is on by default only.
+    precision : str
+        `full`: float32. `auto`: what a worker is faster in, where the ensemble's own check has
+        shown that the ranks stay.
     cluster : str
-        `local`, or the address of a Dask scheduler.
+        `local`, `cuda`, `slurm`, `kubernetes`, a TOML file of `deploy.cluster.ClusterConfig`, or
+        the address or file of a Dask scheduler.
     workers : int or None
         Processes of a local cluster; by default one per core.
+    tls : bool
+        Encrypt what the cluster's processes say to each other.
+    shard_timeout_s : float
+        A worker that is at one shard for longer hangs, and is started again. The default is forty
+        times what 512 windows take on one core.
+    storage_wait_s : float
+        How long a full disk is waited for.
     band, pixel_scale_arcsec, units : optional
         For mosaics whose headers do not say.
     windows_per_shard : int
@@ -63,8 +77,13 @@ class ScanConfig:
     prior: float | None = None
     merge_radius_arcsec: float = 2.5
     match_radius_arcsec: float = 3.0
+    screen: str = "auto"
+    precision: str = "auto"
     cluster: str = "local"
     workers: int | None = None
+    tls: bool = False
+    shard_timeout_s: float = 1800.0
+    storage_wait_s: float = 600.0
     band: str | None = None
     pixel_scale_arcsec: float | None = None
     units: str | None = None
@@ -79,12 +98,16 @@ class ScanConfig:
         _within("merge_radius_arcsec", self.merge_radius_arcsec, 0.01, 60.0)
         _within("match_radius_arcsec", self.match_radius_arcsec, 0.01, 60.0)
         _within("windows_per_shard", self.windows_per_shard, 1, 65536)
+        _within("shard_timeout_s", self.shard_timeout_s, 1.0, 1e6)
+        _within("storage_wait_s", self.storage_wait_s, 0.0, 1e6)
         if self.min_logit is not None and not math.isfinite(self.min_logit):
             raise InputError(f"min_logit = {self.min_logit}: must be a finite number")
         if self.prior is not None and not 0.0 < self.prior < 1.0:
             raise InputError(f"prior = {self.prior}: must lie between 0 and 1")
         if self.workers is not None:
             _within("workers", self.workers, 1, 4096)
+        _one_of("screen", self.screen, ("auto", "on", "off"))
+        _one_of("precision", self.precision, ("auto", "full"))
         if self.centres not in ("grid", "sources") and not Path(self.centres).is_file():
             raise InputError(
                 f"centres = {self.centres}: neither grid, sources, nor a file that is there"
@@ -113,8 +136,9 @@ class ScanConfig:
         for name, hint in get_type_hints(ScanConfig).items():
             value, kinds = getattr(self, name), get_args(hint) or (hint,)
             accepted = (*kinds, int) if float in kinds else kinds
+            # A bool is an int to Python, and no number to a user.
             if name != "mosaics" and (
-                isinstance(value, bool) or not isinstance(value, accepted)
+                isinstance(value, bool) != (bool in kinds) or not isinstance(value, accepted)
             ):
                 raise InputError(f"{name} = {value!r}: must be {_KINDS[kinds[0]]}")
 
@@ -178,3 +202,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
         raise InputError(f"{name} = {value}: must lie within {low:g} and {high:g}")
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"{name} = {value}: must be one of {', '.join(known)}")

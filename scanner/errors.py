@@ -6,3 +6,11 @@ class InputError(ValueError):
 
     The command line prints the message and ends with status 2, before any expensive work.
     """
+
+
+class TryAgainError(InputError):
+    """What may go well when the command is repeated, unchanged, later.
+
+    The command line ends with status 75 (EX_TEMPFAIL of sysexits.h): who supervises it starts it
+    again, and what was done stays done.
+    """

@@ -1,6 +1,7 @@
 """What became of every window: read off the files of a run, never kept beside them."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from catalogs.schemas import LEDGER
 from scanner import cutout_store, score_store
+from scanner.blank import BLANK_SIGNAL_TO_NOISE
 from scanner.paths import RunPaths
 from scanner.plan import Plan, read_windows
 from scanner.tally import Tally, tally
@@ -38,19 +40,37 @@ def write_ledger(root: Path, plans: Sequence[Plan], min_valid_fraction: float) -
     partial = paths.ledger.with_name(f".{paths.ledger.name}.partial")
     with pq.ParquetWriter(partial, LEDGER) as writer:
         for plan in plans:
-            for shard in range(len(plan.shards)):
-                writer.write_table(shard_ledger(root, plan, shard, min_valid_fraction))
-    ledger = pd.read_parquet(partial, columns=["mosaic", "window", "state"])
-    total = Tally()
-    for plan in plans:
-        of_mosaic = ledger[ledger["mosaic"] == plan.mosaic.name]
-        total += check(of_mosaic, plan, tally(root, plan.mosaic.name))
+            corners = read_windows(root, plan.mosaic.name).corners
+            for shard in range(plan.n_shards):
+                writer.write_table(shard_ledger(root, plan, shard, min_valid_fraction, corners))
+    # Read back a mosaic at a time: a survey's ledger is larger than memory.
+    total, first = Tally(), 0
+    with pq.ParquetFile(partial) as file:
+        for plan in plans:
+            groups = range(first, first + plan.n_shards)
+            rows = file.read_row_groups(list(groups), columns=["window", "state"]).to_pandas()
+            total += check(rows, plan, tally(root, plan.mosaic.name))
+            first += plan.n_shards
     partial.replace(paths.ledger)
     return total
 
 
-def shard_ledger(root: Path, plan: Plan, shard: int, min_valid_fraction: float) -> pa.Table:
+def shard_ledger(
+    root: Path,
+    plan: Plan,
+    shard: int,
+    min_valid_fraction: float,
+    corners: NDArray[np.int32],
+) -> pa.Table:
     """The ledger of one shard, a row per window.
+
+    Parameters
+    ----------
+    root, plan, shard
+        Which shard of which run.
+    min_valid_fraction : float
+    corners : ndarray, shape (n_windows, 2), int32
+        Of all windows of the mosaic.
 
     Raises
     ------
@@ -58,17 +78,21 @@ def shard_ledger(root: Path, plan: Plan, shard: int, min_valid_fraction: float) 
         If the shard is neither scored nor failed.
     """
     paths, mosaic = RunPaths(root), plan.mosaic.name
-    start, stop = plan.shards[shard]
+    start, stop = plan.bounds(shard)
     if paths.score_marker(mosaic, shard).is_file():
         logits, _, _ = score_store.read(paths.scores(mosaic), start, stop)
+        peak_sn, screen_logit = score_store.read_screening(paths.scores(mosaic), start, stop)
         valid = cutout_store.read_column(paths.cutouts(mosaic), "valid_fraction", start, stop)
-        state, reason = _outcomes(logits, valid, min_valid_fraction)
+        marker = json.loads(paths.score_marker(mosaic, shard).read_text())
+        screened = _why_screened(peak_sn, screen_logit, marker["screen_threshold"])
+        state, reason = _outcomes(logits, valid, min_valid_fraction, screened)
     elif paths.failure(mosaic, shard).is_file():
         why = json.loads(paths.failure(mosaic, shard).read_text())["reason"]
         state, reason = ["failed"] * (stop - start), [why] * (stop - start)
+        screen_logit = np.full(stop - start, np.nan, np.float32)
     else:
         raise LedgerError(f"mosaic {mosaic}: shard {shard} is neither scored nor failed")
-    corners = read_windows(root, mosaic).corners[start:stop]
+    corners = corners[start:stop]
     columns = {
         "mosaic": [mosaic] * (stop - start),
         "shard": np.full(stop - start, shard, np.int32),
@@ -77,20 +101,47 @@ def shard_ledger(root: Path, plan: Plan, shard: int, min_valid_fraction: float) 
         "y0": corners[:, 1],
         "state": state,
         "reason": reason,
+        "screen_logit": pa.array(screen_logit, from_pandas=True),
     }
     return pa.table(columns, schema=LEDGER)
 
 
 def _outcomes(
-    logits: NDArray[np.float32], valid_fraction: NDArray[np.generic], min_valid_fraction: float
+    logits: NDArray[np.float32],
+    valid_fraction: NDArray[np.generic],
+    min_valid_fraction: float,
+    screened: Sequence[str | None],
 ) -> tuple[list[str], list[str | None]]:
+    states: list[str] = []
+    reasons: list[str | None] = []
     scored = np.asarray(np.isfinite(logits).all(axis=1))
-    masked = (
-        f"valid fraction {value:.3f} < {min_valid_fraction:g}" if value else "no data"
-        for value in valid_fraction
-    )
-    reasons = [None if ok else why for ok, why in zip(scored, masked, strict=True)]
-    return ["scored" if ok else "masked" for ok in scored], reasons
+    for ok, passed_over, value in zip(scored, screened, valid_fraction, strict=True):
+        if ok:
+            states.append("scored")
+            reasons.append(None)
+        elif passed_over is not None:
+            states.append("screened")
+            reasons.append(passed_over)
+        else:
+            states.append("masked")
+            low = f"valid fraction {value:.3f} < {min_valid_fraction:g}"
+            reasons.append(low if value else "no data")
+    return states, reasons
+
+
+def _why_screened(
+    peak_sn: NDArray[np.float32], screen_logit: NDArray[np.float32], threshold: float | None
+) -> list[str | None]:
+    """Why each window would be passed over; None for those that were not looked at."""
+    reasons: list[str | None] = []
+    for peak, logit in zip(peak_sn.tolist(), screen_logit.tolist(), strict=True):
+        if math.isnan(peak):
+            reasons.append(None)
+        elif math.isnan(logit):
+            reasons.append(f"blank: peak S/N {peak:.1f} < {BLANK_SIGNAL_TO_NOISE:g}")
+        else:
+            reasons.append(f"screen: {logit:+.2f} < {threshold:+.2f}")
+    return reasons
 
 
 def check(ledger: pd.DataFrame, plan: Plan, counted: Tally) -> Tally:
@@ -120,7 +171,8 @@ def check(ledger: pd.DataFrame, plan: Plan, counted: Tally) -> Tally:
             f"mosaic {name}: {plan.n_windows} windows planned, {len(windows)} rows in the ledger"
         )
     states = ledger["state"].value_counts()
-    rows = Tally(len(ledger), *(int(states.get(s, 0)) for s in ("scored", "masked", "failed")))
+    order = ("scored", "masked", "failed", "screened")
+    rows = Tally(len(ledger), *(int(states.get(state, 0)) for state in order))
     if rows != counted:
         raise LedgerError(f"mosaic {name}: the ledger has {rows}, its shards' markers {counted}")
     return counted

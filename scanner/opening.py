@@ -23,8 +23,8 @@ PACKAGES = ("lensweep", "numpy", "astropy", "reproject", "zarr", "tensorflow", "
 DEFAULT_THRESHOLD = "fpr_0.3"
 # Where a run is carried out, and how its scores are ranked, may change when it is continued.
 _DECIDES_NOTHING = (
-    "out", "cluster", "workers", "ensemble", "min_logit", "prior", "merge_radius_arcsec",
-    "match_radius_arcsec",
+    "out", "cluster", "workers", "tls", "shard_timeout_s", "storage_wait_s", "ensemble",
+    "min_logit", "prior", "merge_radius_arcsec", "match_radius_arcsec",
 )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def open_run(config: ScanConfig) -> tuple[Bundle, RunPaths]:
 
 def abandon(paths: RunPaths) -> None:
     """Take back a run of which nothing came, so that its folder may be asked for again."""
-    for folder in (paths.failures, paths.plans, paths.scratch):
+    for folder in (paths.failures, paths.plans, paths.scratch, paths.attempts, paths.certificates):
         shutil.rmtree(folder, ignore_errors=True)
     paths.run.unlink()
     if not any(paths.root.iterdir()):
@@ -93,6 +93,10 @@ def what_decides(config: ScanConfig) -> dict[str, Any]:
 
 def _refuse_unfit(bundle: Bundle, config: ScanConfig) -> None:
     description = bundle.description
+    if config.screen == "on" and description.screen is None:
+        raise InputError(
+            f"ensemble {bundle.folder}: has no screen, but screen is on; give --screen auto or off"
+        )
     found = description.pixel_scale_arcsec, description.cutout_size
     if found != (SCAN_PIXEL_SCALE_ARCSEC, CUTOUT_SIZE):
         raise InputError(
@@ -121,6 +125,8 @@ def _refuse_strangers(paths: RunPaths) -> None:
         path.name
         for path in paths.root.iterdir()
         if not (path.name.startswith(".") and path.name.endswith(".partial"))
+        # Of a submitted run of which nothing came.
+        and path.name != paths.job.name
     )
     if strangers:
         raise InputError(

@@ -38,7 +38,7 @@ class RunPaths:
 
     @property
     def coverage(self) -> Path:
-        """Map of the valid pixels of scored windows."""
+        """Map of the valid pixels of the windows that were looked at."""
         return self.root / "coverage.fits"
 
     @property
@@ -106,6 +106,25 @@ class RunPaths:
     def score_markers(self, mosaic: str) -> list[Path]:
         """The markers of a mosaic's shards that are scored, in their order."""
         return sorted(self.markers(mosaic).glob("*.score.json"))
+
+    @property
+    def attempts(self) -> Path:
+        """Records of shards that are being worked on."""
+        return self.root / "attempts"
+
+    def attempt(self, mosaic: str, shard: int, stage: str, number: int) -> Path:
+        """Says that a worker is at a shard; there after it is gone if it died."""
+        return self.attempts / mosaic / f"{shard:06d}.{stage}.{number}.json"
+
+    @property
+    def job(self) -> Path:
+        """What was handed to a cluster for this run: scripts, logs, the job's id."""
+        return self.root / "job"
+
+    @property
+    def certificates(self) -> Path:
+        """What the processes of a cluster of this run know each other by."""
+        return self.root / "tls"
 
     @property
     def failures(self) -> Path:

@@ -41,6 +41,16 @@ class Plan:
         """First window and end of every shard."""
         return shard_bounds(self.n_windows, self.windows_per_shard)
 
+    @property
+    def n_shards(self) -> int:
+        """Number of shards."""
+        return -(-self.n_windows // self.windows_per_shard)
+
+    def bounds(self, shard: int) -> tuple[int, int]:
+        """First window and end of one shard."""
+        start = shard * self.windows_per_shard
+        return start, min(start + self.windows_per_shard, self.n_windows)
+
 
 @dataclass(frozen=True)
 class Windows:

@@ -1,43 +1,44 @@
-"""A whole scan: the order of its stages. The only user of a Dask client."""
+"""A whole scan: the order of its stages, and what is done about what goes wrong."""
 
-import errno
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import zarr
-from distributed import CancelledError, Client, Future, as_completed
+from distributed import CancelledError, Client, Future, KilledWorker
 from distributed.client import ClosedClientError
 
 from catalogs.tables import TableError, write_parquet
+from deploy.cluster import CUT, SCORE
 from scanner import cutout_store, score_store
 from scanner.atomic import sweep, write_json
+from scanner.attempts import ATTEMPTS, AttemptsError
 from scanner.config import ScanConfig, mosaic_name
 from scanner.cutout_store import StoreAttributes
-from scanner.ensemble import Bundle, EnsembleError
-from scanner.errors import InputError
+from scanner.dispatch import Crew, Dispatch, reconnected
+from scanner.ensemble import Bundle, EnsembleError, Scoring
+from scanner.errors import InputError, TryAgainError
 from scanner.footprint import run_footprint
 from scanner.ledger import write_ledger
 from scanner.opening import abandon
 from scanner.paths import RunPaths
-from scanner.plan import Plan, plan_mosaic, read_plan
+from scanner.patience import Patience, is_unwritable
+from scanner.plan import Plan, read_plan
 from scanner.progress import Progress
 from scanner.ranking import draw_candidates, rank_candidates
 from scanner.tally import Tally, planned_mosaics, tally
-from scanner.tasks import cut_unless_done, score_unless_done
+from scanner.tasks import (
+    cut_unless_done,
+    ensemble_problem,
+    plan_unless_lost,
+    score_unless_done,
+)
 
-# Shards under way per worker: one being worked on, one waiting, so that no worker idles and
-# neither memory nor the scheduler's load grows with the survey.
-SHARDS_IN_FLIGHT = 2
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
-
-class ClusterLostError(InputError):
+class ClusterLostError(TryAgainError):
     """The cluster went away under a run."""
-
-
-class StorageError(InputError):
-    """The run's folder cannot take more; what is there is whole."""
 
 
 @dataclass(frozen=True)
@@ -90,60 +91,225 @@ def run_scan(
         sees another ensemble; or if the cluster is lost.
     """
     config = config.absolute()
+    scan = _Scan(config, bundle, client, paths, progress)
+    # Records of an earlier command say nothing about this one.
+    shutil.rmtree(paths.attempts, ignore_errors=True)
     try:
-        plans, failed = _plan_all(config, bundle, client, paths, progress)
+        plans, failed = scan.plan_all()
         given_up = [
             read_plan(paths.root, name) for name in sorted(failed) if paths.plan(name).is_file()
         ]
-        for plan in [*plans, *given_up]:
-            _prepare_stores(paths, plan, bundle)
-        for plan in given_up:
-            _give_up(paths, plan, failed[plan.mosaic.name])
-        _work_through(config, bundle, client, paths, plans, progress)
-        return _finish(config, bundle, paths, [*plans, *given_up], failed)
+        scan.patience.until_written(lambda: _prepare(bundle, paths, plans, given_up, failed))
+        scan.work_through(plans)
+        everything = [*plans, *given_up]
+        return scan.patience.until_written(
+            lambda: _finish(config, bundle, paths, everything, failed)
+        )
     except (CancelledError, ClosedClientError) as error:
         raise ClusterLostError(
             f"cluster {config.cluster}: lost ({error}); what is done stays done: repeat the "
             "command to continue"
         ) from error
-    except OSError as error:
-        if error.errno not in _DISK_FULL:
-            raise
-        raise StorageError(
-            f"output folder {paths.root}: {error.strerror}; what is written is whole: make room "
-            "and repeat the command to continue"
-        ) from error
 
 
-def _plan_all(
-    config: ScanConfig, bundle: Bundle, client: Client, paths: RunPaths, progress: Progress
-) -> tuple[list[Plan], dict[str, str]]:
-    """Plan every mosaic; those that cannot be scanned are written down with the reason."""
-    stage = progress.stage("planning", len(config.mosaics), unit="mosaics")
-    band = bundle.description.band
-    futures = {
-        client.submit(plan_mosaic, path, config, band, str(paths.root), pure=False): path
-        for path in config.mosaics
-    }
-    plans, failed = [], {}
-    for future in as_completed(futures):
-        name = mosaic_name(futures[future])
-        error = future.exception()
+@dataclass(frozen=True)
+class _Shard:
+    plan: Plan
+    number: int
+
+    @property
+    def windows(self) -> int:
+        start, stop = self.plan.bounds(self.number)
+        return stop - start
+
+
+class _Scan:
+    """What the stages of one scan that need its cluster have in common."""
+
+    def __init__(
+        self,
+        config: ScanConfig,
+        bundle: Bundle,
+        client: Client,
+        paths: RunPaths,
+        progress: Progress,
+    ) -> None:
+        self.config, self.bundle, self.client = config, bundle, client
+        self.paths, self.progress = paths, progress
+        self.crew = Crew(client)
+        self.patience = Patience(paths.root, config.storage_wait_s, progress)
+        # How often a piece has met a worker without the ensemble.
+        self._lacked: Counter[str | tuple[str, int]] = Counter()
+        self.crew.look()
+        if not self.crew.places:
+            progress.note(f"cluster {config.cluster}: no worker yet; waiting for the first")
+
+    def plan_all(self) -> tuple[list[Plan], dict[str, str]]:
+        """Plan every mosaic; those that cannot be scanned are written down with the reason."""
+        stage = self.progress.stage("planning", len(self.config.mosaics), unit="mosaics")
+        band, root = self.bundle.description.band, str(self.paths.root)
+
+        def submit(path: str) -> list[Future[Plan]]:
+            return [
+                self.client.submit(
+                    plan_unless_lost, path, self.config, band, root, pure=False,
+                    resources=self.crew.needs(CUT),
+                )
+            ]  # fmt: skip
+
+        plans, failed = [], {}
+        work = Dispatch(self.client, self.crew, iter(self.config.mosaics), submit)
+        for path, future, _ in work:
+            error = self._error_of(future)
+            if self._worth_another_try(error, path):
+                work.again(path)
+                continue
+            name = mosaic_name(path)
+            if error is None:
+                plans.append(future.result())
+                self.paths.mosaic_failure(name).unlink(missing_ok=True)
+            elif isinstance(error, InputError | TableError | AttemptsError):
+                failed[name] = str(error)
+                self.progress.note(str(error))
+                self._write_failure(self.paths.mosaic_failure(name), {"reason": str(error)})
+            else:
+                raise error
+            self.progress.advance(stage, 1)
+        if not plans:
+            if not planned_mosaics(self.paths.root):
+                abandon(self.paths)
+            raise InputError("\n".join(failed[name] for name in sorted(failed)))
+        return sorted(plans, key=lambda plan: plan.mosaic.name), failed
+
+    def work_through(self, plans: Sequence[Plan]) -> None:
+        """Cut and score what is not done, a bounded number of shards at a time."""
+        total = sum(plan.n_windows for plan in plans)
+        done = sum(_windows_done(self.paths, plan) for plan in plans)
+        cutting = self.progress.stage("cutting", total, done=done)
+        scoring = self.progress.stage("scoring", total, done=done)
+        work = Dispatch(self.client, self.crew, _todo(self.paths, plans), self._submit)
+        cut: set[tuple[str, int]] = set()
+        for shard, future, last in work:
+            error, key = self._error_of(future), (shard.plan.mosaic.name, shard.number)
+            if (last or error is None) and key not in cut:
+                cut.add(key)
+                self.progress.advance(cutting, shard.windows)
+            if not last:
+                continue
+            if self._worth_another_try(error, key):
+                work.again(shard)
+                continue
+            cut.discard(key)
+            if error is not None:
+                name, reason = shard.plan.mosaic.name, f"{type(error).__name__}: {error}"
+                self.progress.note(f"mosaic {name}: shard {shard.number} failed: {reason}")
+                self._write_failure(
+                    self.paths.failure(name, shard.number), _failure(shard, reason)
+                )
+            self.progress.advance(scoring, shard.windows)
+
+    def _submit(self, shard: _Shard) -> list[Future[None]]:
+        name = shard.plan.mosaic.name
+        key = (str(self.paths.root), name, shard.number)
+        self.paths.failure(name, shard.number).unlink(missing_ok=True)
+        scoring = Scoring(
+            self.bundle.folder, self.bundle.sha256, self.config.precision, self.config.screen
+        )
+        limit_s = self.config.shard_timeout_s
+        # An error may be the moment's: Dask tries again, on whichever worker is free.
+        retries = ATTEMPTS - 1
+        cut = self.client.submit(
+            cut_unless_done, *key, limit_s, pure=False, retries=retries,
+            resources=self.crew.needs(CUT),
+        )  # fmt: skip
+        score = self.client.submit(
+            score_unless_done, cut, *key, scoring, self.config.min_valid_fraction, limit_s,
+            pure=False, retries=retries, resources=self.crew.needs(SCORE),
+        )  # fmt: skip
+        return [cut, score]
+
+    def _error_of(self, future: Future[object]) -> BaseException | None:
+        error: BaseException | None = future.exception()
+        # To Dask a future that was cancelled, or whose result was lost, has no exception.
+        if error is None and future.status != "finished":
+            return CancelledError(f"{future.key} is {future.status}")
         if error is None:
-            plans.append(future.result())
-            paths.mosaic_failure(name).unlink(missing_ok=True)
-        elif isinstance(error, InputError | TableError):
-            failed[name] = str(error)
-            progress.note(str(error))
-            write_json(paths.mosaic_failure(name), {"reason": str(error)})
-        else:
+            self.patience.over()
+        return error
+
+    def _worth_another_try(
+        self, error: BaseException | None, piece: str | tuple[str, int]
+    ) -> bool:
+        """Whether something else than the work was at fault, and is mended by now."""
+        if error is None:
+            return False
+        if isinstance(error, CancelledError):
+            if self.client.status == "connecting":
+                self.progress.note(f"cluster {self.config.cluster}: lost; waiting for it")
+            if not reconnected(self.client):
+                raise error
+            return True
+        if is_unwritable(error):
+            assert isinstance(error, OSError)
+            self.patience.wait(error)
+            return True
+        if isinstance(error, EnsembleError):
+            self._lacked[piece] += 1
+            if self._lacked[piece] > ATTEMPTS:
+                raise error
+            self._retire_without_ensemble(error)
+            return True
+        # Workers died that had been given it. Whether they were at it, `attempt` knows.
+        return isinstance(error, KilledWorker)
+
+    def _retire_without_ensemble(self, error: EnsembleError) -> None:
+        """Retire the workers that cannot score, if there are others that can."""
+        problems = self.client.run(
+            ensemble_problem, self.bundle.folder, self.bundle.sha256,
+            workers=self.crew.able(SCORE), on_error="ignore",
+        )  # fmt: skip
+        lacking = {address: why for address, why in problems.items() if why is not None}
+        if len(lacking) == len(problems):
             raise error
-        progress.advance(stage, 1)
-    if not plans:
-        if not planned_mosaics(paths.root):
-            abandon(paths)
-        raise InputError("\n".join(failed[name] for name in sorted(failed)))
-    return sorted(plans, key=lambda plan: plan.mosaic.name), failed
+        for address, why in lacking.items():
+            self.progress.note(f"worker {address} is retired: {why}")
+        if lacking:
+            self.client.retire_workers(list(lacking), close_workers=True)
+
+    def _write_failure(self, path: Path, failure: dict[str, object]) -> None:
+        self.patience.until_written(lambda: write_json(path, failure))
+
+
+def _todo(paths: RunPaths, plans: Sequence[Plan]) -> Iterator[_Shard]:
+    for plan in plans:
+        for number in range(plan.n_shards):
+            if not paths.score_marker(plan.mosaic.name, number).is_file():
+                yield _Shard(plan, number)
+
+
+def _windows_done(paths: RunPaths, plan: Plan) -> int:
+    markers = paths.score_markers(plan.mosaic.name)
+    return sum(_Shard(plan, int(marker.name.split(".")[0])).windows for marker in markers)
+
+
+def _failure(shard: _Shard, reason: str) -> dict[str, object]:
+    return {"reason": reason, "windows": shard.windows}
+
+
+def _prepare(
+    bundle: Bundle,
+    paths: RunPaths,
+    plans: Sequence[Plan],
+    given_up: Sequence[Plan],
+    failed: dict[str, str],
+) -> None:
+    """Make the stores of all mosaics, and account for those that can be worked on no more."""
+    for plan in [*plans, *given_up]:
+        _prepare_stores(paths, plan, bundle)
+    for plan in given_up:
+        for shard in _todo(paths, [plan]):
+            name = plan.mosaic.name
+            write_json(paths.failure(name, shard.number), _failure(shard, failed[name]))
 
 
 def _prepare_stores(paths: RunPaths, plan: Plan, bundle: Bundle) -> None:
@@ -165,103 +331,9 @@ def _prepare_stores(paths: RunPaths, plan: Plan, bundle: Bundle) -> None:
     if any(made):
         # Markers of a store that somebody removed would stand for windows that are not there.
         shutil.rmtree(paths.markers(mosaic.name), ignore_errors=True)
-    elif len(paths.score_markers(mosaic.name)) < len(plan.shards):
+    elif len(paths.score_markers(mosaic.name)) < plan.n_shards:
         for store in (paths.cutouts(mosaic.name), paths.scores(mosaic.name)):
             sweep(store, "**/*.partial")
-
-
-def _give_up(paths: RunPaths, plan: Plan, reason: str) -> None:
-    """Account for what was planned by an earlier run and can be worked on no more."""
-    for shard in range(len(plan.shards)):
-        if not paths.score_marker(plan.mosaic.name, shard).is_file():
-            _write_down(paths, plan, shard, reason)
-
-
-def _work_through(
-    config: ScanConfig,
-    bundle: Bundle,
-    client: Client,
-    paths: RunPaths,
-    plans: list[Plan],
-    progress: Progress,
-) -> None:
-    """Cut and score what is not done, a bounded number of shards at a time."""
-    total = sum(plan.n_windows for plan in plans)
-    todo = [
-        (plan, shard)
-        for plan in plans
-        for shard in range(len(plan.shards))
-        if not paths.score_marker(plan.mosaic.name, shard).is_file()
-    ]
-    left = sum(plan.shards[shard][1] - plan.shards[shard][0] for plan, shard in todo)
-    cutting = progress.stage("cutting", total, done=total - left)
-    scoring = progress.stage("scoring", total, done=total - left)
-    ensemble = (bundle.folder, bundle.sha256)
-
-    def submit(plan: Plan, shard: int) -> tuple[Future[None], Future[None]]:
-        key = (str(paths.root), plan.mosaic.name, shard)
-        paths.failure(plan.mosaic.name, shard).unlink(missing_ok=True)
-        cut = client.submit(cut_unless_done, *key, pure=False)
-        score = client.submit(
-            score_unless_done, cut, *key, ensemble, config.min_valid_fraction, pure=False
-        )
-        return cut, score
-
-    in_flight = SHARDS_IN_FLIGHT * max(1, sum(client.nthreads().values()))
-    for plan, shard, error in _bounded(todo, submit, in_flight, cutting, progress):
-        start, stop = plan.shards[shard]
-        progress.advance(scoring, stop - start)
-        if error is None:
-            continue
-        if _stops_all(error):
-            raise error
-        reason = f"{type(error).__name__}: {error}"
-        progress.note(f"mosaic {plan.mosaic.name}: shard {shard} failed: {reason}")
-        _write_down(paths, plan, shard, reason)
-
-
-def _bounded(
-    todo: Sequence[tuple[Plan, int]],
-    submit: Callable[[Plan, int], tuple[Future[None], Future[None]]],
-    in_flight: int,
-    cutting: int,
-    progress: Progress,
-) -> Iterator[tuple[Plan, int, BaseException | None]]:
-    """Keep at most `in_flight` shards submitted; yield each as it ends, with its error if any."""
-    waiting = iter(todo)
-    ends = as_completed()
-    known: dict[Future[None], tuple[Plan, int, Future[None] | None]] = {}
-
-    def more() -> None:
-        for plan, shard in waiting:
-            cut, score = submit(plan, shard)
-            known[cut], known[score] = (plan, shard, None), (plan, shard, cut)
-            ends.update([cut, score])
-            return
-
-    for _ in range(in_flight):
-        more()
-    while known:
-        future = next(ends)
-        plan, shard, cut = known.pop(future)
-        if cut is None:
-            start, stop = plan.shards[shard]
-            progress.advance(cutting, stop - start)
-            continue
-        yield plan, shard, future.exception()
-        more()
-
-
-def _stops_all(error: BaseException) -> bool:
-    """Whether every other shard would fail for the same reason."""
-    full = isinstance(error, OSError) and error.errno in _DISK_FULL
-    return full or isinstance(error, EnsembleError | CancelledError)
-
-
-def _write_down(paths: RunPaths, plan: Plan, shard: int, reason: str) -> None:
-    start, stop = plan.shards[shard]
-    failure = {"reason": reason, "windows": stop - start}
-    write_json(paths.failure(plan.mosaic.name, shard), failure)
 
 
 def _finish(
@@ -272,7 +344,7 @@ def _finish(
     candidates = rank_candidates(config, bundle, paths, plans)
     write_parquet(candidates, paths.candidates)
     draw_candidates(paths, candidates.to_pandas())
-    if total.scored:
+    if total.seen:
         run_footprint(paths.root)
     counts = {plan.mosaic.name: tally(paths.root, plan.mosaic.name) for plan in plans}
     incomplete = {
@@ -280,6 +352,7 @@ def _finish(
         for name, count in counts.items()
         if count.failed
     }
+    shutil.rmtree(paths.attempts, ignore_errors=True)
     if not incomplete:
         shutil.rmtree(paths.scratch, ignore_errors=True)
     return Outcome(paths, total, incomplete | failed)

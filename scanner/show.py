@@ -14,8 +14,9 @@ from rich.text import Text
 from catalogs.crossmatch import nearest
 from catalogs.tables import read_positions
 from scanner.config import ScanConfig
-from scanner.ensemble import BATCH, Ensemble, check_bundle
+from scanner.ensemble import check_bundle
 from scanner.errors import InputError
+from scanner.inference import Ensemble
 from scanner.mosaics import MosaicError
 from scanner.plan import plan_mosaic
 from scanner.progress import duration
@@ -27,6 +28,8 @@ TOP = 30
 # Half a window: a detection of a wide lens may sit on one of its images instead of its middle.
 PLANTED_RADIUS_ARCSEC = 2.5
 CUTOUT_BYTES = 4 * CUTOUT_SIZE**2
+# Windows that the rate of scoring is measured on.
+RATED = 32
 
 
 def show_candidates(candidates: pd.DataFrame, marks: list[str | None]) -> None:
@@ -84,13 +87,13 @@ def show_scores(scores: pd.DataFrame, out: Path) -> None:
 
 
 def measured_rate(ensemble: str) -> float:
-    """Windows per second that one process scores here, measured on two batches of noise."""
+    """Windows per second that one process scores here, measured on some noise."""
     loaded = Ensemble(check_bundle(ensemble))
-    noise = np.random.default_rng(0).standard_normal((BATCH, 100, 100)).astype(np.float32)
+    noise = np.random.default_rng(0).standard_normal((RATED, 100, 100)).astype(np.float32)
     loaded.logits(noise)
     begin = time.perf_counter()
     loaded.logits(noise)
-    return BATCH / (time.perf_counter() - begin)
+    return RATED / (time.perf_counter() - begin)
 
 
 def show_plan(config: ScanConfig) -> None:
@@ -142,8 +145,8 @@ def show_outcome(outcome: Outcome, truth: Path | None) -> None:
         planted = len(read_positions(truth))
         console.print(f"{found} of {planted} planted lenses among the top {TOP}")
     console.print(
-        f"{tally.planned:,} windows planned = {tally.scored:,} scored + {tally.masked:,} masked "
-        f"+ {tally.failed:,} failed"
+        f"{tally.planned:,} windows planned = {tally.scored:,} scored + {tally.screened:,} "
+        f"screened + {tally.masked:,} masked + {tally.failed:,} failed"
     )
     for path in (outcome.paths.candidates, outcome.paths.contact_sheet, outcome.paths.ledger):
         console.print(f"wrote {path}")

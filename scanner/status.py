@@ -87,7 +87,8 @@ def _recent_rate(done: list[tuple[float, Path]], started: float) -> float | None
     if len(recent) < 2 or recent[-1][0] <= recent[0][0]:
         return None
     outcomes = (json.loads(path.read_text()) for _, path in recent[1:])
-    windows = sum(outcome["scored"] + outcome["masked"] for outcome in outcomes)
+    states = ("scored", "masked", "screened")
+    windows = sum(outcome[state] for outcome in outcomes for state in states)
     return float(windows / (recent[-1][0] - recent[0][0]))
 
 
@@ -95,7 +96,7 @@ def show_status(root: Path) -> None:
     """Print where a run stands."""
     status, console = read_status(root), Console(soft_wrap=True)
     console.print(f"mosaics   {status.mosaics_planned:,} of {status.mosaics_asked:,} planned")
-    for state in ("planned", "scored", "masked", "failed", "waiting"):
+    for state in ("planned", "scored", "screened", "masked", "failed", "waiting"):
         console.print(f"{state:9s} {getattr(status.tally, state):,} windows")
     if status.finished:
         console.print("finished  the catalogue is written")

@@ -13,13 +13,15 @@ class Tally:
 
     Attributes
     ----------
-    planned, scored, masked, failed : int
+    planned, scored, masked, failed, screened : int
+        Screened: looked at, and passed over as blank or by the screen.
     """
 
     planned: int = 0
     scored: int = 0
     masked: int = 0
     failed: int = 0
+    screened: int = 0
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
@@ -27,12 +29,18 @@ class Tally:
             self.scored + other.scored,
             self.masked + other.masked,
             self.failed + other.failed,
+            self.screened + other.screened,
         )
 
     @property
     def waiting(self) -> int:
         """Planned windows of which nothing has become yet."""
-        return self.planned - self.scored - self.masked - self.failed
+        return self.planned - self.scored - self.masked - self.failed - self.screened
+
+    @property
+    def seen(self) -> int:
+        """Windows that were looked at: scored, or screened."""
+        return self.scored + self.screened
 
 
 def planned_mosaics(root: Path) -> list[str]:
@@ -52,7 +60,9 @@ def tally(root: Path, mosaic: str) -> Tally:
     counts = Tally(planned=json.loads(paths.plan(mosaic).read_text())["n_windows"])
     for marker in paths.score_markers(mosaic):
         outcome = json.loads(marker.read_text())
-        counts += Tally(scored=outcome["scored"], masked=outcome["masked"])
+        counts += Tally(
+            scored=outcome["scored"], masked=outcome["masked"], screened=outcome["screened"]
+        )
     for failure in paths.shard_failures(mosaic):
         counts += Tally(failed=json.loads(failure.read_text())["windows"])
     return counts

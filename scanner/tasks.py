@@ -1,6 +1,7 @@
 """What one worker does for one shard: plain values in, files out, the marker last."""
 
 import functools
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,14 @@ from scipy import ndimage
 
 from scanner import cutout_store, score_store
 from scanner.atomic import write_json
+from scanner.attempts import attempt
+from scanner.config import ScanConfig, mosaic_name
 from scanner.cutout_store import Cutouts
 from scanner.cutouts import cut_windows
-from scanner.ensemble import Ensemble, EnsembleError, check_bundle
+from scanner.ensemble import Bundle, EnsembleError, Scoring, check_bundle
+from scanner.inference import Ensemble
 from scanner.paths import RunPaths
-from scanner.plan import Plan, Windows, read_plan, read_windows
+from scanner.plan import Plan, Windows, plan_mosaic, read_plan, read_windows
 from scanner.projection import grid_to_mosaic_pixels, grid_to_sky
 from scanner.windows import CUTOUT_SIZE
 
@@ -21,27 +25,47 @@ from scanner.windows import CUTOUT_SIZE
 # (an ACS star's width), and a Gaussian weight that lets what is 1.5 arcsec off still win.
 PEAK_SMOOTHING_PX = 2.0
 PEAK_WEIGHT_PX = 30.0
+# What a process may take to load TensorFlow and an ensemble, beside the shard that it scores first.
+LOADING_S = 300.0
 
 
 class ScoreError(ValueError):
     """Scores that mean nothing."""
 
 
-def cut_unless_done(root: str, mosaic: str, shard: int) -> None:
+def plan_unless_lost(path: str, config: ScanConfig, band: str, root: str) -> Plan:
+    """Plan a mosaic, unless that has cost too many workers."""
+    paths, name = RunPaths(Path(root)), mosaic_name(path)
+    with attempt(paths, name, 0, "plan", config.shard_timeout_s):
+        return plan_mosaic(path, config, band, root)
+
+
+def cut_unless_done(root: str, mosaic: str, shard: int, limit_s: float) -> None:
     """Cut one shard of a mosaic, unless an earlier run did."""
-    if not RunPaths(Path(root)).cut_marker(mosaic, shard).is_file():
-        cut_shard(root, mosaic, shard)
+    paths = RunPaths(Path(root))
+    if not paths.cut_marker(mosaic, shard).is_file():
+        with attempt(paths, mosaic, shard, "cut", limit_s):
+            cut_shard(root, mosaic, shard)
 
 
 def score_unless_done(
-    _cut: None, root: str, mosaic: str, shard: int, ensemble: tuple[str, str], min_valid: float
+    _cut: None,
+    root: str,
+    mosaic: str,
+    shard: int,
+    scoring: Scoring,
+    min_valid: float,
+    limit_s: float,
 ) -> None:
     """Score one shard of a mosaic, unless that is done; follows what `cut_unless_done` returns.
 
     A worker that dies between its marker and its report has done the shard all the same.
     """
-    if not RunPaths(Path(root)).score_marker(mosaic, shard).is_file():
-        score_shard(root, mosaic, shard, ensemble, min_valid)
+    paths = RunPaths(Path(root))
+    if not paths.score_marker(mosaic, shard).is_file():
+        loading_s = 0.0 if load_ensemble.cache_info().currsize else LOADING_S
+        with attempt(paths, mosaic, shard, "score", limit_s + loading_s):
+            score_shard(root, mosaic, shard, scoring, min_valid)
 
 
 def cut_shard(root: str, mosaic: str, shard: int) -> int:
@@ -54,7 +78,7 @@ def cut_shard(root: str, mosaic: str, shard: int) -> int:
     """
     paths = RunPaths(Path(root))
     plan, windows = _plan(root, mosaic)
-    start, stop = plan.shards[shard]
+    start, stop = plan.bounds(shard)
     corners = windows.corners[start:stop]
     flux, valid_fraction = cut_windows(plan.mosaic, plan.grid, corners)
     centre_x, centre_y = (corners + (CUTOUT_SIZE - 1) / 2.0).T
@@ -69,18 +93,18 @@ def cut_shard(root: str, mosaic: str, shard: int) -> int:
 
 
 def score_shard(
-    root: str, mosaic: str, shard: int, ensemble: tuple[str, str], min_valid_fraction: float
+    root: str, mosaic: str, shard: int, scoring: Scoring, min_valid_fraction: float
 ) -> int:
     """Score one shard of a mosaic whose cutouts are written.
 
-    Windows with less valid area than `min_valid_fraction` are not scored: they are masked.
+    Windows with less valid area than `min_valid_fraction` are not looked at: they are masked. Of
+    the others, those that the ensemble passes over are screened.
 
     Parameters
     ----------
     root, mosaic, shard
         Which shard of which run.
-    ensemble : tuple of str
-        Folder of the bundle, and the SHA-256 of its manifest.
+    scoring : Scoring
     min_valid_fraction : float
 
     Returns
@@ -97,30 +121,39 @@ def score_shard(
     """
     paths = RunPaths(Path(root))
     plan, _ = _plan(root, mosaic)
-    start, stop = plan.shards[shard]
+    start, stop = plan.bounds(shard)
     cutouts = cutout_store.read(paths.cutouts(mosaic), start, stop)
     # Whatever the least fraction, a window without a single valid pixel has nothing to score.
     usable = (cutouts.valid_fraction >= min_valid_fraction) & (cutouts.valid_fraction > 0.0)
-    loaded = load_ensemble(*ensemble)
-    members = len(loaded.description.members)
-    logits = np.full((stop - start, members), np.nan, np.float32)
-    peak_dx, peak_dy = np.full((2, stop - start), np.nan, np.float32)
-    logits[usable] = loaded.logits(cutouts.flux[usable])
-    if not np.isfinite(logits[usable]).all():
+    loaded = load_ensemble(scoring)
+    found = loaded.judge(cutouts.flux[usable])
+    if not np.isfinite(found.logits[found.scored]).all():
         raise ScoreError(
             f"mosaic {mosaic}: windows {start} to {stop - 1}: the ensemble gave scores that are "
             "no finite numbers; look at these cutouts"
         )
-    peak_dx[usable], peak_dy[usable] = brightest_peak(cutouts.flux[usable])
-    score_store.write_shard(paths.scores(mosaic), start, logits, peak_dx, peak_dy)
-    n_scored = int(usable.sum())
-    outcome = {"scored": n_scored, "masked": stop - start - n_scored}
+    scored = np.flatnonzero(usable)[found.scored]
+    logits = np.full((stop - start, found.logits.shape[1]), np.nan, np.float32)
+    peak_dx, peak_dy, peak_sn, screen_logit = np.full((4, stop - start), np.nan, np.float32)
+    logits[usable], peak_sn[usable] = found.logits, found.peak_sn
+    screen_logit[usable] = found.screen_logit
+    peak_dx[scored], peak_dy[scored] = brightest_peak(cutouts.flux[scored])
+    score_store.write_shard(
+        paths.scores(mosaic), start, logits, peak_dx, peak_dy, peak_sn, screen_logit
+    )
+    outcome = {
+        "scored": len(scored),
+        "screened": int(usable.sum()) - len(scored),
+        "masked": stop - start - int(usable.sum()),
+        "screen_threshold": loaded.screen_threshold,
+        "precision": loaded.precision,
+    }
     write_json(paths.score_marker(mosaic, shard), outcome)
     return stop - start
 
 
 @functools.lru_cache(maxsize=1)
-def load_ensemble(folder: str, sha256: str) -> Ensemble:
+def load_ensemble(scoring: Scoring) -> Ensemble:
     """Load a bundle, once per process.
 
     Raises
@@ -128,13 +161,27 @@ def load_ensemble(folder: str, sha256: str) -> Ensemble:
     EnsembleError
         If the bundle that this machine sees is not the one that the run was started with.
     """
+    bundle = _same_bundle(scoring.folder, scoring.sha256)
+    return Ensemble(bundle, scoring.precision, scoring.screen)
+
+
+def ensemble_problem(folder: str, sha256: str) -> str | None:
+    """Why this machine cannot score with a bundle; None if it can."""
+    try:
+        _same_bundle(folder, sha256)
+    except EnsembleError as error:
+        return str(error)
+    return None
+
+
+def _same_bundle(folder: str, sha256: str) -> Bundle:
     bundle = check_bundle(folder)
     if bundle.sha256 != sha256:
         raise EnsembleError(
-            f"ensemble {folder}: manifest has SHA-256 {bundle.sha256} here, but the run was "
-            f"started with {sha256}; give every worker the same bundle"
+            f"ensemble {folder}: manifest has SHA-256 {bundle.sha256} on {socket.gethostname()}, "
+            f"but the run was started with {sha256}; give every worker the same bundle"
         )
-    return Ensemble(bundle)
+    return bundle
 
 
 def brightest_peak(

@@ -93,8 +93,8 @@ def client():
 
 
 def scan_here(client, bundle, mosaics, out, **options) -> Outcome:
-    """A scan in shards of 16 windows, as the command does it, with few candidates to draw."""
-    few = {"windows_per_shard": 16, "merge_radius_arcsec": 10.0}
+    """A scan of all windows in shards of 16, as the command does it, with few to draw."""
+    few = {"windows_per_shard": 16, "merge_radius_arcsec": 10.0, "screen": "off"}
     options = few | {"ensemble": str(bundle)} | options
     config = ScanConfig(tuple(str(path) for path in mosaics), str(out), **options)
     opened, paths = open_run(config)

@@ -20,8 +20,8 @@ def test_tensorflow_starts_without_a_word():
 def test_what_was_written_before_a_failure_is_shown():
     done = run(
         "import os\n"
-        "from deploy.accelerator import _native_stderr_aside\n"
-        "with _native_stderr_aside():\n"
+        "from deploy.accelerator import native_stderr_aside\n"
+        "with native_stderr_aside():\n"
         "    os.write(2, b'driver is broken\\n')\n"
         "    raise ImportError('no tensorflow')\n"
     )

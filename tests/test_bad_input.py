@@ -14,7 +14,7 @@ from drizzled_files import write_hla
 import lensweep
 from catalogs.tables import TableError
 from scanner.errors import InputError
-from scanner.run import StorageError
+from scanner.patience import StorageError
 
 SHAPE = (300, 300)
 
@@ -162,7 +162,7 @@ def disk(tmp_path):
 def test_a_disk_that_fills_up(scan, field, tmp_path, disk):
     root = disk("size=3m") / "run"
     with pytest.raises(StorageError, match=r"No space left.*make room and repeat the command"):
-        scan([field], root)
+        scan([field], root, storage_wait_s=0.0)
     assert not (root / "candidates.parquet").exists()
     assert not (root / "ledger.parquet").exists()
     disk("remount,size=40m")
@@ -201,14 +201,15 @@ def test_ensembles_that_do_not_fit_are_refused(
 
     from conftest import scan_here
 
-    from scanner.ensemble import check_bundle, load_trunk, save_bundle
+    from scanner.ensemble import check_bundle, save_bundle
+    from scanner.networks import load_network
 
     bundle = check_bundle(str(tiny_bundle))
     with np.load(tiny_bundle / "heads.npz") as heads:
         arrays = {"tiny": (heads["tiny.weights"], heads["tiny.biases"])}
     other = tmp_path / "other"
     description = dataclasses.replace(bundle.description, **change)
-    save_bundle(other, description, {"tiny": load_trunk(bundle, "tiny")}, arrays)
+    save_bundle(other, description, {"tiny": load_network(tiny_bundle, "tiny")}, arrays)
     with pytest.raises(InputError, match=message):
         scan_here(client, other, [field], tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -226,7 +227,8 @@ def test_a_bundle_that_changes_under_a_run_stops_it(client, tiny_bundle, field, 
     from scanner.run import run_scan
 
     copy = shutil.copytree(tiny_bundle, tmp_path / "copy")
-    config = ScanConfig((str(field),), str(tmp_path / "run"), str(copy), windows_per_shard=16)
+    config = ScanConfig((str(field),), str(tmp_path / "run"), str(copy), windows_per_shard=16,
+                        screen="off")  # fmt: skip
     bundle, paths = open_run(config)
     (copy / "heads.npz").write_bytes(b"")
     with pytest.raises(EnsembleError, match=r"heads\.npz has SHA-256"):

@@ -31,7 +31,7 @@ def command(monkeypatch, capfd):
 @pytest.fixture
 def scanning(client, tiny_bundle):
     """Options of every scan here."""
-    return "--ensemble", tiny_bundle, "--cluster", client.scheduler.address
+    return "--ensemble", tiny_bundle, "--cluster", client.scheduler.address, "--screen", "off"
 
 
 def files(folder):
@@ -41,7 +41,7 @@ def files(folder):
 def test_scan_then_status(command, scanning, field, tmp_path):
     status, out, _ = command("scan", field, "--out", tmp_path / "run", *scanning)
     assert status == 0
-    assert "112 windows planned = 96 scored + 16 masked + 0 failed" in out
+    assert "112 windows planned = 96 scored + 0 screened + 16 masked + 0 failed" in out
     for name in ("candidates.parquet", "candidates.png", "ledger.parquet"):
         assert f"wrote {tmp_path / 'run' / name}" in out
         assert (tmp_path / "run" / name).is_file()
@@ -71,7 +71,6 @@ def test_some_mosaics_failed(command, scanning, field, tmp_path):
         (["scan", "field.fits", "--out", "run", "--band", "F606W"], "--band says F606W"),
         (["scan", "field.fits", "--out", "run", "--centres", "p.csv"], "no pair of RA and Dec"),
         (["scan", "field.fits", "--out", "run", "--ensemble", "x"], "ensemble x: neither a folder"),
-        (["scan", "field.fits", "--out", "run", "--cluster", "x"], "cluster x: no scheduler"),
         (["status", "."], "no run in this folder"),
         (["score", "field.fits", "--out", "no/s.parquet"], "output file no/s.parquet"),
     ],
@@ -91,6 +90,14 @@ def test_what_the_user_can_mend_is_one_message(
         assert files(tmp_path) == ["field.fits", "p.csv"]
 
 
+def test_a_scheduler_that_does_not_answer_may_do_so_later(command, scanning, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_field(tmp_path / "field.fits", seed=1, shape=(120, 120), blank_columns=0)
+    status, _, err = command("scan", *scanning, "field.fits", "--out", "run", "--cluster", "x")
+    assert status == 75
+    assert "cluster x: no scheduler" in err
+
+
 def test_a_plan_writes_nothing(command, scanning, field, tmp_path):
     before = files(tmp_path)
     status, out, _ = command("scan", field, "--out", tmp_path / "run", "--plan", *scanning)
@@ -108,7 +115,7 @@ def test_flags_win_over_the_file(command, scanning, field, tmp_path):
         "scan", "--config", toml, "--out", run, "--min-valid-fraction", 0.5, *scanning
     )
     assert status == 0
-    assert "40 windows planned = 35 scored + 5 masked" in out
+    assert "40 windows planned = 35 scored + 0 screened + 5 masked" in out
 
 
 def test_score(command, tiny_bundle, field, tmp_path):

@@ -8,7 +8,7 @@ from conftest import scan_here, write_field
 
 from scanner.ledger import LedgerError, check, shard_ledger, write_ledger
 from scanner.paths import RunPaths
-from scanner.plan import read_plan
+from scanner.plan import read_plan, read_windows
 from scanner.tally import Tally, tally
 
 NAME = "field_f814w_drz"
@@ -46,13 +46,15 @@ def test_a_shard_without_a_marker_is_an_error(done):
     paths, plan = done
     paths.score_marker(NAME, 2).unlink()
     with pytest.raises(LedgerError, match="shard 2 is neither scored nor failed"):
-        shard_ledger(paths.root, plan, 2, 0.5)
+        shard_ledger(paths.root, plan, 2, 0.5, read_windows(paths.root, NAME).corners)
 
 
 def test_a_marker_that_counts_otherwise_is_an_error(done):
     paths, plan = done
     marker = paths.score_marker(NAME, 1)
-    marker.write_text(json.dumps({"scored": 15, "masked": 1}))
+    marker.write_text(json.dumps(
+            {"scored": 15, "screened": 0, "masked": 1, "screen_threshold": None}
+        ))
     before = paths.ledger.read_bytes()
     with pytest.raises(LedgerError, match="shards' markers"):
         write_ledger(paths.root, [plan], 0.5)

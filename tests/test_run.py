@@ -18,10 +18,11 @@ from drizzled_files import CRVAL, add_star, sky_cards, write_hla
 from catalogs.schemas import CANDIDATES, LEDGER
 from scanner import cutout_store, score_store
 from scanner.config import ScanConfig
+from scanner.dispatch import IN_FLIGHT_PER_WORKER
 from scanner.errors import InputError
 from scanner.opening import open_run
 from scanner.progress import PlainProgress
-from scanner.run import SHARDS_IN_FLIGHT, ClusterLostError, run_scan
+from scanner.run import ClusterLostError, run_scan
 
 
 def sums(ledger):
@@ -135,7 +136,7 @@ def test_damaged_pixels_fail_their_shards_only(scan, client, tiny_bundle, field,
     """The mosaic is cut short between planning and cutting; then it is mended."""
     whole = field.read_bytes()
     config = ScanConfig((str(field),), str(tmp_path / "run"), str(tiny_bundle),
-                        windows_per_shard=16)  # fmt: skip
+                        windows_per_shard=16, screen="off")  # fmt: skip
     bundle, paths = open_run(config)
 
     class Shortens(PlainProgress):
@@ -250,7 +251,7 @@ def test_shards_under_way_are_bounded(scan, client, field, tmp_path):
     scan([field], tmp_path / "run", windows_per_shard=4)
     client.cluster.scheduler.remove_plugin("watch")
     assert watch.ended == 28
-    assert 0 < watch.most <= SHARDS_IN_FLIGHT
+    assert 0 < watch.most <= IN_FLIGHT_PER_WORKER
 
 
 def test_workers_in_other_processes_and_relative_paths(tiny_bundle, tmp_path, monkeypatch):
@@ -264,8 +265,9 @@ def test_workers_in_other_processes_and_relative_paths(tiny_bundle, tmp_path, mo
     ) as cluster:
         monkeypatch.chdir(tmp_path)
         outcome = lensweep.scan(
-            ["field_drz.fits"], "run", ensemble="bundle", cluster=cluster.scheduler_address
-        )
+            ["field_drz.fits"], "run", ensemble="bundle", screen="off",
+            cluster=cluster.scheduler_address,
+        )  # fmt: skip
     assert outcome.tally.scored == 96
     assert len(lensweep.read_candidates("run")) == len(lensweep.read_candidates(tmp_path / "run"))
 
@@ -273,7 +275,7 @@ def test_workers_in_other_processes_and_relative_paths(tiny_bundle, tmp_path, mo
 @pytest.mark.filterwarnings("ignore")  # what Dask says of a scheduler that is gone
 def test_a_cluster_that_is_lost(scan, tiny_bundle, field, tmp_path):
     config = ScanConfig((str(field),), str(tmp_path / "run"), str(tiny_bundle),
-                        windows_per_shard=16)  # fmt: skip
+                        windows_per_shard=16, screen="off")  # fmt: skip
     bundle, paths = open_run(config)
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),

@@ -18,7 +18,7 @@ def half_done(tmp_path):
     now = time.time()
     os.utime(paths.run, (now - 100, now - 100))
     for shard in range(3):
-        write_json(paths.score_marker("a", shard), {"scored": 8, "masked": 2})
+        write_json(paths.score_marker("a", shard), {"scored": 7, "screened": 1, "masked": 2})
         when = now - 10 + 2 * shard
         os.utime(paths.score_marker("a", shard), (when, when))
     write_json(paths.failure("a", 3), {"reason": "OSError: gone", "windows": 10})
@@ -28,7 +28,8 @@ def half_done(tmp_path):
 def test_counts_and_time_left(half_done):
     status = read_status(half_done.root)
     tally = status.tally
-    assert (tally.planned, tally.scored, tally.masked, tally.failed) == (100, 24, 6, 10)
+    assert (tally.planned, tally.scored, tally.masked, tally.failed) == (100, 21, 6, 10)
+    assert (tally.screened, tally.seen) == (3, 24)
     assert tally.waiting == 60
     assert (status.mosaics_asked, status.mosaics_planned) == (2, 1)
     # Two shards of ten windows in four seconds.

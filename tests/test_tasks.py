@@ -7,7 +7,8 @@ from conftest import scan_here
 from drizzled_files import add_star
 
 from scanner import score_store
-from scanner.ensemble import check_bundle, load_trunk, save_bundle
+from scanner.ensemble import Scoring, check_bundle, save_bundle
+from scanner.networks import load_network
 from scanner.tasks import brightest_peak, cut_shard, score_shard
 
 
@@ -40,7 +41,7 @@ def test_a_shard_done_again_is_the_same(scan, field, tmp_path, tiny_bundle):
     before = score_store.read(paths.scores(name))
     bundle = check_bundle(str(tiny_bundle))
     assert cut_shard(str(paths.root), name, 2) == 16
-    score_shard(str(paths.root), name, 2, (bundle.folder, bundle.sha256), 0.5)
+    score_shard(str(paths.root), name, 2, Scoring(bundle.folder, bundle.sha256, screen="off"), 0.5)
     for a, b in zip(before, score_store.read(paths.scores(name)), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -52,7 +53,7 @@ def test_scores_that_are_no_numbers_fail_their_shard(client, tiny_bundle, field,
         arrays = {"tiny": (heads["tiny.weights"] * np.nan, heads["tiny.biases"])}
     other = tmp_path / "other"
     description = dataclasses.replace(bundle.description, name="broken")
-    save_bundle(other, description, {"tiny": load_trunk(bundle, "tiny")}, arrays)
+    save_bundle(other, description, {"tiny": load_network(tiny_bundle, "tiny")}, arrays)
     outcome = scan_here(client, other, [field], tmp_path / "run")
     assert outcome.exit_status == 3
     assert outcome.tally.scored == 0

@@ -1,0 +1,66 @@
+#!/bin/bash
+# One node of workers for a scan. Joins whatever scheduler the driver's file names, again and
+# again, until the driver's job is over. One task of an array: a node that is lost is replaced
+# alone (--requeue), and nodes join as they become free.
+# `lensweep submit` puts directives and settings where the marks are.
+# shellcheck disable=SC2154
+#SBATCH --job-name=lensweep-worker
+#SBATCH --nodes=1
+#SBATCH --ntasks=1
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --signal=B:USR1@120
+@directives
+
+set -u
+@settings
+
+set -m
+# As deploy/local.py sets them: one thread of numerics per worker, no worker that waits for memory.
+export OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 TF_CPP_MIN_LOG_LEVEL=3
+export DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD=spawn
+driver="$1"
+cores="${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}"
+scheduler_file="$job/scheduler.json"
+# The number of an array's last task is that of the whole array: it alone would requeue all.
+id="${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}"
+id="${id:-$SLURM_JOB_ID}"
+running=()
+stopped=""
+
+stop() {
+  stopped="$1"
+  for group in "${running[@]}"; do kill -KILL -- "-$group" 2>/dev/null; done
+}
+
+# A controller that does not answer is no reason to leave: only its word that the driver is over.
+driver_is_over() {
+  local said
+  said=$(squeue --noheader --states=all --jobs="$driver" --format=%T 2>&1)
+  case "$said" in
+    *"Invalid job id"* | COMPLETED | FAILED | CANCELLED | TIMEOUT | OUT_OF_MEMORY | DEADLINE) true ;;
+    *) false ;;
+  esac
+}
+
+join() {
+  local common=(--scheduler-file "$scheduler_file" --no-dashboard --death-timeout 30
+    --resources "$resources" --local-directory "${TMPDIR:-/tmp}" --nthreads 1)
+  if [ "$gpus" != 0 ]; then
+    "$python" -m dask cuda worker "${common[@]}" &
+  else
+    "$python" -m dask worker "${common[@]}" --nworkers "$cores" --memory-limit 0 &
+  fi
+  running=("$!")
+  wait "$!"
+}
+
+trap 'stop requeue' USR1
+trap 'stop cancel' TERM
+
+until [ -n "$stopped" ] || driver_is_over; do
+  if [ -s "$scheduler_file" ]; then join; fi
+  sleep 2 &
+  wait "$!"
+done
+if [ "$stopped" = requeue ]; then scontrol requeue "$id"; fi

@@ -1,0 +1,76 @@
+"""A Dask cluster whose machines can be lost: each is a group of processes of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from deploy.cluster import open_client
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1",
+               "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}  # fmt: skip
+
+
+def free_port():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+class Machines:
+    """A scheduler, and nodes with a nanny and a worker each; ``log`` takes what they write."""
+
+    def __init__(self, log, settings=None):
+        self.address = f"tcp://127.0.0.1:{free_port()}"
+        self._log, self._settings = log, settings or {}
+        self.scheduler, self.nodes = None, []
+        self.start_scheduler()
+
+    def start_scheduler(self):
+        self.scheduler = self._start(
+            "scheduler", "--host", "127.0.0.1", "--port", self.address.rsplit(":", 1)[1],
+            "--dashboard-address", "127.0.0.1:0",
+        )  # fmt: skip
+
+    def add_node(self, resources="CUT=1,SCORE=1", memory="3GiB", before=()):
+        node = self._start(
+            "worker", self.address, "--nthreads", "1", "--nworkers", "1", "--host", "127.0.0.1",
+            "--resources", resources, "--memory-limit", memory,
+            "--dashboard-address", "127.0.0.1:0", before=before,
+        )  # fmt: skip
+        self.nodes.append(node)
+        return node
+
+    def wait_for(self, workers):
+        with open_client(self.address, timeout_s=300.0) as client:
+            client.wait_for_workers(workers, timeout=600)
+
+    def lose(self, process):
+        """A machine without power: no farewell."""
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process in self.nodes:
+            self.nodes.remove(process)
+
+    def close(self):
+        for process in [*self.nodes, self.scheduler]:
+            self.lose(process)
+
+    def _start(self, *arguments, before=()):
+        return subprocess.Popen(
+            [*before, sys.executable, "-m", "dask", *arguments], stdout=self._log,
+            stderr=self._log, start_new_session=True, env=os.environ | ENVIRONMENT | self._settings,
+        )  # fmt: skip
+
+
+def wait_until(happens, timeout_s=600.0):
+    """The first true value of a function of nothing."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if found := happens():
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"{happens} did not happen within {timeout_s} s")

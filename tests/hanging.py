@@ -1,0 +1,12 @@
+"""A process that hangs at a shard; a module of its own since a spawned process imports it all."""
+
+import time
+from pathlib import Path
+
+from scanner.attempts import attempt
+from scanner.paths import RunPaths
+
+
+def hang(root):
+    with attempt(RunPaths(Path(root)), "m", 7, "cut", 0.2):
+        time.sleep(1000)

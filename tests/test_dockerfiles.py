@@ -1,0 +1,88 @@
+"""The images: what hadolint says, and that they are pinned, small and run as nobody."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCKER = ROOT / "deploy" / "docker"
+DOCKERFILE = DOCKER / "Dockerfile"
+LOCKS = sorted(DOCKER.glob("*.txt"))
+
+
+def instructions(word):
+    """What follows a word at the beginning of a line, continued lines joined."""
+    text = DOCKERFILE.read_text().replace("\\\n", " ")
+    return re.findall(rf"^{word} (.*)$", text, flags=re.MULTILINE)
+
+
+def test_hadolint_finds_nothing():
+    hadolint = Path(sys.executable).with_name("hadolint")
+    ran = subprocess.run([hadolint, "--failure-threshold", "style", DOCKERFILE], check=False,
+                         capture_output=True, text=True)  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (0, "")
+
+
+def test_hadolint_would_find_something(tmp_path):
+    bad = tmp_path / "Dockerfile"
+    bad.write_text("FROM python:latest\nRUN pip install numpy\n")
+    ran = subprocess.run([Path(sys.executable).with_name("hadolint"), bad], check=False,
+                         capture_output=True, text=True)  # fmt: skip
+    assert ran.returncode != 0
+    assert "DL3007" in ran.stdout
+
+
+def test_the_base_is_one_exact_version():
+    stages = [line.split() for line in instructions("FROM")]
+    names = {words[2] for words in stages}
+    bases = {words[0] for words in stages} - names
+    assert len(bases) == 1
+    assert re.fullmatch(r"python:\d+\.\d+\.\d+-slim-\w+", bases.pop())
+
+
+def test_both_images_run_as_nobody():
+    # Both are made from the stage `run`, and nothing after it changes the user.
+    parents = {words[2]: words[0] for words in map(str.split, instructions("FROM"))}
+    assert parents["cpu"] == parents["cuda"] == "run"
+    assert instructions("USER") == ["1000:1000"]
+
+
+def test_what_builds_stays_behind():
+    copied = [line for line in instructions("COPY") if line.startswith("--from")]
+    wanted = "--from=build-{} /opt/lensweep /opt/lensweep"
+    assert copied == [wanted.format(kind) for kind in ("cpu", "cuda")]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
+def test_packages_are_pinned_by_hash(lock):
+    assert f"--require-hashes --requirement {lock.name}" in DOCKERFILE.read_text()
+    lines = lock.read_text().replace("\\\n", " ").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert pins
+    for pin in pins:
+        assert re.fullmatch(r"[a-z0-9-]+==\S+ +--hash=sha256:[0-9a-f]{64}", pin), pin
+
+
+def test_every_requirement_is_locked():
+    from configparser import ConfigParser
+
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    asked = config["options"]["install_requires"] + config["options.extras_require"]["kubernetes"]
+    needed = {re.split(r"[\[>=<]", line)[0] for line in asked.split()}
+    for kind in ("cpu", "cuda"):
+        locked = {line.split("==")[0] for line in (DOCKER / f"{kind}.txt").read_text().split()}
+        assert needed <= locked
+
+
+def test_only_what_is_installed_is_sent_to_the_builder():
+    lines = (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert rules[0] == "**"
+    kept = {line.removeprefix("!") for line in rules if line.startswith("!")}
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert kept == packages | {"LICENSE", "NOTICE", "README.md", "lensweep.py", "pyproject.toml",
+                               "setup.cfg"}  # fmt: skip

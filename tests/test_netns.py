@@ -1,0 +1,97 @@
+"""Workers across a network that fails: two namespaces and a pair of virtual interfaces."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest import write_field
+from dask_nodes import ENVIRONMENT, wait_until
+
+from scanner.paths import RunPaths
+
+NAME = "field_f814w_drz"
+HEAD, FAR = f"lw-head-{os.getpid()}", f"lw-far-{os.getpid()}"
+HEAD_IP, FAR_IP = "10.213.7.1", "10.213.7.2"
+CUT_S = 4.0
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def namespaces():
+    """The command and the scheduler live in one, workers in both."""
+    try:
+        for name in (HEAD, FAR):
+            ip("netns", "add", name)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no right to make network namespaces here ({error})")
+    try:
+        ip("link", "add", "lw-h", "netns", HEAD, "type", "veth", "peer", "lw-f", "netns", FAR)
+        for name, link, address in ((HEAD, "lw-h", HEAD_IP), (FAR, "lw-f", FAR_IP)):
+            ip("-n", name, "addr", "add", f"{address}/24", "dev", link)
+            ip("-n", name, "link", "set", link, "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        yield
+    finally:
+        for name in (HEAD, FAR):
+            ip("netns", "del", name)
+
+
+@pytest.fixture
+def started(tmp_path):
+    """``started(namespace, words)``: a command in a namespace, ended with the test."""
+    processes = []
+
+    def start(namespace, *words):
+        with (tmp_path / f"log{len(processes)}").open("w") as log:
+            processes.append(
+                subprocess.Popen(
+                    ["ip", "netns", "exec", namespace, sys.executable, "-m", *map(str, words)],
+                    stdout=log, stderr=log, env=os.environ | ENVIRONMENT,
+                )
+            )  # fmt: skip
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def worker(address):
+    return ("dask", "worker", f"tcp://{HEAD_IP}:8786", "--host", address, "--nthreads", "1",
+            "--nworkers", "1", "--resources", "CUT=1,SCORE=1",
+            "--dashboard-address", "127.0.0.1:0")  # fmt: skip
+
+
+def test_a_link_that_is_cut_for_a_while(namespaces, started, tiny_bundle, tmp_path):
+    field = write_field(tmp_path / f"{NAME}.fits", seed=3)
+    (tmp_path / "scan.toml").write_text(
+        f'mosaics = ["{field}"]\nensemble = "{tiny_bundle}"\nwindows_per_shard = 4\n'
+        f'cluster = "tcp://{HEAD_IP}:8786"\nscreen = "off"\n'
+    )
+    asked = ("lensweep", "scan", "--config", tmp_path / "scan.toml", "--out")
+    started(HEAD, "dask", "scheduler", "--host", HEAD_IP, "--dashboard-address", "127.0.0.1:0")
+    started(HEAD, *worker(HEAD_IP))
+    started(FAR, *worker(FAR_IP))
+    expected = started(HEAD, *asked, tmp_path / "expected")
+    assert expected.wait(1200) == 0
+
+    paths = RunPaths(tmp_path / "run")
+    scan = started(HEAD, *asked, paths.root)
+    moment = int(np.random.default_rng(2018).integers(1, 16))
+    wait_until(lambda: len(paths.score_markers(NAME)) >= moment)
+    ip("-n", FAR, "link", "set", "lw-f", "down")
+    time.sleep(CUT_S)
+    assert scan.poll() is None, "the scan was over before its link was"
+    ip("-n", FAR, "link", "set", "lw-f", "up")
+    assert scan.wait(1200) == 0
+    for name in ("candidates.parquet", "ledger.parquet"):
+        tables = [pq.read_table(tmp_path / run / name) for run in ("run", "expected")]
+        assert tables[0].replace_schema_metadata().equals(tables[1].replace_schema_metadata())
