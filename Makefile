@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXAMPLE := example/hst_99999_01_acs_wfc_f814w_drz.fits
 
-.PHONY: scan test lint venv
+.PHONY: scan test lint bench venv
 
 # From a bare checkout to a ranked catalogue on the embedded mosaic.
 scan: venv
@@ -15,6 +15,12 @@ test: venv
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Everything in docs/performance.md; hours on two cores.
+bench: venv
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	for benchmark in cut score field scale train; do \
+		$(BIN)/python benchmarks/$$benchmark.py || exit 1; done
 
 venv: .venv/installed
 

@@ -1,22 +1,19 @@
-"""Peak resident memory of a scan, all processes together.
+"""Peak memory of a scan, all processes together.
 
     python benchmarks/memory.py [SIDE_PX] [STRIDE]
 
 Makes a mosaic of SIDE_PX x SIDE_PX pixels (15,000) with image and weight, scans it with the shipped
-ensemble in a command of its own, and samples the resident memory of that command and all its
-children four times a second. Pages of shared libraries and of the mosaic that several processes
-map are counted once for each.
+ensemble in a command of its own, every window and in full precision, and samples the memory of that
+command and all its children four times a second.
 """
 
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 from astropy.io import fits
+from resident import run
 
 
 def main(side_px: int, stride: int) -> None:
@@ -24,28 +21,12 @@ def main(side_px: int, stride: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         mosaic = Path(folder) / "large_f814w_drz.fits"
         write_mosaic(mosaic, side_px)
-        command = [sys.executable, "-m", "lensweep", "scan", str(mosaic), "--stride", str(stride),
-                   "--out", str(Path(folder) / "run")]  # fmt: skip
-        begin = time.monotonic()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        peak = 0
-        while process.poll() is None:
-            peak = max(peak, resident(process.pid))
-            time.sleep(0.25)
+        ran = run([sys.executable, "-m", "lensweep", "scan", str(mosaic), "--stride", str(stride),
+                   "--screen", "off", "--out", str(Path(folder) / "run")])  # fmt: skip
         print(f"mosaic {side_px} x {side_px} px, {mosaic.stat().st_size / 1e9:.2f} GB, "
-              f"stride {stride}: exit status {process.returncode}, "
-              f"{time.monotonic() - begin:.0f} s, peak {peak / 1e9:.2f} GB resident")  # fmt: skip
-
-
-def resident(pid: int) -> int:
-    """Resident memory of a process and all its children, in bytes."""
-    total = 0
-    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-        try:
-            total += process.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
-    return total
+              f"stride {stride}: exit status {ran.status}, {ran.seconds:.0f} s, peak "
+              f"{ran.proportional_bytes / 1e9:.2f} GB of memory ({ran.resident_bytes / 1e9:.2f} GB "
+              "resident, with shared pages counted for each process)")  # fmt: skip
 
 
 def write_mosaic(path: Path, side_px: int) -> None:

@@ -69,7 +69,7 @@ def test_every_window_of_the_example_is_in_the_ledger(example):
     ledger = pd.read_parquet(example / "run" / "ledger.parquet")
     counts = ledger["state"].value_counts()
     assert len(ledger) == 59**2
-    assert counts["scored"] + counts["masked"] == len(ledger)
+    assert counts["scored"] + counts["screened"] + counts["masked"] == len(ledger)
     reasons = ledger.loc[ledger["state"] == "masked", "reason"]
     assert reasons.str.match(r"no data$|valid fraction 0\.\d+ < 0\.5$").all()
 
