@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from catalogs.files import is_remote, place
 from scanner.submit_command import submit_command
 from training.commands import commands as data_set_commands
 
@@ -27,7 +28,8 @@ app = typer.Typer(
 )
 
 Mosaics = Annotated[list[str] | None, typer.Argument(help="FITS mosaics.", show_default=False)]
-Out = Annotated[str | None, typer.Option(help="The run's folder.")]
+Out = Annotated[str | None, typer.Option(help="The run's folder, or s3://BUCKET/FOLDER.")]
+Run = Annotated[str, typer.Argument(help="The run's folder, or s3://BUCKET/FOLDER.")]
 EnsembleName = Annotated[str | None, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
 Band = Annotated[str | None, typer.Option(help="Filter, for headers that do not say.")]
 PixelScale = Annotated[float | None, typer.Option(help="Arcsec per pixel, likewise.")]
@@ -66,9 +68,10 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
     several = [mosaics] if isinstance(mosaics, str | Path) else mosaics
     config = ScanConfig(tuple(str(path) for path in several), str(out), **options)
     bundle, paths = open_run(config)
+    shared = None if is_remote(paths.root) else paths.root
     with (
         open_progress() as progress,
-        open_client(config.cluster, config.workers, tls=config.tls, folder=paths.root) as client,
+        open_client(config.cluster, config.workers, tls=config.tls, folder=shared) as client,
     ):
         return run_scan(config, bundle, paths, client, progress)
 
@@ -119,8 +122,9 @@ def read_candidates(run: str | Path) -> "pd.DataFrame":
 
     from scanner.paths import RunPaths
 
-    path = Path(run)
-    return pd.read_parquet(RunPaths(path).candidates if path.is_dir() else path)
+    path = place(run)
+    with (RunPaths(path).candidates if path.is_dir() else path).open("rb") as file:
+        return pd.read_parquet(file)
 
 
 @app.command("scan")
@@ -193,11 +197,11 @@ def scan_command(
 
 
 @app.command("status")
-def status_command(run: Annotated[Path, typer.Argument(help="The run's folder.")]) -> None:
+def status_command(run: Run) -> None:
     """Tell where a run stands, while it runs or after it died."""
     from scanner.submitted import show_submitted
 
-    show_submitted(run)
+    show_submitted(place(run))
 
 
 # Its options are those of `scan` and more: what it does not know, it hands on.
@@ -207,11 +211,11 @@ app.command(
 
 
 @app.command("cancel")
-def cancel_command(run: Annotated[Path, typer.Argument(help="The run's folder.")]) -> None:
+def cancel_command(run: Run) -> None:
     """Cancel the job that a run was submitted as."""
     from scanner.submitted import cancel_run
 
-    typer.echo(cancel_run(run))
+    typer.echo(cancel_run(place(run)))
 
 
 @app.command("score")
@@ -352,7 +356,7 @@ MatchRadius = Annotated[float, typer.Option("--radius", help="Arcsec.")]
 
 @app.command("recall")
 def recall_command(
-    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    run: Run,
     known: Known = None,
     radius_arcsec: MatchRadius = 3.0,
     top: Annotated[int | None, typer.Option(help="Count candidates up to this rank.")] = None,
@@ -362,13 +366,13 @@ def recall_command(
     """What a run made of the known lenses in its footprint; those outside are no misses."""
     from scanner.show_lenses import show_recall
 
-    show_recall(run, known or (), radius_arcsec, top, out)
+    show_recall(place(run), known or (), radius_arcsec, top, out)
 
 
 @app.command("crossmatch")
 def crossmatch_command(
     source: Annotated[
-        Path, typer.Argument(help="A run's folder, a table with RA and Dec, or a HATS catalogue.")
+        str, typer.Argument(help="A run's folder, a table with RA and Dec, or a HATS catalogue.")
     ],
     known: Known = None,
     radius_arcsec: MatchRadius = 3.0,
@@ -382,16 +386,17 @@ def crossmatch_command(
     from scanner.show_hats import show_hats_matches
     from scanner.show_lenses import show_matches
 
-    show = show_hats_matches if is_hats(source) else show_matches
-    show(source, known or (), radius_arcsec, every, out)
+    found = place(source)
+    show = show_hats_matches if is_hats(found) else show_matches
+    show(found, known or (), radius_arcsec, every, out)
 
 
 @app.command("grades")
 def grades_command(
     out: Annotated[Path, typer.Option(help="Folder for the tables and the picture.")],
     mosaics: Annotated[list[str] | None, typer.Option(help="FITS mosaic; repeatable.")] = None,
-    run: Annotated[Path | None, typer.Option(help="A run's folder, for its cutouts.")] = None,
-    cutouts: Annotated[Path | None, typer.Option(help="A cutout store.")] = None,
+    run: Annotated[str | None, typer.Option(help="A run's folder, for its cutouts.")] = None,
+    cutouts: Annotated[str | None, typer.Option(help="A cutout store.")] = None,
     graded: Annotated[
         str, typer.Option("--list", help="LensFlow, CASTLES, or a table with a column grade.")
     ] = "LensFlow",
@@ -417,7 +422,7 @@ def grades_command(
 
 @app.command("rank")
 def rank_command(
-    run: Annotated[Path, typer.Argument(help="A finished run's folder.")],
+    run: Run,
     aggregate: Annotated[str, typer.Option(help="mean, median, rank or stack.")],
     weights: Annotated[Path | None, typer.Option(help="JSON file of a stack.")] = None,
     ensemble: Annotated[str | None, typer.Option(help="The run's bundle, if not shipped.")] = None,
@@ -425,7 +430,7 @@ def rank_command(
     """Rank a finished run by another aggregate of its members, without a pixel."""
     from scanner.reranking import rerank
 
-    typer.echo(f"wrote {rerank(run, aggregate, ensemble, weights)}")
+    typer.echo(f"wrote {rerank(place(run), aggregate, ensemble, weights)}")
 
 
 catalogs_app = typer.Typer(help="The catalogues of known lenses.", no_args_is_help=True)
@@ -472,12 +477,15 @@ def main() -> None:
 
 
 def _user_can_mend(error: ValueError) -> bool:
+    from catalogs.files import StoreError
     from catalogs.tables import TableError
     from deploy.cluster import ClusterError
     from deploy.job_record import SubmissionError
     from scanner.errors import InputError
 
-    return isinstance(error, InputError | TableError | ClusterError | SubmissionError)
+    return isinstance(
+        error, InputError | TableError | ClusterError | SubmissionError | StoreError
+    )
 
 
 def _may_pass(error: ValueError) -> bool:

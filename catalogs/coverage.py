@@ -14,6 +14,7 @@ from astropy_healpix import healpix_to_lonlat
 from mocpy import MOC
 from numpy.typing import ArrayLike, NDArray
 
+from catalogs.files import local_copy, place, whole_file
 from catalogs.tables import TableError, check_positions
 
 # Cells of 0.81 arcsec a side (58.63 deg / 2**18): 16 pixels of 0.05 arcsec. Positions of known
@@ -96,10 +97,8 @@ def write_coverage(coverage: MOC, path: str | Path, facts: dict[str, str | int])
     facts : dict
         FITS cards of at most eight letters that are added to the table's header.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    coverage.save(str(partial), format="fits", overwrite=True, fits_keywords=facts)
-    partial.replace(path)
+    with whole_file(place(path)) as aside:
+        coverage.save(str(aside), format="fits", overwrite=True, fits_keywords=facts)
 
 
 def read_coverage(path: str | Path) -> tuple[MOC, fits.Header]:
@@ -110,11 +109,12 @@ def read_coverage(path: str | Path) -> tuple[MOC, fits.Header]:
     CoverageError
         If the file is missing or is not a MOC.
     """
-    path = Path(path)
+    path = place(path)
     if not path.is_file():
         raise CoverageError(f"coverage map {path}: no such file")
     try:
         # mocpy's reader says nothing more than ValueError of whatever a file is not.
-        return MOC.load(str(path), format="fits"), fits.getheader(path, 1)
+        with local_copy(path) as copy:
+            return MOC.load(str(copy), format="fits"), fits.getheader(copy, 1)
     except (OSError, ValueError, IndexError) as error:
         raise CoverageError(f"coverage map {path}: not a readable MOC: {error}") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
+from catalogs.files import whole_file
 from catalogs.formats import TableError
 
 FORMAT = "lensweep-lensflow-grades"
@@ -96,12 +97,11 @@ def store_grades(grades: LensFlowGrades) -> Path:
         If the folder cannot be written to.
     """
     path = grades_path()
-    partial = path.with_name(f".{path.name}.partial")
     kept = {"format": FORMAT, "source": grades.source, "date": grades.date, "grades": grades.grades}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
+        with whole_file(path) as aside:
+            aside.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise GradeError(
             f"LensFlow grades: {path.parent} cannot be written to ({error.strerror}); set"

@@ -17,6 +17,7 @@ from mocpy import MOC
 from numpy.typing import ArrayLike, NDArray
 
 from catalogs.crossmatch import check_radius
+from catalogs.files import place
 from catalogs.tables import NAME_COLUMNS, TableError
 
 _PROPERTIES = ("hats.properties", "collection.properties", "properties")
@@ -38,7 +39,7 @@ class HatsError(TableError):
 
 def is_hats(path: str | Path) -> bool:
     """Whether a path is a HATS catalogue or collection: a folder with HATS' properties file."""
-    return any((Path(path) / name).is_file() for name in _PROPERTIES)
+    return any((place(path) / name).is_file() for name in _PROPERTIES)
 
 
 def match_hats(

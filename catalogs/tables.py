@@ -3,7 +3,6 @@
 Which formats: `catalogs.formats`.
 """
 
-import os
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
+from catalogs.files import place, whole_file
 from catalogs.formats import RawTable, TableError, read_columns
 
 __all__ = ["TableError", "check_positions", "read_positions", "read_table", "write_parquet"]
@@ -157,9 +157,6 @@ def check_positions(ra_deg: ArrayLike, dec_deg: ArrayLike, what: str) -> None:
 def write_parquet(table: pa.Table, path: str | Path) -> None:
     """Write a table so that `path` holds either all of it or what it held before.
 
-    The rows go to ``.<name>.partial`` in the same folder, are flushed to disk, and the file is
-    renamed. A partial file left by a killed process is overwritten by the next write.
-
     Parameters
     ----------
     table : pyarrow.Table
@@ -167,13 +164,8 @@ def write_parquet(table: pa.Table, path: str | Path) -> None:
     path : str or Path
         File to make or replace; its folder exists.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as stream:
-        pq.write_table(table, stream, compression="zstd")
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    with whole_file(place(path)) as aside:
+        pq.write_table(table, aside, compression="zstd")
 
 
 def _by_lower_case(path: Path, raw: RawTable) -> dict[str, str]:

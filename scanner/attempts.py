@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from catalogs.files import make_folder
 from scanner.paths import RunPaths
 
 ATTEMPTS = 3
@@ -59,7 +60,7 @@ def attempt(
 
 def _begin(paths: RunPaths, mosaic: str, shard: int, stage: str) -> Path:
     records = [paths.attempt(mosaic, shard, stage, number) for number in range(ATTEMPTS)]
-    records[0].parent.mkdir(parents=True, exist_ok=True)
+    make_folder(records[0].parent)
     here = {"host": socket.gethostname(), "pid": os.getpid()}
     for record in records:
         try:

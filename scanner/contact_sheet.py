@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from catalogs.files import whole_file
 from scanner.stretch import sky_and_noise
 
 COLUMNS = 8
@@ -73,9 +74,8 @@ def draw_contact_sheet(
         top = HEADER_PX + (number // COLUMNS) * (STAMP_PX + CAPTION_PX)
         axes = _axes(figure, height_px, left, top, STAMP_PX, STAMP_PX)
         _draw_stamp(axes, stamp, row, mark)
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png", facecolor=PAGE)
-    partial.replace(path)
+    with whole_file(path) as aside:
+        figure.savefig(aside, format="png", facecolor=PAGE)
 
 
 def stretch_for_display(cutouts: NDArray[np.float32]) -> NDArray[np.float32]:

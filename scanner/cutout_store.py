@@ -5,7 +5,6 @@ chunk of every other array, so that the task that owns a shard is the only write
 """
 
 import dataclasses
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +14,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from catalogs.files import make_folder, whole_file
 from scanner.atomic import whole_folder
 from scanner.errors import InputError
+from scanner.paths import zarr_location
 
 FORMAT = "lensweep-cutouts"
 VERSION = 1
@@ -100,7 +101,7 @@ def create(path: Path, n_windows: int, attributes: StoreAttributes) -> bool:
     InputError
         If a store with other attributes or another number of windows is there already.
     """
-    if (path / "zarr.json").is_file():
+    if is_made(path):
         found, n_found = read_attributes(path)
         if (found, n_found) != (attributes, n_windows):
             raise InputError(f"cutout store {path}: holds another set of windows; use a new folder")
@@ -110,8 +111,15 @@ def create(path: Path, n_windows: int, attributes: StoreAttributes) -> bool:
     return True
 
 
+def is_made(path: Path) -> bool:
+    """Whether a store is there; its attributes are the last that is written of it."""
+    if not (path / "zarr.json").is_file():
+        return False
+    return "format" in zarr.open_group(zarr_location(path), mode="r").attrs
+
+
 def _create_arrays(path: Path, n_windows: int, attributes: StoreAttributes) -> None:
-    group = zarr.create_group(path, zarr_format=3)
+    group = zarr.create_group(zarr_location(path), zarr_format=3)
     shard = attributes.windows_per_shard
     chunk = WINDOWS_PER_CHUNK if shard % WINDOWS_PER_CHUNK == 0 else shard
     for field in dataclasses.fields(Cutouts):
@@ -143,7 +151,7 @@ def read_attributes(path: Path) -> tuple[StoreAttributes, int]:
     """
     if not (path / "zarr.json").is_file():
         raise InputError(f"cutout store {path}: no such store")
-    group = zarr.open_group(path, mode="r")
+    group = zarr.open_group(zarr_location(path), mode="r")
     attributes: dict[str, Any] = dict(group.attrs)
     if attributes.get("format") != FORMAT:
         raise InputError(f"{path}: format {attributes.get('format')!r}, expected {FORMAT!r}")
@@ -193,17 +201,12 @@ def _write_flux(path: Path, shard: int, flux: NDArray[np.float32], array: Any) -
     index[:n_chunks, 1] = n_bytes
     rest = np.full((n_chunks * chunk - len(flux), *flux.shape[1:]), np.nan, "<f4")
     target = path / "flux" / "c" / str(shard) / "0" / "0"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            for part in (flux, rest, index):
-                file.write(part.data.cast("B") if part.size else b"")
-            file.write(int(google_crc32c.value(index.tobytes())).to_bytes(4, "little"))
-        partial.replace(target)
-    finally:
-        # There only after a failure, such as a full disk.
-        partial.unlink(missing_ok=True)
+    make_folder(target.parent)
+    # To flush 20 MB takes as long as to write them; what a power cut takes is cut again.
+    with whole_file(target, durable=False) as aside, aside.open("wb") as file:
+        for part in (flux, rest, index):
+            file.write(part.data.cast("B") if part.size else b"")
+        file.write(int(google_crc32c.value(index.tobytes())).to_bytes(4, "little"))
 
 
 def read(path: Path, start: int = 0, stop: int | None = None) -> Cutouts:
@@ -222,4 +225,4 @@ def read_column(
 
 def open_arrays(path: Path, mode: Literal["r", "r+"]) -> dict[str, Any]:
     """The arrays of a store, by name."""
-    return dict(zarr.open_group(path, mode=mode).arrays())
+    return dict(zarr.open_group(zarr_location(path), mode=mode).arrays())

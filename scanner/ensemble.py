@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.files import whole_file
 from scanner.errors import InputError
 from scanner.networks import network_files, save_network
 from scanner.stretch import Stretch
@@ -388,9 +389,8 @@ def _write_manifest(folder: Path, description: Description) -> None:
         "sha256": {file: sha256_of(folder / file) for file in files},
     }
     manifest["manifest_sha256"] = _manifest_sha256(manifest)
-    partial = folder / f".{MANIFEST}.partial"
-    partial.write_text(json.dumps(manifest, indent=1) + "\n")
-    partial.replace(folder / MANIFEST)
+    with whole_file(folder / MANIFEST) as aside:
+        aside.write_text(json.dumps(manifest, indent=1) + "\n")
 
 
 def summarise(

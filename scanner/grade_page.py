@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from catalogs.files import whole_file
 from scanner.grade_table import CONFIDENCE, CONTROL, FOUND, THESIS
 from scanner.grading import GradedScores
 
@@ -102,9 +103,8 @@ def draw_grades(report: GradeReport, path: Path) -> None:
     # Below the panels, where it hides no lens.
     figure.legend(list(keys.values()), list(keys), loc="outside lower center", ncols=2, fontsize=8)
     figure.suptitle(f"grades: {report.scheme}", fontsize=9)
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png", dpi=110)
-    partial.replace(path)
+    with whole_file(path) as aside:
+        figure.savefig(aside, format="png", dpi=110)
 
 
 def _draw_scorer(panel: Axes, report: GradeReport, scorer: str) -> None:

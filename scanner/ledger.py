@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from catalogs.files import whole_file
 from catalogs.schemas import LEDGER
 from scanner import cutout_store, score_store
 from scanner.blank import BLANK_SIGNAL_TO_NOISE
@@ -37,21 +38,21 @@ def write_ledger(root: Path, plans: Sequence[Plan], min_valid_fraction: float) -
         If a planned window is missing, there twice, or not what its shard's marker says.
     """
     paths = RunPaths(root)
-    partial = paths.ledger.with_name(f".{paths.ledger.name}.partial")
-    with pq.ParquetWriter(partial, LEDGER) as writer:
-        for plan in plans:
-            corners = read_windows(root, plan.mosaic.name).corners
-            for shard in range(plan.n_shards):
-                writer.write_table(shard_ledger(root, plan, shard, min_valid_fraction, corners))
-    # Read back a mosaic at a time: a survey's ledger is larger than memory.
     total, first = Tally(), 0
-    with pq.ParquetFile(partial) as file:
-        for plan in plans:
-            groups = range(first, first + plan.n_shards)
-            rows = file.read_row_groups(list(groups), columns=["window", "state"]).to_pandas()
-            total += check(rows, plan, tally(root, plan.mosaic.name))
-            first += plan.n_shards
-    partial.replace(paths.ledger)
+    with whole_file(paths.ledger) as aside:
+        with pq.ParquetWriter(aside, LEDGER) as writer:
+            for plan in plans:
+                corners = read_windows(root, plan.mosaic.name).corners
+                for shard in range(plan.n_shards):
+                    rows = shard_ledger(root, plan, shard, min_valid_fraction, corners)
+                    writer.write_table(rows)
+        # Read back a mosaic at a time: a survey's ledger is larger than memory.
+        with pq.ParquetFile(aside) as file:
+            for plan in plans:
+                groups = range(first, first + plan.n_shards)
+                read = file.read_row_groups(list(groups), columns=["window", "state"])
+                total += check(read.to_pandas(), plan, tally(root, plan.mosaic.name))
+                first += plan.n_shards
     return total
 
 

@@ -24,6 +24,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from catalogs.files import is_remote
 from scanner.headers import (
     HeaderOverrides,
     MosaicError,
@@ -168,6 +169,11 @@ def inspect_mosaic(
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     name = _FILE_ENDING.sub("", path.name)
     pixels_path = path
+    if kind == "gzip" and is_remote(scratch_folder):
+        raise MosaicError(
+            f"{label}: compressed, and {scratch_folder} is no file system on which it could be "
+            "unpacked for all workers; gunzip it, or name a run's folder on one"
+        )
     if kind == "gzip":
         pixels_path = Path(scratch_folder) / f"{name}-{sha256[:12]}.fits"
         _decompress(path, pixels_path, label)

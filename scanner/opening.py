@@ -3,12 +3,12 @@
 import dataclasses
 import hashlib
 import json
-import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from catalogs.files import is_remote, make_folder, remove_folder
 from catalogs.tables import read_positions
 from scanner.atomic import sweep, write_json
 from scanner.config import ScanConfig
@@ -41,14 +41,14 @@ def open_run(config: ScanConfig) -> tuple[Bundle, RunPaths]:
     """
     bundle = check_bundle(config.ensemble)
     _refuse_unfit(bundle, config)
-    paths = RunPaths(Path(config.out).absolute())
+    paths = RunPaths.at(config.out)
     asked = what_decides(config) | {"ensemble_sha256": bundle.sha256}
     try:
-        paths.root.mkdir(parents=True, exist_ok=True)
+        make_folder(paths.root)
         if paths.run.is_file():
             _refuse_another(paths, json.loads(paths.run.read_text())["asked"], asked)
             # Its time is when the command was last given.
-            paths.run.touch()
+            write_json(paths.run, json.loads(paths.run.read_text()))
         else:
             _refuse_strangers(paths)
             command = " ".join(sys.argv)
@@ -58,8 +58,8 @@ def open_run(config: ScanConfig) -> tuple[Bundle, RunPaths]:
             sweep(paths.root, pattern)
     except OSError as error:
         raise InputError(
-            f"output folder {paths.root}: cannot be written to ({error.strerror}); make room or "
-            "name another"
+            f"output folder {paths.root}: cannot be written to ({error.strerror or error}); make "
+            "room or name another"
         ) from error
     return bundle, paths
 
@@ -67,9 +67,9 @@ def open_run(config: ScanConfig) -> tuple[Bundle, RunPaths]:
 def abandon(paths: RunPaths) -> None:
     """Take back a run of which nothing came, so that its folder may be asked for again."""
     for folder in (paths.failures, paths.plans, paths.scratch, paths.attempts, paths.certificates):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
     paths.run.unlink()
-    if not any(paths.root.iterdir()):
+    if not is_remote(paths.root) and not any(paths.root.iterdir()):
         paths.root.rmdir()
 
 
@@ -123,7 +123,7 @@ def _refuse_strangers(paths: RunPaths) -> None:
     # A command killed at its very beginning leaves nothing but files that it wrote aside.
     strangers = sorted(
         path.name
-        for path in paths.root.iterdir()
+        for path in (paths.root.iterdir() if paths.root.is_dir() else ())
         if not (path.name.startswith(".") and path.name.endswith(".partial"))
         # Of a submitted run of which nothing came.
         and path.name != paths.job.name

@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+from catalogs.files import is_remote, place
+
+if TYPE_CHECKING:
+    from zarr.storage import FsspecStore
 
 
 @dataclass(frozen=True)
@@ -15,6 +21,11 @@ class RunPaths:
     """
 
     root: Path
+
+    @classmethod
+    def at(cls, where: str | Path) -> "RunPaths":
+        """Those of a folder, or of a place in an object store such as `s3://bucket/run`."""
+        return cls(place(where).absolute())
 
     @property
     def run(self) -> Path:
@@ -142,3 +153,13 @@ class RunPaths:
     def mosaic_failure(self, mosaic: str) -> Path:
         """Says why a mosaic has no plan."""
         return self.failures / f"{mosaic}.json"
+
+
+def zarr_location(path: Path) -> Union[Path, "FsspecStore"]:
+    """A path as Zarr takes it: itself, or where it lies in an object store."""
+    if not is_remote(path):
+        return path
+    from zarr.storage import FsspecStore
+
+    remote: Any = path
+    return FsspecStore.from_url(str(path), storage_options=dict(remote.storage_options))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from catalogs.files import make_folder, whole_file
 from catalogs.tables import read_positions
 from scanner.atomic import write_json
 from scanner.config import ScanConfig
@@ -79,7 +80,7 @@ def plan_mosaic(path: str, config: ScanConfig, band: str, root: str) -> Plan:
     catalogs.tables.TableError
         If the table of positions cannot be read.
     """
-    paths = RunPaths(Path(root))
+    paths = RunPaths.at(root)
     overrides = HeaderOverrides(config.band, config.pixel_scale_arcsec, config.units)
     mosaic = inspect_mosaic(path, overrides, band, config.ensemble, paths.scratch)
     if paths.plan(mosaic.name).is_file():
@@ -98,11 +99,9 @@ def plan_mosaic(path: str, config: ScanConfig, band: str, root: str) -> Plan:
     windows = list_windows(mosaic, grid, config)
     plan = Plan(mosaic, grid, len(windows.corners), config.windows_per_shard)
     target = paths.windows(mosaic.name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    with partial.open("wb") as file:
+    make_folder(target.parent)
+    with whole_file(target) as aside, aside.open("wb") as file:
         np.savez(file, **dataclasses.asdict(windows))
-    partial.replace(target)
     write_json(paths.plan(mosaic.name), dataclasses.asdict(plan))
     return plan
 
@@ -147,5 +146,8 @@ def read_plan(root: Path, mosaic: str) -> Plan:
 
 def read_windows(root: Path, mosaic: str) -> Windows:
     """Read a mosaic's windows back."""
-    with np.load(RunPaths(root).windows(mosaic), allow_pickle=False) as arrays:
+    with (
+        RunPaths(root).windows(mosaic).open("rb") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):
         return Windows(arrays["corners"], arrays["x"], arrays["y"])

@@ -143,7 +143,8 @@ def _read_candidates(root: Path, top: int | None) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"run {root}: has no {path.name} yet; repeat its scan command to finish")
     columns = ["rank", "candidate_id", "ra_deg", "dec_deg"]
-    candidates = pd.read_parquet(path, columns=columns)
+    with path.open("rb") as file:
+        candidates = pd.read_parquet(file, columns=columns)
     return candidates if top is None else candidates[candidates["rank"] <= top]
 
 

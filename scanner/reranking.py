@@ -183,7 +183,8 @@ def _facts(root: Path) -> dict[str, str]:
     path = RunPaths(root).candidates
     if not path.is_file():
         raise InputError(f"run {root}: no {path.name} in it; finish its scan first")
-    metadata = pq.read_schema(path).metadata or {}
+    with path.open("rb") as file:
+        metadata = pq.read_schema(file).metadata or {}
     prefix = PROVENANCE_PREFIX.encode()
     return {
         key.removeprefix(prefix).decode(): value.decode()

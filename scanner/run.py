@@ -1,6 +1,5 @@
 """A whole scan: the order of its stages, and what is done about what goes wrong."""
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import zarr
 from distributed import CancelledError, Client, Future, KilledWorker
 from distributed.client import ClosedClientError
 
+from catalogs.files import remove_folder
 from catalogs.tables import TableError, write_parquet
 from deploy.cluster import CUT, SCORE
 from scanner import cutout_store, score_store
@@ -23,7 +23,7 @@ from scanner.errors import InputError, TryAgainError
 from scanner.footprint import run_footprint
 from scanner.ledger import write_ledger
 from scanner.opening import abandon
-from scanner.paths import RunPaths
+from scanner.paths import RunPaths, zarr_location
 from scanner.patience import Patience, is_unwritable
 from scanner.plan import Plan, read_plan
 from scanner.progress import Progress
@@ -93,7 +93,7 @@ def run_scan(
     config = config.absolute()
     scan = _Scan(config, bundle, client, paths, progress)
     # Records of an earlier command say nothing about this one.
-    shutil.rmtree(paths.attempts, ignore_errors=True)
+    remove_folder(paths.attempts)
     try:
         plans, failed = scan.plan_all()
         given_up = [
@@ -316,7 +316,7 @@ def _prepare_stores(paths: RunPaths, plan: Plan, bundle: Bundle) -> None:
     """Create a mosaic's stores, or make those of a stopped run fit to be continued."""
     mosaic = plan.mosaic
     for root in (paths.all_cutouts, paths.all_scores):
-        zarr.open_group(root, mode="a", zarr_format=3)
+        zarr.open_group(zarr_location(root), mode="a", zarr_format=3)
     attributes = StoreAttributes(
         mosaic.name, mosaic.sha256, mosaic.band, bundle.description.pixel_scale_arcsec,
         plan.grid.wcs_header, plan.windows_per_shard,
@@ -330,7 +330,7 @@ def _prepare_stores(paths: RunPaths, plan: Plan, bundle: Bundle) -> None:
     ]  # fmt: skip
     if any(made):
         # Markers of a store that somebody removed would stand for windows that are not there.
-        shutil.rmtree(paths.markers(mosaic.name), ignore_errors=True)
+        remove_folder(paths.markers(mosaic.name))
     elif len(paths.score_markers(mosaic.name)) < plan.n_shards:
         for store in (paths.cutouts(mosaic.name), paths.scores(mosaic.name)):
             sweep(store, "**/*.partial")
@@ -352,7 +352,7 @@ def _finish(
         for name, count in counts.items()
         if count.failed
     }
-    shutil.rmtree(paths.attempts, ignore_errors=True)
+    remove_folder(paths.attempts)
     if not incomplete:
-        shutil.rmtree(paths.scratch, ignore_errors=True)
+        remove_folder(paths.scratch)
     return Outcome(paths, total, incomplete | failed)

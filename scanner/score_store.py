@@ -7,8 +7,9 @@ import zarr
 from numpy.typing import NDArray
 
 from scanner.atomic import whole_folder
-from scanner.cutout_store import open_arrays
+from scanner.cutout_store import is_made, open_arrays
 from scanner.errors import InputError
+from scanner.paths import zarr_location
 
 FORMAT = "lensweep-scores"
 VERSION = 2
@@ -32,8 +33,8 @@ def create(
     InputError
         If the store there holds another ensemble's scores.
     """
-    if (path / "zarr.json").is_file():
-        attributes = zarr.open_group(path, mode="r").attrs
+    if is_made(path):
+        attributes = zarr.open_group(zarr_location(path), mode="r").attrs
         if attributes.get("version") != VERSION:
             raise InputError(
                 f"score store {path}: version {attributes.get('version')}, but this lensweep "
@@ -54,7 +55,7 @@ def create(
 def _create_arrays(
     path: Path, n_windows: int, windows_per_shard: int, ensemble_sha256: str, members: list[str]
 ) -> None:
-    group = zarr.create_group(path, zarr_format=3)
+    group = zarr.create_group(zarr_location(path), zarr_format=3)
     columns = {"member_logits": (len(members),), **dict.fromkeys(COLUMNS, ())}
     for name, trailing in columns.items():
         group.create_array(

@@ -134,7 +134,8 @@ def show_plan(config: ScanConfig) -> None:
 
 def show_outcome(outcome: Outcome, truth: Path | None) -> None:
     """Print the top of a finished run's catalogue, its ledger's sums, and what was written."""
-    candidates = pd.read_parquet(outcome.paths.candidates)
+    with outcome.paths.candidates.open("rb") as file:
+        candidates = pd.read_parquet(file)
     marks = planted_marks(candidates, truth)
     if truth is not None:
         draw_candidates(outcome.paths, candidates, marks)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from catalogs.files import place, whole_file
 from catalogs.grades import stored_grades
 from catalogs.lens_lists import known_lenses, read_lens_list
 from catalogs.schemas import with_provenance
@@ -99,7 +100,7 @@ def report_grades(
     return report
 
 
-def one_source(run: Path | None, cutouts: Path | None) -> Path | None:
+def one_source(run: str | None, cutouts: str | None) -> Path | None:
     """The folder of stored cutouts, of those that were named.
 
     Raises
@@ -109,7 +110,8 @@ def one_source(run: Path | None, cutouts: Path | None) -> Path | None:
     """
     if run is not None and cutouts is not None:
         raise InputError("give one source of pixels: --mosaics, --run or --cutouts")
-    return run or cutouts
+    named = run or cutouts
+    return None if named is None else place(named)
 
 
 def read_graded(graded_list: str) -> pd.DataFrame:
@@ -139,9 +141,8 @@ def _write(report: GradeReport, out: Path) -> None:
         for name, table in tables.items():
             rows = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
             write_parquet(with_provenance(rows, facts), out / f"{name}.parquet")
-        partial = out / ".grades.md.partial"
-        partial.write_text(markdown(report), encoding="utf-8")
-        partial.replace(out / "grades.md")
+        with whole_file(out / "grades.md") as aside:
+            aside.write_text(markdown(report), encoding="utf-8")
         draw_grades(report, out / "grades.png")
     except OSError as error:
         raise InputError(f"output folder {out}: cannot be written ({error.strerror})") from error

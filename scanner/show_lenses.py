@@ -108,8 +108,9 @@ def read_matchable(source: Path) -> pd.DataFrame:
         if not path.is_file():
             raise InputError(f"{source}: no run with a catalogue in this folder (no {path.name})")
         columns = ["candidate_id", "rank", "ra_deg", "dec_deg"]
-        table = pd.read_parquet(path, columns=columns).rename(columns={"candidate_id": "name"})
-        return table.assign(row=np.arange(len(table)))
+        with path.open("rb") as file:
+            table = pd.read_parquet(file, columns=columns)
+        return table.rename(columns={"candidate_id": "name"}).assign(row=np.arange(len(table)))
     return read_positions(source).reindex(columns=["row", "name", "rank", "ra_deg", "dec_deg"])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from catalogs.files import is_remote
 from catalogs.tables import TableError
 from deploy.job_record import Job, SubmissionError
 from deploy.submit import Options, refuse_second, submit, what_would_be_submitted
@@ -38,7 +39,7 @@ def submit_scan(config: ScanConfig, options: Options) -> Job:
 
     config = _settled(config)
     tasks = deal_out(config, getattr(options, "tasks", 1))
-    paths = RunPaths(Path(config.out))
+    paths = RunPaths.at(config.out)
     refuse_second(paths.job)
     begun = _begin(tasks)
     try:
@@ -60,7 +61,7 @@ def describe_submission(config: ScanConfig, options: Options) -> str:
     config = _settled(config)
     check_bundle(config.ensemble)
     tasks = deal_out(config, getattr(options, "tasks", 1))
-    paths = RunPaths(Path(config.out))
+    paths = RunPaths.at(config.out)
     asked = what_would_be_submitted(
         paths.job, paths.certificates, options, config.workers, _read(config)
     )
@@ -94,6 +95,12 @@ def deal_out(config: ScanConfig, n: int) -> list[ScanConfig]:
 
 def _settled(config: ScanConfig) -> ScanConfig:
     """The scan with paths that mean the same on every node; refuse mosaics that are not there."""
+    if is_remote(config.out):
+        raise InputError(
+            f"out {config.out}: a submitted scan keeps its scripts and certificates in its run's "
+            "folder: name one on storage that all nodes see, or give `lensweep scan` in a job of "
+            "your own"
+        )
     missing = [path for path in config.mosaics if not Path(path).is_file()]
     if missing:
         raise InputError("\n".join(f"mosaic {path}: no such file" for path in missing))
@@ -120,7 +127,7 @@ def _begin(tasks: Sequence[ScanConfig]) -> list[RunPaths]:
     new: list[RunPaths] = []
     try:
         for task in tasks:
-            paths = RunPaths(Path(task.out))
+            paths = RunPaths.at(task.out)
             known = paths.run.is_file()
             open_run(task)
             if not known:

@@ -2,12 +2,13 @@
 
 import functools
 import socket
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from catalogs.files import written_at
 from scanner import cutout_store, score_store
 from scanner.atomic import write_json
 from scanner.attempts import attempt
@@ -35,14 +36,14 @@ class ScoreError(ValueError):
 
 def plan_unless_lost(path: str, config: ScanConfig, band: str, root: str) -> Plan:
     """Plan a mosaic, unless that has cost too many workers."""
-    paths, name = RunPaths(Path(root)), mosaic_name(path)
+    paths, name = RunPaths.at(root), mosaic_name(path)
     with attempt(paths, name, 0, "plan", config.shard_timeout_s):
         return plan_mosaic(path, config, band, root)
 
 
 def cut_unless_done(root: str, mosaic: str, shard: int, limit_s: float) -> None:
     """Cut one shard of a mosaic, unless an earlier run did."""
-    paths = RunPaths(Path(root))
+    paths = RunPaths.at(root)
     if not paths.cut_marker(mosaic, shard).is_file():
         with attempt(paths, mosaic, shard, "cut", limit_s):
             cut_shard(root, mosaic, shard)
@@ -61,7 +62,7 @@ def score_unless_done(
 
     A worker that dies between its marker and its report has done the shard all the same.
     """
-    paths = RunPaths(Path(root))
+    paths = RunPaths.at(root)
     if not paths.score_marker(mosaic, shard).is_file():
         loading_s = 0.0 if load_ensemble.cache_info().currsize else LOADING_S
         with attempt(paths, mosaic, shard, "score", limit_s + loading_s):
@@ -76,7 +77,7 @@ def cut_shard(root: str, mosaic: str, shard: int) -> int:
     int
         Number of windows.
     """
-    paths = RunPaths(Path(root))
+    paths = RunPaths.at(root)
     plan, windows = _plan(root, mosaic)
     start, stop = plan.bounds(shard)
     corners = windows.corners[start:stop]
@@ -119,7 +120,7 @@ def score_shard(
     EnsembleError
         If the bundle is another here.
     """
-    paths = RunPaths(Path(root))
+    paths = RunPaths.at(root)
     plan, _ = _plan(root, mosaic)
     start, stop = plan.bounds(shard)
     cutouts = cutout_store.read(paths.cutouts(mosaic), start, stop)
@@ -212,10 +213,10 @@ def brightest_peak(
 
 def _plan(root: str, mosaic: str) -> tuple[Plan, Windows]:
     # A worker may outlive a run's folder, and meet another run of the same name.
-    written = RunPaths(Path(root)).plan(mosaic).stat()
-    return _plan_written(root, mosaic, (written.st_ino, written.st_mtime_ns))
+    return _plan_written(root, mosaic, written_at(RunPaths.at(root).plan(mosaic)))
 
 
 @functools.lru_cache(maxsize=4)
-def _plan_written(root: str, mosaic: str, _when: tuple[int, int]) -> tuple[Plan, Windows]:
-    return read_plan(Path(root), mosaic), read_windows(Path(root), mosaic)
+def _plan_written(root: str, mosaic: str, _when: tuple[Any, ...]) -> tuple[Plan, Windows]:
+    paths = RunPaths.at(root)
+    return read_plan(paths.root, mosaic), read_windows(paths.root, mosaic)

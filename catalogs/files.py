@@ -1,0 +1,131 @@
+"""Files that are whole or not there, on a file system or in an object store (`s3://...`).
+
+An object store has no rename, but shows an object under its name only when all of it has arrived:
+there a file is filled on this machine and then uploaded.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+_REMOTE = "://"
+
+
+class StoreError(ValueError):
+    """An object store that cannot be used."""
+
+
+def place(where: str | Path) -> Path:
+    """A path of a file system, or of an object store with the same methods.
+
+    Parameters
+    ----------
+    where : str or Path
+        `s3://bucket/folder`, or any other address that fsspec knows; else a path.
+
+    Raises
+    ------
+    StoreError
+        If what is needed to reach the store is not installed.
+    """
+    if isinstance(where, str) and is_remote(where):
+        try:
+            from upath import UPath
+
+            # Other machines write: what was listed a moment ago may be false by now.
+            remote = UPath(where, use_listings_cache=False)
+            remote.fs  # noqa: B018 - imports the store's own package
+        except (ImportError, ValueError) as error:
+            raise StoreError(
+                f"{where}: cannot be reached ({error}); pip install 'lensweep[s3]', or name a "
+                "folder"
+            ) from error
+        return cast(Path, remote)
+    return where if is_remote(where) else Path(where)  # type: ignore[return-value]
+
+
+def is_remote(where: str | Path) -> bool:
+    """Whether a path is one of an object store."""
+    return _REMOTE in where if isinstance(where, str) else not isinstance(where, Path)
+
+
+@contextmanager
+def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
+    """Fill a file aside; it gets its name when it is whole, and none if filling it fails.
+
+    Parameters
+    ----------
+    path : Path
+        As `place` gives it. Its folder exists; what is there is replaced.
+    durable : bool
+        Flush it to disk first, so that a power cut leaves the old file or the new one.
+
+    Yields
+    ------
+    Path
+        Of this machine's file system: what to write.
+    """
+    if is_remote(path):
+        with tempfile.TemporaryDirectory() as folder:
+            aside = Path(folder) / path.name
+            yield aside
+            store, target = _of_store(path)
+            store.put_file(str(aside), target)
+        return
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield aside
+        if durable:
+            with aside.open("rb") as file:
+                os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        # There only after a failure, such as a full disk.
+        aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def local_copy(path: Path) -> Iterator[Path]:
+    """The same file where libraries that open paths themselves can read it."""
+    if not is_remote(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        store, source = _of_store(path)
+        store.get_file(source, str(copy))
+        yield copy
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; in an object store there are none to make."""
+    if not is_remote(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it, if it is there."""
+    if not is_remote(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif path.exists():
+        store, target = _of_store(path)
+        store.rm(target, recursive=True)
+
+
+def written_at(path: Path) -> tuple[Any, ...]:
+    """What tells one version of a file from the next under the same name."""
+    found = path.stat()
+    if is_remote(path):
+        store, target = _of_store(path)
+        return (store.info(target).get("ETag"), found.st_mtime)
+    return (found.st_ino, found.st_mtime_ns)
+
+
+def _of_store(path: Path) -> tuple[Any, str]:
+    """The store that a remote path lies in, and its name there."""
+    remote = cast(Any, path)
+    return remote.fs, str(remote.path)
