@@ -46,6 +46,7 @@ def seconds_per_shard(
     command = [
         sys.executable, "-m", "lensweep", "scan", str(mosaic), "--stride", str(STRIDE),
         "--ensemble", ensemble, "--cluster", str(cluster), "--out", str(folder / "run"),
+        "--screen", "off",  # noise is blank: it would never see the network
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     process = subprocess.Popen(

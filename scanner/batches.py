@@ -40,12 +40,12 @@ class Batches:
     def __init__(self, network: Network, prepare: Prepare, size: int) -> None:
         self._network, self._prepare, self.size = network, prepare, size
 
-    def __call__(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, cutouts: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the network makes of cutouts; starts over with half a batch when out of memory.
 
         Parameters
         ----------
-        flux : ndarray, shape (n, size, size), float32
+        cutouts : ndarray, shape (n, size, size), float32
             At least one.
 
         Raises
@@ -57,8 +57,8 @@ class Batches:
         while True:
             try:
                 # All over again: half of the scores of a shard must not be of another batch size.
-                firsts = range(0, len(flux), self.size)
-                return np.concatenate([self._batch(flux[i : i + self.size]) for i in firsts])
+                firsts = range(0, len(cutouts), self.size)
+                return np.concatenate([self._batch(cutouts[i : i + self.size]) for i in firsts])
             except errors.ResourceExhaustedError as error:
                 if self.size == 1:
                     raise BatchError(
@@ -67,10 +67,10 @@ class Batches:
                     ) from error
                 self.size //= 2
 
-    def _batch(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
-        padded = np.zeros((self.size, *flux.shape[1:]), np.float32)
-        padded[: len(flux)] = flux
-        return self._network(self._prepare(padded))[: len(flux)]
+    def _batch(self, cutouts: NDArray[np.float32]) -> NDArray[np.float32]:
+        padded = np.zeros((self.size, *cutouts.shape[1:]), np.float32)
+        padded[: len(cutouts)] = cutouts
+        return self._network(self._prepare(padded))[: len(cutouts)]
 
 
 def find_batch(

@@ -2,9 +2,8 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from scanner.stretch import NOISE_UNKNOWN, sky_and_noise
+from scanner.stretch import in_noise_units, smoothed
 
 # Matched to small galaxies: a Gaussian of 0.29 arcsec FWHM.
 SMOOTHING_PX = 2.5
@@ -31,15 +30,20 @@ def peak_signal_to_noise(flux: NDArray[np.float32]) -> NDArray[np.float32]:
         Infinite where a cutout's noise cannot be measured: nothing is known of its faintest
         light, and it is never blank.
     """
-    sky, sigma = sky_and_noise(flux)
-    scaled = (flux - sky[:, None, None]) / sigma[:, None, None]
-    scaled = np.where(np.isfinite(scaled), scaled, np.float32(0.0)).clip(-_FAR, _FAR)
-    kernel = ndimage.gaussian_filter1d(
-        np.eye(flux.shape[-1], dtype=np.float32), SMOOTHING_PX, axis=0, truncate=_TRUNCATE
-    )
-    # Two matrix products are the same as a separable filter, and several times as fast.
-    smooth = kernel @ scaled @ kernel.T
+    return peak_of_noise_units(*in_noise_units(flux))
+
+
+def peak_of_noise_units(
+    scaled: NDArray[np.float32], known: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """The same of cutouts whose noise is known already.
+
+    Parameters
+    ----------
+    scaled, known
+        As of `scanner.stretch.in_noise_units`.
+    """
+    smooth = smoothed(scaled.clip(-_FAR, _FAR), SMOOTHING_PX, _TRUNCATE)
     # Noise after smoothing with a Gaussian of width s: 1 / (2 sqrt(pi) s) of a pixel's.
     peak = smooth.max(axis=(1, 2), initial=0.0) * (2.0 * np.sqrt(np.pi) * SMOOTHING_PX)
-    unknown = (sky == NOISE_UNKNOWN[0]) & (sigma == NOISE_UNKNOWN[1])
-    return np.asarray(np.where(unknown, np.inf, peak), np.float32)
+    return np.asarray(np.where(known, peak, np.inf), np.float32)

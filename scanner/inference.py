@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanner.batches import CPU_BATCH, Batches, find_batch
-from scanner.blank import BLANK_SIGNAL_TO_NOISE, peak_signal_to_noise
+from scanner.blank import BLANK_SIGNAL_TO_NOISE, peak_of_noise_units
 from scanner.ensemble import HEADS, SCREEN, SCREEN_HEAD, Bundle, EnsembleError
 from scanner.networks import load_frozen, on_gpu, reduced_precision
+from scanner.stretch import in_noise_units
 
 FULL = "float32"
 # A screen is so small that the cost of a call counts.
@@ -75,7 +76,7 @@ class Ensemble:
         def batches(name: str, cpu_batch: int) -> Batches:
             network = load_frozen(folder, name, reduced)
             batch = find_batch(network, (size, size, 3)) if on_gpu() else cpu_batch
-            return Batches(network, stretch, batch)
+            return Batches(network, stretch.of_noise_units, batch)
 
         self._trunks = []
         with np.load(folder / HEADS, allow_pickle=False) as heads:
@@ -101,10 +102,7 @@ class Ensemble:
         ndarray, shape (n, members), float32
             Log-odds of a lens, at the training set's prior.
         """
-        if not len(flux):
-            return np.empty((0, len(self.description.members)), np.float32)
-        columns = [trunk(flux) @ weights + biases for trunk, weights, biases in self._trunks]
-        return np.concatenate(columns, axis=1).astype(np.float32)
+        return self._logits(_noise_units(flux)[0])
 
     def judge(self, flux: NDArray[np.float32]) -> Verdicts:
         """Score those cutouts that may hold a lens.
@@ -117,18 +115,17 @@ class Ensemble:
         n = len(flux)
         logits = np.full((n, len(self.description.members)), np.nan, np.float32)
         screen_logit = np.full(n, np.nan, np.float32)
-        blocks = [peak_signal_to_noise(flux[i : i + _BLOCK]) for i in range(0, n, _BLOCK)]
-        peak_sn = np.concatenate([*blocks, np.empty(0, np.float32)])
+        scaled, peak_sn = _noise_units(flux)
         left = np.arange(n)
         if self.skips_blank:
             left = left[peak_sn >= BLANK_SIGNAL_TO_NOISE]
         if self.screen_threshold is not None and len(left):
-            screen_logit[left] = self.screen_logits(flux[left])
+            screen_logit[left] = self._screen_logits(scaled[left])
             # What is no number is for the trunks to refuse.
             left = left[~(screen_logit[left] < self.screen_threshold)]
         scored = np.zeros(n, np.bool_)
         scored[left] = True
-        logits[left] = self.logits(flux[left])
+        logits[left] = self._logits(scaled[left])
         return Verdicts(scored, logits, screen_logit, peak_sn)
 
     def screen_logits(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -142,8 +139,27 @@ class Ensemble:
         -------
         ndarray, shape (n,), float32
         """
+        return self._screen_logits(_noise_units(flux)[0])
+
+    def _logits(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not len(scaled):
+            return np.empty((0, len(self.description.members)), np.float32)
+        columns = [trunk(scaled) @ weights + biases for trunk, weights, biases in self._trunks]
+        return np.concatenate(columns, axis=1).astype(np.float32)
+
+    def _screen_logits(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
         screen, weights, bias = self._screen
-        return np.asarray(screen(flux) @ weights + bias, np.float32)
+        return np.asarray(screen(scaled) @ weights + bias, np.float32)
+
+
+def _noise_units(flux: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Cutouts in units of their noise, and their peak signal-to-noise."""
+    scaled, peak_sn = np.empty(flux.shape, np.float32), np.empty(len(flux), np.float32)
+    for first in range(0, len(flux), _BLOCK):
+        block = slice(first, first + _BLOCK)
+        scaled[block], known = in_noise_units(flux[block])
+        peak_sn[block] = peak_of_noise_units(scaled[block], known)
+    return scaled, peak_sn
 
 
 def use_screen(bundle: Bundle, screen: str) -> bool:

@@ -58,19 +58,69 @@ class Stretch:
         ndarray, shape (n, size, size, 3), float32
             Within [-1, 1]; what has no data looks like empty sky.
         """
-        sky, sigma = sky_and_noise(flux)
-        scaled = (flux - sky[:, None, None]) / sigma[:, None, None]
-        scaled = np.where(np.isfinite(scaled), scaled, np.float32(0.0))
-        smooth = ndimage.gaussian_filter(
-            scaled, (0.0, self.smoothing_px, self.smoothing_px), truncate=2.0
-        )
+        return self.of_noise_units(in_noise_units(flux)[0])
+
+    def of_noise_units(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scale cutouts whose noise is known already.
+
+        Parameters
+        ----------
+        scaled : ndarray, shape (n, size, size), float32
+            As of `in_noise_units`.
+
+        Returns
+        -------
+        ndarray, shape (n, size, size, 3), float32
+        """
+        channels = np.empty((*scaled.shape, 3), np.float32)
+        smooth = smoothed(scaled, self.smoothing_px, truncate=2.0)
         contrast = (scaled - smooth) / (1.0 + self.contrast_fraction * np.abs(smooth))
-        channels = (
-            np.arcsinh(scaled / self.faint_sigma) / self.span - 0.5,
-            np.arcsinh(scaled / self.bright_sigma) / self.span - 0.5,
-            np.arcsinh(contrast) / self.contrast_span,
-        )
-        return np.stack(channels, axis=-1).clip(-1.0, 1.0).astype(np.float32)
+        for channel, softening in enumerate((self.faint_sigma, self.bright_sigma)):
+            channels[..., channel] = np.arcsinh(scaled / softening) / self.span - 0.5
+        channels[..., 2] = np.arcsinh(contrast) / self.contrast_span
+        return channels.clip(-1.0, 1.0, out=channels)
+
+
+def smoothed(images: NDArray[np.float32], sigma_px: float, truncate: float) -> NDArray[np.float32]:
+    """Smooth images with a Gaussian, as `scipy.ndimage.gaussian_filter` does, reflected at edges.
+
+    Two matrix products are the same as a separable filter, and several times as fast.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, size, size), float32
+    sigma_px : float
+    truncate : float
+        Where the Gaussian ends, in sigma.
+    """
+    kernel = ndimage.gaussian_filter1d(
+        np.eye(images.shape[-1], dtype=np.float32), sigma_px, axis=0, truncate=truncate
+    )
+    return np.asarray(kernel @ images @ kernel.T, np.float32)
+
+
+def in_noise_units(
+    flux: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Cutouts above their own sky, in units of their own noise.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (n, size, size), float32
+        NaN where there is no data.
+
+    Returns
+    -------
+    scaled : ndarray, shape (n, size, size), float32
+        0 where there is no data.
+    known : ndarray, shape (n,), bool
+        False where a cutout's noise cannot be measured: its values are left as they are.
+    """
+    sky, sigma = sky_and_noise(flux)
+    scaled = flux - sky[:, None, None]
+    scaled /= sigma[:, None, None]
+    scaled[~np.isfinite(scaled)] = 0.0
+    return scaled, (sky != NOISE_UNKNOWN[0]) | (sigma != NOISE_UNKNOWN[1])
 
 
 def sky_and_noise(
