@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from scanner.ensemble import check_bundle, record_precision
-from scanner.reranking import read_stack, save_stack
-from training.bundle import STACK
+from training.bundle import carry_stack
 from training.dataset import read_truth
 from training.precision import check_precision
 
@@ -31,10 +30,7 @@ def main(folder: Path, datasets: list[Path]) -> None:
     reduced, check = found
     before = check_bundle(str(folder))
     bundle = record_precision(folder, reduced, check)
-    stack = folder / STACK
-    if stack.is_file():
-        kept = read_stack(stack, before.description.members, before.sha256)
-        save_stack(dataclasses.replace(kept, ensemble_sha256=bundle.sha256), stack)
+    carry_stack(folder, before)
     print(f"{reduced}: {json.dumps(dataclasses.asdict(check))}")
     print("by default from now on" if check.passed else "not good enough: float32 stays")
     print(f"{folder}: manifest SHA-256 is now {bundle.sha256}")

@@ -133,6 +133,9 @@ SCORE_COLUMNS = (
            "Fraction of the stamp's pixels that hold data, 0 to 1.", True),
     Column("n_members", pa.int16(), "", "meta.number",
            "Number of ensemble members that scored.", True),
+    Column("screen_logit", pa.float32(), "", "stat.value",
+           "Score of the ensemble's screen, which decides whether a scan would look further; "
+           "null if it has none.", True),
     Column("message", pa.string(), "", "meta.note",
            "Why the stamp has no score; null if it has one.", True),
 )

@@ -367,6 +367,22 @@ def add_screen(
     return check_bundle(str(folder))
 
 
+def set_screen_default(folder: Path, on_by_default: bool) -> Bundle:
+    """Say in a bundle whether its screen is used where nobody asks for it or forbids it.
+
+    Raises
+    ------
+    EnsembleError
+        If it has no screen.
+    """
+    description = check_bundle(str(folder)).description
+    if description.screen is None:
+        raise EnsembleError(f"ensemble {folder}: has no screen to be on or off by default")
+    screen = dataclasses.replace(description.screen, on_by_default=on_by_default)
+    _write_manifest(folder, dataclasses.replace(description, screen=screen))
+    return check_bundle(str(folder))
+
+
 def record_precision(folder: Path, reduced: str, check: PrecisionCheck) -> Bundle:
     """Keep in a bundle how well a reduced precision does, which may make it the default."""
     description = check_bundle(str(folder)).description

@@ -1,16 +1,18 @@
 """Score single images: one cutout at the centre of each, a row for each, whatever happens."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.schemas import SCORES, with_provenance
 from catalogs.tables import write_parquet
-from scanner.ensemble import check_bundle, summarise
+from scanner.ensemble import Bundle, check_bundle, summarise
 from scanner.errors import InputError
 from scanner.inference import Ensemble
 from scanner.mosaics import HeaderOverrides, MosaicError, check_pixels, inspect_mosaic
@@ -58,19 +60,26 @@ def score_stamps(
             row["message"] = f"mosaic {Path(image).name}: cannot be read: {error}"
         rows.append(row)
     if stamps:
-        logits = Ensemble(bundle).logits(np.stack(stamps))
         scored = (row for row in rows if row["message"] is None)
-        for row, p_mean, p_std, logit_mean in zip(scored, *summarise(logits), strict=True):
-            row |= {
-                "p_mean": float(p_mean),
-                "p_std": float(p_std),
-                "logit_mean": float(logit_mean),
-                "n_members": logits.shape[1],
-            }
+        for row, found in zip(scored, _score(bundle, np.stack(stamps)), strict=True):
+            row |= found
     table = pa.Table.from_pylist(rows, schema=SCORES)
     return with_provenance(
         table, {"ensemble": bundle.description.name, "ensemble_sha256": bundle.sha256}
     )
+
+
+def _score(bundle: Bundle, flux: NDArray[np.float32]) -> list[dict[Hashable, Any]]:
+    """What the ensemble makes of each stamp, and its screen where it has one."""
+    screened = bundle.description.screen is not None
+    loaded = Ensemble(bundle, screen="on" if screened else "off")
+    logits = loaded.logits(flux)
+    names = ("p_mean", "p_std", "logit_mean")
+    columns = dict(zip(names, summarise(logits), strict=True))
+    if screened:
+        columns["screen_logit"] = loaded.screen_logits(flux)
+    table = pd.DataFrame(columns).assign(n_members=logits.shape[1])
+    return table.to_dict("records")
 
 
 def _read_stamp(

@@ -11,7 +11,7 @@ import lensweep
 from catalogs.lens_schemas import KNOWN
 from scanner import score_store
 from scanner.blank import BLANK_SIGNAL_TO_NOISE, peak_signal_to_noise
-from scanner.ensemble import EnsembleError, add_screen, check_bundle
+from scanner.ensemble import EnsembleError, add_screen, check_bundle, set_screen_default
 from scanner.errors import InputError
 from scanner.inference import Ensemble
 from scanner.ledger import write_ledger
@@ -71,6 +71,24 @@ def test_the_screens_scores_are_those_of_keras(screened):
     features = small_network().predict(loaded.description.stretch(flux), verbose=0)
     expected = features @ np.array([9.0, -4.0], "f4") + 0.5
     np.testing.assert_allclose(loaded.screen_logits(flux), expected, atol=1e-4)
+
+
+def test_whether_a_screen_is_on_is_the_bundles_word(screened, tiny_bundle):
+    before = check_bundle(str(screened))
+    assert Ensemble(before).screen_threshold == before.description.screen.threshold
+    off = set_screen_default(screened, False)
+    assert off.sha256 != before.sha256
+    assert Ensemble(off).screen_threshold is None
+    assert Ensemble(off, screen="on").screen_threshold == before.description.screen.threshold
+    assert set_screen_default(screened, True).sha256 == before.sha256
+    with pytest.raises(EnsembleError, match="has no screen"):
+        set_screen_default(tiny_bundle, True)
+
+
+def test_a_stamps_row_has_its_screens_score(screened, field):
+    row = lensweep.score([field], str(screened)).iloc[0]
+    assert np.isfinite(row["screen_logit"])
+    assert np.isfinite(row["p_mean"])
 
 
 def bright(n):

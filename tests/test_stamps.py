@@ -46,6 +46,7 @@ def test_scores_are_those_of_the_pixels(stamps, tiny_bundle):
     logits = Ensemble(check_bundle(str(tiny_bundle))).logits(fits.getdata(stamps[-1], 1)[None])
     assert table["logit_mean"][0] == pytest.approx(logits.mean(), abs=1e-4)
     assert table["n_members"][0] == 3
+    assert table["screen_logit"].isna().all()
 
 
 def test_sky_coordinates_are_not_needed(tmp_path, tiny_bundle):

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from scanner.cutout_store import CUTOUT_SIZE
 from scanner.ensemble import (
+    Bundle,
     Calibration,
     Description,
     Trunk,
@@ -20,7 +21,7 @@ from scanner.ensemble import (
     check_bundle,
     save_bundle,
 )
-from scanner.reranking import Stack, fit_stack, save_stack
+from scanner.reranking import Stack, fit_stack, read_stack, save_stack
 from scanner.stretch import Stretch
 from training.metrics import FALSE_POSITIVE_RATES, measure, threshold, within_cuts
 from training.screen import Screening
@@ -117,6 +118,15 @@ def write_stack(folder: Path, scores: Scores) -> None:
     It names the manifest's hash: whatever changes the manifest has to be followed by this.
     """
     save_stack(stack_of(scores, check_bundle(str(folder)).sha256), folder / STACK)
+
+
+def carry_stack(folder: Path, before: Bundle) -> None:
+    """Make the stack beside a bundle, if there is one, name the manifest that replaced another."""
+    stack = folder / STACK
+    if stack.is_file():
+        kept = read_stack(stack, before.description.members, before.sha256)
+        after = check_bundle(str(folder))
+        save_stack(dataclasses.replace(kept, ensemble_sha256=after.sha256), stack)
 
 
 def calibrate(scores: Scores) -> Calibration:
