@@ -79,7 +79,7 @@ def _score(bundle: Bundle, flux: NDArray[np.float32]) -> list[dict[Hashable, Any
     if screened:
         columns["screen_logit"] = loaded.screen_logits(flux)
     table = pd.DataFrame(columns).assign(n_members=logits.shape[1])
-    return table.to_dict("records")
+    return [dict(row) for row in table.to_dict("records")]
 
 
 def _read_stamp(
