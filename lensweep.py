@@ -290,6 +290,10 @@ def train_command(
     protocol: Annotated[
         str | None, typer.Option(help="grouped, or thesis: augment first, split after.")
     ] = None,
+    init: Annotated[str | None, typer.Option(help="imagenet, random or file.")] = None,
+    trainable: Annotated[
+        str | None, typer.Option(help="head (the trunk stays frozen), last-N blocks, or all.")
+    ] = None,
     cluster: Cluster = "local",
     workers: Workers = None,
 ) -> None:
@@ -303,7 +307,10 @@ def train_command(
     from training.report import RESULTS
     from training.train import train
 
-    chosen = choose_config(preset, config, weights=weights, data=data, protocol=protocol)
+    chosen = choose_config(
+        preset, config, weights=weights, data=data, protocol=protocol, init=init,
+        trainable=trainable,
+    )  # fmt: skip
     with open_progress() as progress, open_client(cluster, workers, folder=workdir) as client:
         folder = train(chosen, workdir, client, progress)
     typer.echo((workdir / "evaluation" / RESULTS).read_text())
@@ -398,7 +405,7 @@ def grades_command(
     run: Annotated[str | None, typer.Option(help="A run's folder, for its cutouts.")] = None,
     cutouts: Annotated[str | None, typer.Option(help="A cutout store.")] = None,
     graded: Annotated[
-        str, typer.Option("--list", help="LensFlow, CASTLES, or a table with a column grade.")
+        str, typer.Option("--list", help="LensFlow, CASTLES, lenscat, or a table with a grade.")
     ] = "LensFlow",
     ensemble: Annotated[str, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
     = "xception-7fold",

@@ -88,6 +88,18 @@ def stored_grades() -> LensFlowGrades | None:
         ) from error
 
 
+def lensflow_scheme() -> str:
+    """Which grades of the 92 candidates are in use: those fetched, with their date, or lenscat's.
+
+    Raises
+    ------
+    GradeError
+        If the file of fetched grades is damaged.
+    """
+    published = stored_grades()
+    return TWO_LEVEL_SCHEME if published is None else published.scheme
+
+
 def store_grades(grades: LensFlowGrades) -> Path:
     """Keep the grades in the user's data folder; the file is whole or stays what it was.
 

@@ -135,6 +135,17 @@ def rows_near(
     return positions.astype({"name": "str"})[["row", "name", "ra_deg", "dec_deg"]]
 
 
+def count_rows(source: str | Path) -> int:
+    """Number of rows of a HATS catalogue, from its properties.
+
+    Raises
+    ------
+    HatsError
+        If LSDB is not installed, or the folder is not a HATS catalogue.
+    """
+    return int(_lsdb(source).open_catalog(Path(source)).hc_structure.catalog_info.total_rows)
+
+
 def _lsdb(path: str | Path) -> Any:
     if not is_hats(path):
         raise HatsError(f"{path}: not a HATS catalogue (no {', '.join(_PROPERTIES)})")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from catalogs.crossmatch import all_pairs
 from catalogs.formats import TableError
-from catalogs.grades import TWO_LEVEL_SCHEME, stored_grades
+from catalogs.grades import lensflow_scheme, stored_grades
 from catalogs.known_lenses import castles, faure2008, lensflow92
 from catalogs.lens_schemas import KNOWN
 from catalogs.tables import read_table
@@ -48,7 +48,7 @@ def known_lenses(more: Sequence[str | Path] = ()) -> pd.DataFrame:
         If a file cannot be read.
     """
     lists = [_castles(), _lensflow(), _faure()]
-    lists += [_lenscat() if str(item) == LENSCAT else read_lens_list(item) for item in more]
+    lists += [read_lens_list(item) for item in more]
     names = [str(table["catalogue"].iloc[0]) for table in lists]
     for name in names:
         if names.count(name) > 1:
@@ -57,13 +57,13 @@ def known_lenses(more: Sequence[str | Path] = ()) -> pd.DataFrame:
 
 
 def read_lens_list(path: str | Path) -> pd.DataFrame:
-    """Read a user's list of known lenses.
+    """Read a user's list of known lenses, or lenscat's.
 
     Parameters
     ----------
     path : str or Path
-        Table with a pair of position columns in degrees, and, if it has them, ``name``,
-        ``grade``, ``z_lens`` (or ``zlens``), ``type`` and ``reference``.
+        The word ``lenscat``, or a table with a pair of position columns in degrees, and, if it has
+        them, ``name``, ``grade``, ``z_lens`` (or ``zlens``), ``type`` and ``reference``.
 
     Returns
     -------
@@ -74,11 +74,13 @@ def read_lens_list(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     LensListError
-        If two rows have one name and lie within an arcsecond.
+        If two rows have one name and lie within an arcsecond, or lenscat is not installed.
     TableError
         If the file cannot be read, or a position is missing, sexagesimal, in hours, without a
         unit and below 24 throughout, or off the sphere; with the row, counted from 0.
     """
+    if str(path) == LENSCAT:
+        return _lenscat()
     path = Path(path)
     table = _as_known(path, path.name.split(".")[0])
     _refuse_repeats(path, table)
@@ -161,10 +163,13 @@ def _refuse_repeats(path: Path, table: pd.DataFrame) -> None:
 
 def _castles() -> pd.DataFrame:
     table = castles()
+    listed = table["z_lens"].astype("str")
+    uncertain = table["z_lens_flag"] == "uncertain"
     return _list_of(
         "CASTLES", table["name"], table["ra_deg"], table["dec_deg"], grade=table["grade"],
-        grade_scheme="CASTLES A/B/C: of being a lens", z_lens=table["z_lens"],
-        z_lens_listed=table["z_lens"].astype("str"), reference=table["source"],
+        grade_scheme="CASTLES A/B/C: of being a lens",
+        z_lens=table["z_lens"].mask(uncertain),
+        z_lens_listed=listed.mask(uncertain, listed + " (uncertain)"), reference=table["source"],
     )  # fmt: skip
 
 
@@ -173,7 +178,7 @@ def _lensflow() -> pd.DataFrame:
     return _list_of(
         "LensFlow", "LensFlow " + table["lensflow_id"].astype("str"), table["ra_deg"],
         table["dec_deg"], grade=table["confidence"] if published is None else table["grade"],
-        grade_scheme=TWO_LEVEL_SCHEME if published is None else published.scheme,
+        grade_scheme=lensflow_scheme(),
         reference="doi:10.3847/1538-4357/aaae6a",
     )  # fmt: skip
 

@@ -49,19 +49,23 @@ MATCH_COLUMNS = (
 RECALL_COLUMNS = (
     *KNOWN_COLUMNS,
     Column("observed", pa.bool_(), "", "meta.code",
-           "Whether the lens lies in the run's footprint, in a window that was scored."),
+           "Whether the lens lies in the run's footprint, in a window that was scored or"
+           " screened."),
     Column("mosaic", pa.string(), "", "meta.id;meta.file", "Mosaic of its best window.", True),
     Column("window", pa.int64(), "", "meta.record",
-           "Its best window: of those scored that hold its position, the one with the highest"
-           " mean logit.", True),
+           "Its best window: of those that hold its position the one with the highest mean logit;"
+           " if all were screened, the first of them.", True),
     Column("offset_arcsec", pa.float64(), "arcsec", "pos.angDistance",
            "Distance of the lens from that window's centre.", True),
     Column("logit_mean", pa.float32(), "", "stat.value;stat.mean",
-           "Mean of the members' logits for that window, uncalibrated.", True),
+           "Mean of the members' logits for that window, uncalibrated; null if it was screened.",
+           True),
     Column("p_mean", pa.float32(), "", "stat.probability;stat.mean",
-           "Mean of the members' probabilities for it, uncalibrated.", True),
+           "Mean of the members' probabilities for it, uncalibrated; null if it was screened.",
+           True),
     Column("window_rank", pa.int64(), "", "stat.rank",
-           "1 plus the number of the run's windows with a higher mean logit.", True),
+           "1 plus the number of the run's windows with a higher mean logit; null if it was"
+           " screened.", True),
     Column("is_candidate", pa.bool_(), "", "meta.code",
            "Whether a candidate lies within the match radius."),
     Column("rank", pa.int64(), "", "stat.rank", "Rank of the first such candidate.", True),

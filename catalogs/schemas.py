@@ -61,9 +61,10 @@ CANDIDATE_COLUMNS = (
         " letter is appended where two candidates would share a name.",
     ),
     Column("ra_deg", pa.float64(), "deg", "pos.eq.ra;meta.main",
-           "ICRS right ascension of the best window's centre, in [0, 360)."),
+           "ICRS right ascension, in [0, 360): of the light's peak in the best window of a grid"
+           " scan, or of that window's centre."),
     Column("dec_deg", pa.float64(), "deg", "pos.eq.dec;meta.main",
-           "ICRS declination of the best window's centre."),
+           "ICRS declination of the same."),
     Column(
         "p_lens", pa.float64(), "", "stat.probability;meta.main",
         "Probability that the window holds a lens: calibrated on out-of-fold scores and shifted to"

@@ -79,8 +79,8 @@ def read_table(
     extra : collection of str
         Names in lower case of the columns to read as well.
     refuse_hours : bool
-        Refuse a bare ``ra`` column without a unit whose values all lie below 24, which is what
-        hours look like.
+        Refuse an RA column without a unit, and without ``deg`` in its name, whose values all lie
+        below 24, which is what hours look like.
 
     Returns
     -------
@@ -102,7 +102,8 @@ def read_table(
         raise TableError(f"{path}: the table has no rows")
     check_positions(ra_deg, dec_deg, str(path))
     _check_ra_range(path, ra_deg)
-    if refuse_hours and not raw.units.get(ra_name) and ra_name.lower() == "ra" and max(ra_deg) < 24:
+    degrees = raw.units.get(ra_name) or "deg" in ra_name.lower()
+    if refuse_hours and not degrees and max(ra_deg) < 24:
         raise TableError(
             f"{path}: column {ra_name!r} has no unit, and row 0 to {len(ra_deg) - 1} all lie below"
             " 24, as hours do; if they are degrees, call the columns ra_deg and dec_deg"

@@ -33,7 +33,7 @@ def update_grades(server: str = SERVER, timeout_s: float = 60.0) -> tuple[LensFl
     server : str
         VizieR's host, or that of a mirror.
     timeout_s : float
-        Longest wait for an answer.
+        Longest wait for an answer, above 0.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def fetch_table(server: str, timeout_s: float) -> Table:
     Raises
     ------
     VizierError
-        If there is no answer, or no table in it.
+        If there is no answer, or no table in it, or the time-out is not above 0.
     """
     # astroquery takes a second to import, and nothing else needs it.
     from astroquery import cache_conf
@@ -69,8 +69,11 @@ def fetch_table(server: str, timeout_s: float) -> Table:
     from astroquery.vizier import Vizier
     from requests.exceptions import RequestException
 
+    if not timeout_s > 0.0:
+        raise VizierError(f"time-out of {timeout_s:g} s: must be above 0")
+    # "**" asks for all columns; "*" for those that VizieR shows by default, which may lack grades.
     asked = Vizier(
-        columns=["*", *_POSITION], row_limit=-1, timeout=timeout_s, vizier_server=server
+        columns=["**", *_POSITION], row_limit=-1, timeout=timeout_s, vizier_server=server
     )
     try:
         # Otherwise astroquery gives yesterday's answer again, error pages among them.

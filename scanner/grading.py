@@ -1,5 +1,6 @@
 """Score a graded list of lenses at their positions, and as many windows of random sky."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,13 +29,13 @@ class GradedScores:
     ----------
     lenses : DataFrame
         The list's rows in their order, with ``covered``, ``mosaic``, ``valid_fraction``,
-        and the columns ``p_<scorer>``, ``std_<scorer>`` and ``logit_<scorer>`` of every trunk
+        and the columns ``p_<scorer>``, ``std_<scorer>`` and ``logit_<scorer>`` of every backbone
         and of the ensemble: mean and sample standard deviation of its members' probabilities,
         and their mean logit. Null where not covered.
     control : DataFrame
         ``mosaic``, ``x0``, ``y0``, ``valid_fraction`` and the same scores.
     scorers : tuple of str
-        The trunks, and ``ensemble``.
+        The backbones, and ``ensemble``.
     """
 
     lenses: pd.DataFrame
@@ -46,6 +47,7 @@ def score_graded(
     fields: Sequence[Field],
     ensemble: Ensemble,
     lenses: pd.DataFrame,
+    known: pd.DataFrame,
     min_valid_fraction: float,
     n_control: int,
     seed: int,
@@ -60,11 +62,13 @@ def score_graded(
     ensemble : Ensemble
     lenses : DataFrame
         Columns of `catalogs.lens_schemas.KNOWN`.
+    known : DataFrame
+        Likewise: more lenses, which are no random sky.
     min_valid_fraction : float
         A window with less data is not covered.
     n_control : int
         Random windows to score; fewer are, where the fields have no room. None of them holds a
-        position of the list.
+        position of either list.
     seed : int
 
     Raises
@@ -72,7 +76,7 @@ def score_graded(
     InputError
         If not one lens is covered.
     """
-    ra, dec = (lenses[name].to_numpy(np.float64) for name in ("known_ra_deg", "known_dec_deg"))
+    ra, dec = _positions(lenses)
     flux, found = _cut_lenses(fields, ra, dec, min_valid_fraction)
     if not found["covered"].any():
         raise InputError(
@@ -81,7 +85,8 @@ def score_graded(
         )
     rows = np.flatnonzero(found["covered"].to_numpy())
     scores = _scores(ensemble, flux[rows]).set_axis(rows).reindex(np.arange(len(lenses)))
-    sky, control = _cut_control(fields, ra, dec, min_valid_fraction, n_control, seed)
+    avoided = _positions(pd.concat([lenses, known], ignore_index=True))
+    sky, control = _cut_control(fields, *avoided, min_valid_fraction, n_control, seed)
     return GradedScores(
         pd.concat([lenses.reset_index(drop=True), found, scores], axis=1),
         pd.concat([control, _scores(ensemble, sky)], axis=1),
@@ -90,19 +95,34 @@ def score_graded(
 
 
 def scorers(description: Description) -> tuple[str, ...]:
-    """Names of what scores: every trunk, and the ensemble of all members."""
-    return (*(trunk.name for trunk in description.trunks), ENSEMBLE)
+    """Names of what scores: every backbone, and the ensemble of all members."""
+    backbones = (_backbone(trunk.name) for trunk in description.trunks)
+    return (*dict.fromkeys(backbones), ENSEMBLE)
 
 
 def member_logits(
     description: Description, logits: NDArray[np.float32]
 ) -> dict[str, NDArray[np.float32]]:
     """The logits of every scorer's members, each of shape (n, members of it)."""
-    columns, first = {}, 0
+    columns: dict[str, list[NDArray[np.float32]]] = {}
+    first = 0
     for trunk in description.trunks:
-        columns[trunk.name] = logits[:, first : first + len(trunk.members)]
+        of_trunk = logits[:, first : first + len(trunk.members)]
+        columns.setdefault(_backbone(trunk.name), []).append(of_trunk)
         first += len(trunk.members)
-    return columns | {ENSEMBLE: logits}
+    return {name: np.concatenate(parts, axis=1) for name, parts in columns.items()} | {
+        ENSEMBLE: logits
+    }
+
+
+def _backbone(trunk: str) -> str:
+    """The network that a trunk is: ``xception-fold0`` is the Xception that one fold trained."""
+    return re.sub(r"-fold\d+$", "", trunk)
+
+
+def _positions(lenses: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ra, dec = (lenses[name].to_numpy(np.float64) for name in ("known_ra_deg", "known_dec_deg"))
+    return ra, dec
 
 
 def _scores(ensemble: Ensemble, flux: NDArray[np.float32]) -> pd.DataFrame:
@@ -159,12 +179,15 @@ def _cut_control(
     kept = [pd.DataFrame({"mosaic": pd.Series(dtype="str"), "x0": np.empty(0, np.int32),
                           "y0": np.empty(0, np.int32),
                           "valid_fraction": np.empty(0, np.float32)})]  # fmt: skip
-    count = 0
-    for _ in range(0, _TRIES * wanted, _BATCH):
-        chosen = rng.choice(len(fields), _BATCH, p=area / area.sum())
+    count = tried = 0
+    while count < wanted and tried < _TRIES * wanted:
+        # No more than are wanted: all that can be used are, so that none is chosen by its place.
+        n = min(_BATCH, wanted - count)
+        chosen = rng.choice(len(fields), n, p=area / area.sum())
+        tried += n
         for index, field in enumerate(fields):
             corners = _random_corners(field, int((chosen == index).sum()), rng)
-            corners = corners[~_holds_any(field, corners, ra, dec)][: wanted - count]
+            corners = corners[~_holds_any(field, corners, ra, dec)]
             flux, fraction = field.cut(corners)
             use = (fraction >= min_valid_fraction) & (fraction > 0.0)
             cut.append(flux[use])
@@ -173,8 +196,6 @@ def _cut_control(
                 "x0": corners[use, 0], "y0": corners[use, 1], "valid_fraction": fraction[use],
             }))  # fmt: skip
             count += int(use.sum())
-        if count >= wanted:
-            break
     return np.concatenate(cut), pd.concat(kept, ignore_index=True)
 
 

@@ -58,16 +58,21 @@ def mosaic_fields(
 def stored_fields(folder: Path) -> list[Field]:
     """Open the cutouts of a run, of all its mosaics, or one cutout store, as fields.
 
+    A mosaic of which no window is cut is left out.
+
     Raises
     ------
     InputError
-        If there is no cutout store, or one without sky coordinates.
+        If there is no cutout store, none with a window that is cut, or one without sky coordinates.
     """
     roots = [folder, *sorted(RunPaths(folder).all_cutouts.glob("*")), *sorted(folder.glob("*"))]
     stores = [path for path in roots if _is_store(path)]
     if not stores:
         raise InputError(f"{folder}: neither a run nor a cutout store")
-    return [_stored_field(path) for path in stores]
+    fields = [field for path in stores if (field := _stored_field(path)) is not None]
+    if not fields:
+        raise InputError(f"{folder}: not one window of its cutout stores is cut yet")
+    return fields
 
 
 def paste_windows(
@@ -123,7 +128,8 @@ def _is_store(path: Path) -> bool:
     return (path / "zarr.json").is_file() and (path / "flux").is_dir()
 
 
-def _stored_field(path: Path) -> Field:
+def _stored_field(path: Path) -> Field | None:
+    """A store as a field; None if nothing in it is cut."""
     attributes, _ = cutout_store.read_attributes(path)
     if not attributes.grid_wcs:
         raise InputError(f"cutout store {path}: no sky coordinates; it cannot be searched by them")
@@ -134,7 +140,7 @@ def _stored_field(path: Path) -> Field:
     corners[np.isnan(fraction.astype(np.float64))] = np.iinfo(np.int32).min // 2
     cut = corners[np.isfinite(fraction.astype(np.float64))]
     if not len(cut):
-        raise InputError(f"cutout store {path}: not one window of it is cut yet")
+        return None
     nx, ny = (int(side) + CUTOUT_SIZE for side in cut.max(axis=0))
     grid = ScanGrid((ny, nx), attributes.grid_wcs, resampled=False)
     return Field(attributes.mosaic, grid, lambda wanted: paste_windows(path, corners, wanted))

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from catalogs.candidates import build_candidates
+from catalogs.grades import lensflow_scheme
 from catalogs.schemas import with_provenance
 from scanner import cutout_store
 from scanner.config import ScanConfig
@@ -59,6 +60,7 @@ def rank_candidates(
         "min_logit": repr(floor),
         "merge_radius_arcsec": repr(config.merge_radius_arcsec),
         "match_radius_arcsec": repr(config.match_radius_arcsec),
+        "lensflow_grades": lensflow_scheme(),
         "versions": json.dumps(versions()),
         "run": paths.run.read_text(),
     }

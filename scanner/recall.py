@@ -54,7 +54,7 @@ def measure_recall(
     """Follow every known lens through a finished run.
 
     A lens is observed when it lies in the run's footprint (valid pixels of windows looked at, in
-    cells of 0.8 arcsec) and a scored window holds its position.
+    cells of 0.8 arcsec) and a window that was scored or screened holds its position.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def _first_candidates(
 def _best_windows(
     root: Path, ra: NDArray[np.float64], dec: NDArray[np.float64], sought: NDArray[np.bool_]
 ) -> pd.DataFrame:
-    """The highest scored window that holds each position that is sought."""
+    """Of the windows that hold each position that is sought the best: scored before screened."""
     best = pd.DataFrame(index=np.arange(len(ra)), columns=list(_SEEN), dtype="object")
     for name in planned_mosaics(root) if sought.any() else []:
         plan = read_plan(root, name)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from catalogs.candidates import build_candidates
+from catalogs.grades import lensflow_scheme
 from catalogs.schemas import CANDIDATES, PROVENANCE_PREFIX, Column, with_provenance
 from catalogs.tables import write_parquet
 from scanner import score_store
@@ -171,7 +172,7 @@ def rerank(
     table["aggregate_score"] = own["aggregate_score"].to_numpy(np.float64)
     rows = pa.Table.from_pandas(table, schema=RERANKED, preserve_index=False)
     path = RunPaths(root).reranked(aggregate)
-    more = {"aggregate": aggregate}
+    more = {"aggregate": aggregate, "lensflow_grades": lensflow_scheme()}
     if stack_file is not None:
         more["stack"] = stack_file.read_text()
     write_parquet(with_provenance(rows.replace_schema_metadata(), facts | more), path)

@@ -46,7 +46,8 @@ def report_grades(
     stored : Path or None
         a run's folder or a cutout store, to put them together from stored cutouts.
     graded_list : str
-        ``LensFlow``, ``CASTLES``, or a table with positions and a column ``grade``.
+        ``LensFlow``, ``CASTLES``, ``lenscat`` if it is installed, or a table with positions and a
+        column ``grade``.
     ensemble : str
     overrides : HeaderOverrides
         What the mosaics' headers do not say.
@@ -83,7 +84,7 @@ def report_grades(
         else:
             fields = stored_fields(stored)
         scores = score_graded(
-            fields, Ensemble(bundle), lenses, min_valid_fraction, n_control, seed
+            fields, Ensemble(bundle), lenses, known_lenses(), min_valid_fraction, n_control, seed
         )
     letters = graded_list == LENSFLOW and stored_grades() is not None
     report = GradeReport(

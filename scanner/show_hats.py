@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from catalogs.hats import is_hats, match_hats, rows_near
+from catalogs.hats import count_rows, is_hats, match_hats, rows_near
 from catalogs.lens_lists import known_lenses
 from catalogs.lens_matches import match_lenses
 from catalogs.lens_schemas import MATCHES
@@ -62,7 +62,7 @@ def show_hats_matches(
             source, lenses["known_ra_deg"], lenses["known_dec_deg"], radius_arcsec
         ).assign(rank=pd.Series(dtype="Int64"))
         matches = match_lenses(positions, lenses, radius_arcsec, every)
-        print_matches(console, matches, len(positions), radius_arcsec)
+        print_matches(console, matches, count_rows(source), radius_arcsec)
         if out is not None:
             facts = {"match_radius_arcsec": repr(radius_arcsec), "source": str(source)}
             write_table(matches, MATCHES, facts, out)

@@ -13,7 +13,7 @@ from catalogs.lens_lists import known_lenses
 from catalogs.lens_matches import count_matches, match_lenses
 from catalogs.lens_schemas import MATCHES, RECALL
 from catalogs.schemas import with_provenance
-from catalogs.tables import read_positions, write_parquet
+from catalogs.tables import read_table, write_parquet
 from scanner.errors import InputError
 from scanner.footprint import describe_footprint
 from scanner.paths import RunPaths
@@ -101,7 +101,7 @@ def read_matchable(source: Path) -> pd.DataFrame:
     InputError
         If a folder holds no catalogue.
     catalogs.tables.TableError
-        If a table cannot be read.
+        If a table cannot be read, or its RA looks like hours.
     """
     if source.is_dir():
         path = RunPaths(source).candidates
@@ -111,7 +111,8 @@ def read_matchable(source: Path) -> pd.DataFrame:
         with path.open("rb") as file:
             table = pd.read_parquet(file, columns=columns)
         return table.rename(columns={"candidate_id": "name"}).assign(row=np.arange(len(table)))
-    return read_positions(source).reindex(columns=["row", "name", "rank", "ra_deg", "dec_deg"])
+    table = read_table(source, (), refuse_hours=True)
+    return table.reindex(columns=["row", "name", "rank", "ra_deg", "dec_deg"])
 
 
 def print_matches(
@@ -175,7 +176,8 @@ def _print_observed(console: Console, lenses: pd.DataFrame) -> None:
             row.catalogue, row.known_name, _text(row.grade),
             f"{int(row.rank):,}" if hit else "no candidate",
             f"{row.separation_arcsec:.2f}″" if hit else "",
-            f"{row.logit_mean:+.2f}", f"{row.p_mean:.3f}", f"{int(row.window_rank):,}",
+            _number(row.logit_mean, "+.2f"), _number(row.p_mean, ".3f"),
+            _number(row.window_rank, ",d"),
             f"{row.mosaic} {row.window}",
         )  # fmt: skip
     if len(observed):
@@ -210,3 +212,8 @@ def _print_summary(
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _number(value: float, form: str) -> str:
+    """A number, or nothing: a window that was screened has no score."""
+    return "" if pd.isna(value) else format(value, form)

@@ -1,5 +1,6 @@
 """What is written about scores: tables, page and pictures, from numbers made up here."""
 
+import dataclasses
 import io
 import time
 
@@ -130,6 +131,28 @@ def test_the_page_says_it_all_and_the_pictures_show_it(evaluation, tmp_path):
         assert picture.shape[0] > 300
         # More than an empty frame.
         assert (picture[..., :3].min(axis=2) < 0.5).mean() > 0.005
+
+
+def test_rates_of_less_than_one_false_positive_are_left_out(evaluation, tmp_path):
+    # 300 non-lenses: three of them are 1 %, and none is 0.1 %.
+    for table in (score_table(evaluation), pooled_table(evaluation.description)):
+        assert table["tpr_at_0.01"].notna().all()
+        assert table["tpr_at_0.001"].isna().all()
+    folds = fold_table(evaluation.description)
+    assert folds[["tpr_at_0.001", "tpr_at_0.001_high"]].isna().all(axis=None)
+    page = write_report(evaluation, tmp_path / "out").read_text()
+    assert "nan" not in page
+    (row,) = (line for line in page.splitlines() if line.startswith("| vgg16 | mean |"))
+    assert row.split("|")[6].strip() == ""
+    assert row.split("|")[7].strip() != ""
+
+
+def test_the_leak_of_a_merged_ensemble_is_told(evaluation, tmp_path):
+    of_trunk = evaluation.description.training
+    merged = {"merged": {"vgg16": of_trunk, "xception": {"protocol": "thesis"}}}
+    description = dataclasses.replace(evaluation.description, training=merged)
+    page = write_report(dataclasses.replace(evaluation, description=description), tmp_path / "out")
+    assert "* vgg16: augmented first, split after: 93.0% of the held-out" in page.read_text()
 
 
 def test_scores_of_several_trunks_stand_side_by_side(scores):

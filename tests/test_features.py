@@ -1,4 +1,5 @@
 import io
+import shutil
 import time
 
 import keras
@@ -73,6 +74,19 @@ def test_another_trunk_under_the_same_name_is_not_confused(
     save_trunk(trunk, path)
     after = compute_features(path, examples, AS_IT_IS, kept, client, progress)
     assert not np.allclose(before, after)
+
+
+def test_a_set_made_again_in_the_same_place_is_not_confused(trunk, client, progress, tmp_path):
+    save_trunk(trunk, tmp_path / "trunk.keras")
+    features = []
+    for seed in (5, 6):
+        shutil.rmtree(tmp_path / "set", ignore_errors=True)
+        make_dataset(tmp_path / "set", 8, seed, client, progress)
+        features.append(compute_features(
+            tmp_path / "trunk.keras", open_examples(tmp_path / "set"), AS_IT_IS,
+            tmp_path / "features.zarr", client, progress,
+        ))  # fmt: skip
+    assert not np.allclose(*features)
 
 
 def _count(start, stop, calls):

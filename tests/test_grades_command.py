@@ -1,28 +1,45 @@
+import dataclasses
 import json
 import math
 
+import keras
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 from conftest import scan_here, write_field
-from drizzled_files import sky_cards
+from drizzled_files import sky_cards, write_hla
 from scipy import stats
 
 from catalogs.grades import LensFlowGrades, store_grades
 from catalogs.known_lenses import lensflow92
 from catalogs.tables import TableError
+from scanner import cutout_store
 from scanner.cutouts import cut_windows
-from scanner.ensemble import check_bundle, sigmoid
+from scanner.ensemble import (
+    Calibration,
+    Description,
+    Trunk,
+    check_bundle,
+    save_bundle,
+    sigmoid,
+)
 from scanner.errors import InputError
 from scanner.grade_table import CONTROL, grade_order
-from scanner.grading import member_logits
 from scanner.inference import Ensemble
 from scanner.lens_fields import mosaic_fields, stored_fields
 from scanner.mosaics import HeaderOverrides, inspect_mosaic
 from scanner.plan import read_plan
 from scanner.show_grades import report_grades
+from scanner.stretch import Stretch
+from training.confusers import Scene, scatter_field_galaxies
+from training.field import GALAXIES_PER_ARCSEC2, NOISE_BLUR_PX, READ_NOISE, SKY_RATE
+from training.lenses import draw_arcs, draw_lens
+from training.light import draw_galaxy_light
+from training.observation import Observation, record, signal_to_noise
+from training.psf import draw_psf
+from training.simulate import MIN_MAGNIFICATION, MIN_SIGNAL_TO_NOISE
 
 SHAPE = (240, 260)
 PLANTED = 20
@@ -230,17 +247,125 @@ def test_what_cannot_be_graded_is_refused(mosaics, tiny_bundle, tmp_path):
         report([], tiny_bundle, tmp_path / "out", stored=tmp_path)
 
 
-def test_members_of_several_trunks_are_told_apart(tiny_bundle):
-    import dataclasses
-
-    from scanner.ensemble import Trunk
-
-    description = dataclasses.replace(
-        check_bundle(str(tiny_bundle)).description,
-        trunks=(Trunk("xception", ("a", "b")), Trunk("resnet50v2", ("c",))),
+def test_random_windows_are_spread_over_all_fields_and_avoid_every_known_lens(
+    mosaics, tiny_bundle, tmp_path
+):
+    # One listed lens; the other 91 and whatever else is known are no random sky either.
+    lensflow92().tail(89).head(1)[["ra_deg", "dec_deg"]].assign(grade="A").to_csv(
+        tmp_path / "one.csv", index=False
     )
-    logits = np.array([[0.0, 2.0, -3.0]], np.float32)
-    found = member_logits(description, logits)
-    np.testing.assert_allclose(found["xception"][0], [0.0, 2.0])
-    np.testing.assert_allclose(found["resnet50v2"][0], [-3.0])
-    np.testing.assert_allclose(found["ensemble"], logits)
+    made = report(mosaics, tiny_bundle, tmp_path / "out", str(tmp_path / "one.csv"), n_control=63)
+    control = made.scores.control
+    assert len(control) == 63
+    # 63 windows leave one field in twenty without any.
+    assert control["mosaic"].nunique() >= 17
+    on = control[control["mosaic"] != "beside_f814w_drz"]
+    assert not (on["x0"].between(31, 128) & on["y0"].between(21, 118)).any()
+
+
+def test_a_run_with_a_mosaic_of_which_nothing_is_cut(client, tiny_bundle, mosaics, tmp_path):
+    run = scan_here(client, tiny_bundle, mosaics[1:2], tmp_path / "run").paths
+    whole = run.cutouts("cosmos00_f814w_drz")
+    attributes, n_windows = cutout_store.read_attributes(whole)
+    empty = dataclasses.replace(attributes, mosaic="aaa")
+    cutout_store.create(run.cutouts("aaa"), n_windows, empty)
+    assert [field.name for field in stored_fields(run.root)] == ["cosmos00_f814w_drz"]
+    with pytest.raises(InputError, match="not one window"):
+        stored_fields(run.cutouts("aaa"))
+
+
+def test_lenscat_is_a_graded_list(mosaics, tiny_bundle, tmp_path, monkeypatch):
+    lens = lensflow92().iloc[3]
+    data = tmp_path / "lenscat" / "data"
+    data.mkdir(parents=True)
+    (tmp_path / "lenscat" / "__init__.py").write_text("raise RuntimeError")
+    (data / "catalog.csv").write_text(
+        "name,RA [deg],DEC [deg],zlens,type,grading,ref\n"
+        f"a,{lens['ra_deg']},{lens['dec_deg']},-,galaxy,confident,x\nb,10,10,-,galaxy,probable,x\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    made = report(mosaics[4:5], tiny_bundle, tmp_path / "out", "lenscat", n_control=0)
+    assert made.scheme == "lenscat confident/probable"
+    assert made.scores.lenses["covered"].tolist() == [True, False]
+
+
+@pytest.fixture(scope="module")
+def two_backbones(tmp_path_factory):
+    """A bundle of one Xception for three folds, and of a ResNet for each of two."""
+    rng, trunks, heads = np.random.default_rng(8), {}, {}
+    members = {"xception": 3, "resnet50-fold0": 1, "resnet50-fold1": 1}
+    for number, (name, n) in enumerate(members.items()):
+        keras.utils.set_random_seed(number)
+        images = keras.Input((100, 100, 3))
+        maps = keras.layers.Conv2D(6, 5, strides=5, activation="relu")(images)
+        trunks[name] = keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps))
+        heads[name] = rng.normal(0, 20, (6, n)).astype("f4"), rng.normal(0, 1, n).astype("f4")
+    description = Description(
+        name="two", stretch=Stretch(), band="F814W", pixel_scale_arcsec=0.05, cutout_size=100,
+        trunks=(Trunk("xception", ("x0", "x1", "x2")), Trunk("resnet50-fold0", ("r0",)),
+                Trunk("resnet50-fold1", ("r1",))),
+        calibration=Calibration(1.0, 0.0, 0.5), thresholds={"fpr_0.3": 0.0}, metrics={},
+        training={},
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("two") / "two"
+    save_bundle(folder, description, trunks, heads)
+    return folder
+
+
+def test_the_table_has_a_row_per_backbone_however_many_trunks_it_has(
+    two_backbones, mosaics, tmp_path
+):
+    made = report(mosaics[1:4], two_backbones, tmp_path / "out", n_control=5)
+    assert made.scores.scorers == ("xception", "resnet50", "ensemble")
+    field = mosaic_fields([mosaics[3]], NOTHING_STATED, "F814W", "two", tmp_path)[0]
+    flux, _ = field.cut(np.array([[80, 70]], np.int32))
+    values = sigmoid(Ensemble(check_bundle(str(two_backbones))).logits(flux).astype(float))[0]
+    row = made.scores.lenses.iloc[2]
+    for scorer, own in (("xception", values[:3]), ("resnet50", values[3:]), ("ensemble", values)):
+        found = row[[f"p_{scorer}", f"std_{scorer}"]].to_numpy(float)
+        assert found == pytest.approx([own.mean(), own.std(ddof=1)], rel=1e-4)
+    rows = made.summary.groupby("scorer", sort=False)["grade"].agg(list)
+    assert rows.to_dict() == {name: ["confident", "probable", CONTROL]
+                              for name in ("xception", "resnet50", "ensemble")}  # fmt: skip
+    page = (tmp_path / "out" / "grades.md").read_text()
+    assert "| resnet50 | probable |" in page
+    assert "fold" not in page.split("Not covered")[0]
+
+
+def draw_lens_field(path, number, lens, psf):
+    """A mosaic of 25 arcsec with galaxies as in COSMOS, and a lens of the training's population."""
+    rng, side = np.random.default_rng([11, number]), 500
+    light, middle = np.zeros((side, side)), (side - 1) / 2
+    scatter_field_galaxies(Scene(light, 0.0, 0.0, psf, rng), GALAXIES_PER_ARCSEC2)
+    # As deep as COSMOS.
+    observation = Observation(2028.0, 4, SKY_RATE, READ_NOISE, NOISE_BLUR_PX, 0.0)
+    while True:
+        drawn, arcs, host = draw_lens(rng, False), np.zeros_like(light), np.zeros_like(light)
+        draw_galaxy_light(host, middle, middle, drawn.host, psf)
+        magnification, _ = draw_arcs(arcs, middle, middle, drawn, psf, rng)
+        seen, _ = signal_to_noise(arcs, light + host + arcs, observation)
+        if magnification >= MIN_MAGNIFICATION and seen >= MIN_SIGNAL_TO_NOISE:
+            break
+    flux = record(light + host + arcs, observation, rng).astype(np.float32)
+    sky = sky_cards(flux.shape, crval=(lens["ra_deg"], lens["dec_deg"]))
+    return str(write_hla(path, flux, np.full(flux.shape, 2028.0, np.float32), sky))
+
+
+def test_lenses_planted_at_twenty_of_the_92_are_found_by_the_shipped_ensemble(tmp_path):
+    planted = lensflow92().iloc[::4].head(PLANTED)
+    psf = draw_psf(np.random.default_rng(10))
+    fields = [
+        draw_lens_field(tmp_path / f"cosmos{number:02d}_f814w_drz.fits", number, lens, psf)
+        for number, lens in planted.iterrows()
+    ]
+    made = report(fields, "xception-7fold", tmp_path / "out", n_control=100)
+    lenses, control = made.scores.lenses, made.scores.control
+    assert np.flatnonzero(lenses["covered"]).tolist() == planted.index.tolist()
+    assert made.summary.query("scorer == 'xception'")["n_found"].iloc[:2].sum() >= 16
+    assert (lenses["p_ensemble"] >= 0.5).sum() >= 16
+    assert len(control) == 100
+    assert (control["p_ensemble"] >= 0.5).mean() <= 0.25
+    assert control["p_ensemble"].median() < 0.1
+    shown = (tmp_path / "out" / "grades.md").read_text()
+    assert "20 of 92 listed lenses covered; 100 random windows" in shown
+    assert "Not covered: 72" in shown

@@ -188,3 +188,11 @@ def test_a_folder_that_is_not_hats(catalogues, tmp_path):
         match_hats(catalogues[0], tmp_path, 1.0, every=True)
     with pytest.raises(InputError, match="by itself"):
         show_hats_matches(catalogues[0], [str(catalogues[1]), "lenscat"], 1.0, True, None)
+
+
+def test_known_lenses_are_counted_among_all_rows(catalogues, tables, tmp_path, capsys):
+    known = tmp_path / "mine.csv"
+    right = tables[1].iloc[[0, 50]]
+    right.rename(columns={"ra_j2000": "ra_deg", "dec_j2000": "dec_deg"}).to_csv(known, index=False)
+    show_hats_matches(catalogues[0], [str(known)], RADIUS_ARCSEC, True, None)
+    assert f" of {len(tables[0])} positions match 2 lenses" in capsys.readouterr().out

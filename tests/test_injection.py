@@ -350,3 +350,10 @@ def test_lenses_on_real_pixels(real_data, client, tmp_path):
         # Sky that the light does not reach is as it was, to a hundredth of its noise.
         assert np.nanpercentile(np.abs(change), 10) < 0.05 * truth["noise"].iloc[number]
         assert np.nanmax(change) > 3 * truth["noise"].iloc[number]
+
+
+def test_what_was_stated_for_the_headers_is_part_of_what_was_asked(
+    made, mosaic_path, psf_path, client
+):
+    with pytest.raises(InputError, match="another data set \\(overrides was"):
+        inject_here(config_of(mosaic_path, psf_path), made[0], client, units="electrons/s")

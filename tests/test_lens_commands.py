@@ -52,6 +52,9 @@ def test_crossmatch(command, run, tmp_path):
     assert status == 0
     assert "mine: 3 of 3 positions match 3 lenses within 3″" in shown
     assert command("crossmatch", run)[0] == 0
+    table.write_text("ra,dec\n10.0046,2.2\n9.98,2.3\n")
+    status, shown = command("crossmatch", table)
+    assert (status, "below 24, as hours do" in shown) == (2, True)
     assert (run / "crossmatch.parquet").is_file()
 
 
@@ -82,6 +85,7 @@ def test_rank(command, run, tiny_bundle):
         (["crossmatch", "{run}", "--radius", "36000"], "at most 3600"),
         (["rank", "{run}", "--aggregate", "best"], "none of mean, median"),
         (["catalogs", "update", "--server", "localhost:9"], "VizieR at localhost:9"),
+        (["catalogs", "update", "--timeout", "0"], "time-out of 0 s"),
         (["grades", "--out", "{out}"], "one source of pixels"),
         (["grades", "--out", "{out}", "--run", "{run}", "--control", "-1"], "0 or more"),
     ],

@@ -80,6 +80,7 @@ def test_a_users_list_lands_in_the_schema(tmp_path, ending):
         ("ra_deg,dec_deg\n1,1\n,2", "row 1 .*remove rows without a position"),
         ("ra_deg,dec_deg\n1,1\n2,91", "row 1 .*outside -90 to 90"),
         ("ra,dec\n10.00,2.2\n9.98,2.3", "row 0 to 1 all lie below 24, as hours do"),
+        ("RAJ2000,DEJ2000\n10.00,2.2\n9.98,2.3", "'RAJ2000' has no unit, .* call .* ra_deg"),
         ("ra_deg,dec_deg", "no rows"),
         ("name,ra_deg,dec_deg\nx,1,1\ny,5,5\nx,1.0001,1", "rows 0 and 2 .* both x"),
         ("name,z\nx,1", "no pair of RA and Dec columns"),
@@ -130,3 +131,11 @@ def test_lenscat_is_read_from_where_it_is_installed(tmp_path, monkeypatch):
     assert table["known_name"].tolist() == ["a", "3 (row 1)", "3 (row 2)"]
     assert table["kind"].tolist() == ["galaxy", "cluster", "cluster"]
     assert set(table["grade_scheme"]) == {"lenscat confident/probable"}
+
+
+def test_uncertain_redshifts_of_castles_keep_their_mark():
+    table = known_lenses().set_index("known_name")
+    assert table.loc["Q0047-2808", ["z_lens", "z_lens_listed"]].tolist() == [0.48, "0.48"]
+    assert np.isnan(table.loc["HE0512-3329", "z_lens"])
+    assert table.loc["HE0512-3329", "z_lens_listed"] == "0.93 (uncertain)"
+    assert table["z_lens_listed"].str.contains("uncertain").sum() == 6

@@ -1,4 +1,5 @@
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ from conftest import scan_here, write_field
 from drizzled_files import sky_cards
 
 from catalogs.crossmatch import MatchError
+from catalogs.grades import TWO_LEVEL_SCHEME
 from catalogs.known_lenses import lensflow92
 from catalogs.lens_lists import known_lenses
 from catalogs.lens_schemas import RECALL
@@ -164,3 +166,21 @@ def test_unusable_options_are_refused(run, options, error, message):
 def test_a_run_without_catalogue_or_none_at_all(tmp_path):
     with pytest.raises(InputError, match="no run in this folder"):
         measure_recall(tmp_path, known_lenses(), 3.0)
+
+
+def test_a_lens_that_was_screened_is_shown_without_a_score(run, capsys, tmp_path):
+    copied = shutil.copytree(run, tmp_path / "run")
+    arrays = score_store.open_arrays(RunPaths(copied).scores(NAME), "r+")
+    arrays["member_logits"][:] = np.nan
+    recall = show_recall(copied, [], 3.0, None, tmp_path / "r.parquet")
+    (row,) = recall.lenses[recall.lenses["observed"]].itertuples()
+    assert row.known_name == "LensFlow 1"
+    assert pd.isna(row.window_rank)
+    (shown,) = (line for line in capsys.readouterr().out.splitlines() if "LensFlow 1 " in line)
+    assert "nan" not in shown.lower()
+    assert f"{NAME} {row.window}" in shown
+
+
+def test_the_catalogue_says_whose_grades_it_has(run):
+    metadata = pq.read_schema(RunPaths(run).candidates).metadata
+    assert metadata[b"lensweep.lensflow_grades"] == TWO_LEVEL_SCHEME.encode()

@@ -91,10 +91,11 @@ def test_real_hla_crops_are_scanned_and_their_lenses_located(real_data, tmp_path
 
 
 def test_scores_of_real_stamps(real_data):
-    """Most SLACS lenses pass the threshold of 1 % false positives, and few galaxies do."""
+    """At most one of six SLACS lenses and four of the quads are missed, and one galaxy passes."""
     manifest = pd.read_csv(real_data / "MANIFEST.csv")
     chosen = manifest[manifest["filter"] == "F814W"]
     slacs = chosen[chosen["file"].str.contains("SDSSJ") & chosen["file"].str.contains("_acs_")]
+    quads = chosen[chosen["notes"].str.contains("lensed quasar quad", na=False)]
     galaxies = chosen[chosen["label"] == "nonlens"]
     cut = check_bundle(SHIPPED).description.thresholds["fpr_0.01"]
 
@@ -113,6 +114,7 @@ def test_scores_of_real_stamps(real_data):
             passed += int((scores["logit_mean"] > cut).sum())
         return passed
 
-    assert len(slacs) == 6
-    assert above(slacs) >= 4
-    assert above(galaxies) <= 2
+    assert (len(slacs), len(quads)) == (6, 14)
+    assert above(slacs) >= 5
+    assert above(quads) >= len(quads) - 4
+    assert above(galaxies) <= 1

@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+import resource
+import sys
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+from test_examples import write_set
 
+import lensweep
 from scanner import cutout_store
 from scanner.ensemble import Scoring, check_bundle
 from scanner.errors import InputError
@@ -22,7 +26,7 @@ from training.config import TrainConfig, choose_config
 from training.evaluate import evaluate
 from training.merging import merge_bundles
 from training.report import read_curves
-from training.train import train
+from training.train import claim, prepare_sets, train
 
 TINY = TrainConfig(
     name="tiny", seed=3, backbone="vgg16", init="random", input_size=32, stem="fixed",
@@ -273,3 +277,45 @@ def test_weights_are_asked_for_before_anything_is_simulated(client, tmp_path):
     with pytest.raises(InputError, match="no such file"):
         train_here(config, tmp_path / "work", client)
     assert not (tmp_path / "work").exists()
+
+
+def test_hard_negatives_alone_are_a_set_to_adapt_on(trained, client, tmp_path):
+    truth = pd.DataFrame({"kind": ["mined"] * 8, "is_lens": [False] * 8})
+    negatives = write_set(tmp_path / "mined", truth)
+    config = dataclasses.replace(TINY, data=str(trained.parent), adapt_also=(str(negatives),))
+    with open_progress(False) as progress:
+        sets = prepare_sets(config, tmp_path, client, progress)
+        assert [len(one) for one in sets.adapt] == [64, 8]
+        with pytest.raises(InputError, match="all 8 cutouts are non-lenses"):
+            prepare_sets(dataclasses.replace(config, n_adapt=0, screen_epochs=0), tmp_path, client,
+                         progress)  # fmt: skip
+
+
+def test_a_full_disk_leaves_no_half_config_behind(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            claim(tmp_path, TINY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    claim(tmp_path, TINY)
+
+
+def test_the_modes_of_the_thesis_are_a_flag_apart(monkeypatch, capsys, tmp_path):
+    frozen = choose_config("thesis-xception", None)
+    assert (frozen.init, frozen.trainable) == ("imagenet", "head")
+    assert choose_config("thesis-xception", None, trainable="all").last_blocks is None
+    xavier = choose_config("xception-7fold", None, init="random", trainable="all")
+    assert (xavier.init, xavier.weights, xavier.weights_sha256) == ("random", "", "")
+    command = ["lensweep", "train", str(tmp_path / "work"), "--preset", "thesis-xception"]
+    for flags, message in (
+        (["--trainable", "last-99"], "xception can be cut at"),
+        (["--init", "random", "--weights", "w.h5"], "init = 'random' with weights = 'w.h5'"),
+        (["--init", "zeros"], "init = 'zeros': not one of imagenet, random, file"),
+    ):
+        monkeypatch.setattr(sys, "argv", command + flags)
+        with pytest.raises(SystemExit) as end:
+            lensweep.main()
+        assert end.value.code == 2
+        assert message in capsys.readouterr().err

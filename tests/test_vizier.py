@@ -11,7 +11,15 @@ import trustme
 from astropy.io.votable import from_table
 from astropy.table import MaskedColumn, Table
 
-from catalogs.grades import GradeError, LensFlowGrades, grades_path, store_grades, stored_grades
+from catalogs.grades import (
+    TWO_LEVEL_SCHEME,
+    GradeError,
+    LensFlowGrades,
+    grades_path,
+    lensflow_scheme,
+    store_grades,
+    stored_grades,
+)
 from catalogs.known_lenses import lensflow92, match_known
 from catalogs.lens_lists import known_lenses
 from catalogs.vizier import VizierError, update_grades
@@ -111,6 +119,9 @@ def test_grades_are_fetched_checked_kept_and_used(vizier):
     assert asked_path == "/viz-bin/votable"
     assert "-source=J/ApJ/856/68/table2" in asked.splitlines()
     assert "-out.max=unlimited" in asked.splitlines()
+    # All columns, and not those alone that VizieR shows by default.
+    assert "-out.all" in asked.splitlines()
+    assert "-out.add=_RAJ2000,_DEJ2000" in asked.splitlines()
     assert path == grades_path()
     kept = json.loads(path.read_text())
     assert kept["source"] == "VizieR J/ApJ/856/68/table2"
@@ -204,3 +215,16 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
     monkeypatch.setenv("LENSWEEP_DATA", str(tmp_path / "file"))
     with pytest.raises(GradeError, match="set LENSWEEP_DATA"):
         store_grades(LensFlowGrades(dict.fromkeys(range(1, 93), "C"), "x", "y"))
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan")])
+def test_a_time_out_that_cannot_be_waited_for(timeout_s):
+    with pytest.raises(VizierError, match="must be above 0"):
+        update_grades("localhost:9", timeout_s)
+
+
+def test_the_scheme_in_use(vizier):
+    assert lensflow_scheme() == TWO_LEVEL_SCHEME
+    vizier.answer = answer(vizier_table())
+    grades, _ = update_grades(vizier.address, 30.0)
+    assert lensflow_scheme() == grades.scheme

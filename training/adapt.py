@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from scanner.atomic import write_json
 from scanner.progress import Progress
 from scanner.stretch import Stretch
 from training.augment import AUGMENTATIONS
@@ -130,6 +131,6 @@ def _frozen_output(
             stretch(flux), batch_size=BATCH, verbose=0
         )
         values.flush()
-        finished.write_text(json.dumps({"blocks": number + 1}))
+        write_json(finished, {"blocks": number + 1})
         progress.advance(stage, 1)
     return values

@@ -1,5 +1,6 @@
 """More cutouts from the same objects: turned, zoomed, sheared, flipped, moved off centre."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ from scipy import ndimage
 
 from scanner.cutout_store import CUTOUT_SIZE, Cutouts
 from scanner.progress import Progress
-from training.dataset import read_truth
 from training.examples import Examples, read_flux
 from training.labelled_store import claim, fill
 
@@ -176,16 +176,16 @@ def materialise(
     origins = plan_copies(examples.labels, n_lenses, n_others, seed)
     fill(
         folder, f"augmented-{seed}", len(origins), _copy_shard, client, progress,
-        source=examples.folder.absolute(), origins=origins, seed=seed,
+        source=dataclasses.replace(examples, folder=examples.folder.absolute()), origins=origins,
+        seed=seed,
     )  # fmt: skip
 
 
 def _copy_shard(
-    start: int, stop: int, source: Path, origins: NDArray[np.int64], seed: int
+    start: int, stop: int, source: Examples, origins: NDArray[np.int64], seed: int
 ) -> tuple[Cutouts, pd.DataFrame]:
     here = origins[start:stop]
-    original = Examples(source, read_truth(source))
-    flux = read_flux(original.store, here)
+    flux = read_flux(source.store, here)
     again = pd.Series(origins).duplicated().to_numpy()[start:stop]
     flux[again] = transform_at_random(flux[again], np.random.default_rng([seed, 21, start]))
     nowhere, corner = np.full(len(flux), np.nan), np.zeros(len(flux), np.int32)
@@ -193,5 +193,5 @@ def _copy_shard(
     cutouts = Cutouts(
         flux, valid.astype(np.float32), nowhere, nowhere, nowhere, nowhere, corner, corner
     )
-    truth = original.truth.iloc[here].reset_index(drop=True)
-    return cutouts, truth.assign(object_id=original.objects[here])
+    truth = source.truth.iloc[here].reset_index(drop=True)
+    return cutouts, truth.assign(object_id=source.objects[here])

@@ -1,4 +1,4 @@
-"""The commands that make data sets: simulate, inject, collect."""
+"""The commands that make data sets: simulate, inject, collect, mine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,9 @@ import typer
 # What takes long to import is imported where it is used: `--help` answers at once.
 
 commands = typer.Typer()
+
+# Where a cluster keeps its certificates; what begins with a dot is no part of a data set.
+CLUSTER_FOLDER = ".cluster"
 
 Out = Annotated[Path, typer.Option(help="Folder of the data set; repeat to continue.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same cutouts.")]
@@ -48,7 +51,10 @@ def simulate_command(
 
     config = SimulationConfig(n, seed, lens_fraction, None if psf is None else str(psf), psf_scale)
     drawn = open_simulation(config, out)
-    with open_progress() as progress, open_client(cluster, workers) as client:
+    with (
+        open_progress() as progress,
+        open_client(cluster, workers, folder=out / CLUSTER_FOLDER) as client,
+    ):
         run_simulation(config, drawn, out, client, progress)
     show_dataset(read_truth(out), None, out)
 
@@ -90,7 +96,10 @@ def inject_command(
         exposure_time,
     )  # fmt: skip
     overrides = HeaderOverrides(band, pixel_scale, units)
-    with open_progress() as progress, open_client(cluster, workers) as client:
+    with (
+        open_progress() as progress,
+        open_client(cluster, workers, folder=out / CLUSTER_FOLDER) as client,
+    ):
         plan = inject(config, overrides, out, client, progress)
     show_dataset(plan, None, out)
 
@@ -136,6 +145,36 @@ def collect_command(
     )  # fmt: skip
     overrides = HeaderOverrides(band, pixel_scale, units)
     image_overrides = HeaderOverrides(band, image_scale, units)
-    with open_progress() as progress, open_client(cluster, workers) as client:
+    with (
+        open_progress() as progress,
+        open_client(cluster, workers, folder=out / CLUSTER_FOLDER) as client,
+    ):
         plan, missing = collect(config, overrides, image_overrides, out, client, progress)
     show_dataset(plan, missing, out)
+
+
+@commands.command("mine")
+def mine_command(
+    out: Out,
+    ensemble: Annotated[str, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
+    = "xception-7fold",
+    n: Annotated[int, typer.Option(help="Windows to keep.")] = 1000,
+    fields: Annotated[int, typer.Option(help="Simulated fields without lenses.")] = 10,
+    size: Annotated[int, typer.Option(help="Pixels a side of each.")] = 3000,
+    seed: Annotated[int, typer.Option(help="Of the first field; the next have the next.")] = 1,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+) -> None:
+    """Collect hard negatives: what an ensemble takes for lenses where there are none."""
+    from deploy.cluster import open_client
+    from scanner.progress import open_progress
+    from training.mining import MiningConfig, mine
+    from training.show_dataset import show_dataset
+
+    config = MiningConfig(ensemble, n, seed, fields, size)
+    with (
+        open_progress() as progress,
+        open_client(cluster, workers, folder=out / CLUSTER_FOLDER) as client,
+    ):
+        plan = mine(config, out, client, progress)
+    show_dataset(plan, None, out)

@@ -233,4 +233,8 @@ def choose_config(
             raise InputError(f"preset {preset}: not one of {known}")
     assert path is not None
     given = {field: value for field, value in changes.items() if value is not None}
+    if given.get("init") == "random":
+        # The preset's weights have no part in it; weights that are asked for are refused.
+        for field in ("weights", "weights_sha256"):
+            given.setdefault(field, "")
     return dataclasses.replace(read_config(path), **given)  # type: ignore[arg-type]

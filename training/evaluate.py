@@ -67,7 +67,10 @@ def score_examples(
     """
     store = examples.store.absolute()
     shape = (len(examples), len(bundle.description.members))
-    made_from = {"ensemble_sha256": bundle.sha256, "cutouts": str(store)}
+    made_from = {
+        "ensemble_sha256": bundle.sha256, "cutouts": str(store),
+        "cutouts_sha256": examples.fingerprint,
+    }  # fmt: skip
     return fill_rows(
         kept, shape, made_from, _logits, client, progress, store=store,
         scoring=Scoring(bundle.folder, bundle.sha256, "full", "off"),

@@ -1,5 +1,7 @@
 """Labelled cutouts on disk, checked before anything is trained on them."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 
 from scanner import cutout_store
 from scanner.errors import InputError
-from training.dataset import read_truth
+from training.dataset import SHARD, read_truth
 
 LABEL, KIND, OBJECT = "is_lens", "kind", "object_id"
 
@@ -24,10 +26,13 @@ class Examples:
         With `cutouts.zarr` and `truth/`.
     truth : DataFrame
         A row per cutout: `is_lens`, `kind` and whatever else is known.
+    fingerprint : str
+        SHA-256 of their pixels.
     """
 
     folder: Path
     truth: pd.DataFrame
+    fingerprint: str
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -69,14 +74,19 @@ def read_flux(store: Path, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.asarray(flux, np.float32)[back]
 
 
-def open_examples(folder: Path, n_cutouts: int | None = None) -> Examples:
-    """Open a data set and check that it can be trained on.
+def open_examples(
+    folder: Path, n_cutouts: int | None = None, both_classes: bool = True
+) -> Examples:
+    """Open a data set and check that it can be trained on; its pixels are read once.
 
     Parameters
     ----------
     folder : Path
     n_cutouts : int, optional
         How many to take, from the first; all by default.
+    both_classes : bool
+        Refuse a set of one class. One that is joined to others may be of one, such as hard
+        negatives; `check_classes` then looks at all together.
 
     Raises
     ------
@@ -99,10 +109,28 @@ def open_examples(folder: Path, n_cutouts: int | None = None) -> Examples:
         raise InputError(
             f"data set {folder}: {len(truth)} cutouts, but the config asks for {wanted}"
         )
-    examples = Examples(folder, truth.iloc[:wanted])
-    _check_classes(examples)
-    _check_pixels(examples)
+    fingerprint = _read_pixels(folder, wanted)
+    examples = Examples(folder, truth.iloc[:wanted], fingerprint)
+    if both_classes:
+        check_classes([examples])
     return examples
+
+
+def check_classes(sets: Sequence[Examples]) -> None:
+    """Refuse sets that together are of one class.
+
+    Raises
+    ------
+    InputError
+        If all their cutouts are lenses, or none is.
+    """
+    labels = np.concatenate([one.labels for one in sets])
+    if labels.all() or not labels.any():
+        which = "lenses" if labels.all() else "non-lenses"
+        names = ", ".join(str(one.folder) for one in sets)
+        raise InputError(
+            f"data set {names}: all {len(labels)} cutouts are {which}; both are needed"
+        )
 
 
 def _check_columns(folder: Path, truth: pd.DataFrame) -> None:
@@ -117,21 +145,18 @@ def _check_columns(folder: Path, truth: pd.DataFrame) -> None:
         raise InputError(f"data set {folder}: {LABEL} must be true or false in every row")
 
 
-def _check_classes(examples: Examples) -> None:
-    labels = examples.labels
-    if labels.all() or not labels.any():
-        which = "lenses" if labels.all() else "non-lenses"
+def _read_pixels(folder: Path, n_cutouts: int) -> str:
+    """SHA-256 of the first cutouts' pixels, each of which must hold data."""
+    digest, empty = hashlib.sha256(), []
+    for first in range(0, n_cutouts, SHARD):
+        stop = min(first + SHARD, n_cutouts)
+        flux = cutout_store.read_column(folder / "cutouts.zarr", "flux", first, stop)
+        digest.update(flux.tobytes())
+        empty += (first + np.flatnonzero(~np.isfinite(flux).any(axis=(1, 2)))).tolist()
+    if empty:
+        rows = ", ".join(map(str, empty[:5]))
         raise InputError(
-            f"data set {examples.folder}: all {len(labels)} cutouts are {which}; both are needed"
+            f"data set {folder}: {len(empty)} cutouts without a valid pixel (rows {rows}...): "
+            "leave them out"
         )
-
-
-def _check_pixels(examples: Examples) -> None:
-    column = cutout_store.read_column(examples.store, "valid_fraction", 0, len(examples))
-    empty = np.flatnonzero(~(np.asarray(column, np.float32) > 0.0))
-    if len(empty):
-        first = ", ".join(map(str, empty[:5]))
-        raise InputError(
-            f"data set {examples.folder}: {len(empty)} cutouts without a valid pixel (rows "
-            f"{first}...): leave them out"
-        )
+    return digest.hexdigest()

@@ -80,7 +80,10 @@ def compute_features(
     """
     loaded = (str(trunk.absolute()), sha256_of(trunk))
     width = int(keras.models.load_model(trunk, compile=False).output_shape[-1])
-    made_from = {"trunk_sha256": loaded[1], "cutouts": str(examples.store.absolute())}
+    made_from = {
+        "trunk_sha256": loaded[1], "cutouts": str(examples.store.absolute()),
+        "cutouts_sha256": examples.fingerprint,
+    }  # fmt: skip
     return fill_rows(
         kept, (len(examples), width), made_from | dataclasses.asdict(view), _features, client,
         progress, store=examples.store.absolute(), view=view, trunk=loaded,

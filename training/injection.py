@@ -160,6 +160,7 @@ def inject(
         "kind": "injection",
         "mosaics": {name: mosaic.sha256 for name, (mosaic, _) in opened.items()},
         "psf": None if bank is None else fingerprint(bank[0]),
+        "overrides": dataclasses.asdict(overrides),
     }
     labelled_store.claim(out, asked)
     path = out / "plan.parquet"

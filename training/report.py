@@ -1,7 +1,8 @@
 """Results as files: Markdown to read, Parquet to go on with, pictures to look at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,14 +96,12 @@ def _page(evaluation: Evaluation, tables: dict[str, pd.DataFrame]) -> list[str]:
         f"# {description.name} on {evaluation.data}", "",
         f"{int(labels.sum()):,} lenses and {int((~labels).sum()):,} others. Intervals are Wilson's "
         "at 95 %, for the lenses alone; cuts: Einstein radius 0.5 to 2.5 arcsec, unlensed source "
-        "to 25.5 mag.", "",
+        "to 25.5 mag. A rate is left out where less than one false positive would make it.", "",
         *_score_lines(tables["scores"]), "",
     ]  # fmt: skip
     if len(tables["folds"]):
         lines += ["## Out of fold", "", *_fold_lines(tables["folds"], tables["pooled"]), ""]
-    leak = description.training.get("leak")
-    if leak:
-        lines += ["## Leak", "", *_leak_lines(leak), ""]
+    lines += _leak_lines(description.training)
     lines += ["## The thesis' Table 5-1", "", *_thesis_lines(tables["table_5_1"]), ""]
     lines += ["## Passed by", "", "Thresholds that 1 % and 0.1 % of these non-lenses pass.", ""]
     return [*lines, *_passed_lines(tables["passed"]), ""]
@@ -116,19 +115,30 @@ def _score_lines(scores: pd.DataFrame) -> list[str]:
         members = of_set[of_set["scorer"] != COMMITTEE]
         rows.append((f"committee{suffix}", *_figures(committee), f"{committee['n_lenses']:,}"))
         spread = [
-            f"{members[name].mean():.3f} ± {members[name].std(ddof=min(1, len(members) - 1)):.3f}"
+            _spread(members[name].mean(), members[name].std(ddof=min(1, len(members) - 1)))
             for name in ("roc_auc", "f1", *_RATES)
         ]
         rows.append((f"members, mean ± std{suffix}", *spread, f"{committee['n_lenses']:,}"))
-        best = members.loc[members[f"tpr_at_{RATES[1]}"].idxmax()]
+        by = f"tpr_at_{RATES[1]}"
+        best = members.loc[members[by if members[by].notna().any() else "roc_auc"].idxmax()]
         rows.append((f"best member ({best['scorer']}){suffix}", *_figures(best),
                      f"{best['n_lenses']:,}"))  # fmt: skip
     return table_lines(("scores", "ROC AUC", "F1", *_RATES.values(), "lenses"), rows)
 
 
 def _figures(row: pd.Series) -> list[str]:
-    rates = [f"{row[n]:.3f} ({row[f'{n}_low']:.3f}-{row[f'{n}_high']:.3f})" for n in _RATES]
-    return [f"{row['roc_auc']:.4f}", f"{row['f1']:.3f}", *rates]
+    return [f"{row['roc_auc']:.4f}", f"{row['f1']:.3f}", *(_rate(row, name) for name in _RATES)]
+
+
+def _rate(row: Mapping[Any, Any], name: str) -> str:
+    """A rate and its interval; nothing where there are too few non-lenses to tell it."""
+    if not np.isfinite(row[name]):
+        return ""
+    return f"{row[name]:.3f} ({row[f'{name}_low']:.3f}-{row[f'{name}_high']:.3f})"
+
+
+def _spread(mean: float, std: float) -> str:
+    return f"{mean:.3f} ± {std:.3f}" if np.isfinite(mean) else ""
 
 
 def _fold_lines(folds: pd.DataFrame, pooled: pd.DataFrame) -> list[str]:
@@ -139,10 +149,7 @@ def _fold_lines(folds: pd.DataFrame, pooled: pd.DataFrame) -> list[str]:
     for row in folds.to_dict("records"):
         plain = row["fold"] in ("mean", "std")
         values = [f"{row[name]:.4f}" for name in ("roc_auc", "f1")]
-        values += [
-            f"{row[n]:.3f}" + ("" if plain else f" ({row[f'{n}_low']:.3f}-{row[f'{n}_high']:.3f})")
-            for n in _RATES
-        ]
+        values += [_shown(row[n], "{:.3f}") if plain else _rate(row, n) for n in _RATES]
         rows.append((row["backbone"], row["fold"], *values))
     return table_lines(("trunk", "fold", "ROC AUC", "F1", *_RATES.values()), rows)
 
@@ -175,17 +182,28 @@ def _shown(value: float, form: str) -> str:
     return form.format(value) if np.isfinite(value) else ""
 
 
-def _leak_lines(leak: dict[str, object]) -> list[str]:
+def _leak_lines(training: dict[str, Any]) -> list[str]:
+    """What leaks, of one training or of each that was merged; nothing where nothing does."""
+    merged = training.get("merged", {})
+    leaks = [("", training)] if not merged else [(f"{name}: ", one) for name, one in merged.items()]
+    lines = []
+    for name, one in leaks:
+        if one.get("leak"):
+            lines += [f"* {name}{line}" for line in _leak_sentences(one["leak"])]
+    return ["## Leak", "", *lines, ""] if lines else []
+
+
+def _leak_sentences(leak: dict[str, Any]) -> list[str]:
     share = leak["held_out_with_a_copy_in_training"]
     lines = [
-        f"Augmented first, split after: {share:.1%} of the held-out cutouts have a copy of the "
-        "same object in training. The out-of-fold numbers above are flattered by that."
+        f"augmented first, split after: {share:.1%} of the held-out cutouts have a copy of the "
+        "same object in training; the out-of-fold numbers above are flattered by that"
     ]
     for name in ("leaking", "grouped"):
         values = leak.get(name)
         if isinstance(values, dict):
             lines.append(
-                f"* {name} folds: ROC AUC {values['roc_auc']:.4f}, F1 {values['f1']:.3f}, TPR at "
+                f"{name} folds: ROC AUC {values['roc_auc']:.4f}, F1 {values['f1']:.3f}, TPR at "
                 f"FPR 1 % {values['tpr_at_fpr']['0.01']:.3f}"
             )
     return lines

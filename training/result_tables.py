@@ -110,14 +110,25 @@ def fold_table(description: Description) -> pd.DataFrame:
 
 
 def flat(metrics: Metrics) -> dict[str, float]:
-    """Metrics as one row, every rate with Wilson's 95 % interval (`_low`, `_high`)."""
-    rates = {f"tpr_at_{rate}": metrics.tpr_at_fpr[rate] for rate in RATES}
+    """Metrics as one row, every rate with Wilson's 95 % interval (`_low`, `_high`).
+
+    A TPR is NaN at a false-positive rate of less than one of the non-lenses: it would be that at
+    no false positive.
+    """
+    rates = {
+        f"tpr_at_{rate}": metrics.tpr_at_fpr[rate]
+        if float(rate) * metrics.n_others >= 1.0 else float("nan")
+        for rate in RATES
+    }  # fmt: skip
     rates["tpr_before_first"] = metrics.tpr_before_first
     rates["tpr_before_tenth"] = metrics.tpr_before_tenth
     row: dict[str, float] = {"roc_auc": metrics.roc_auc, "f1": metrics.f1}
     for name, rate in rates.items():
         row[name] = rate
-        row[f"{name}_low"], row[f"{name}_high"] = metrics.interval(rate)
+        known = not np.isnan(rate)
+        row[f"{name}_low"], row[f"{name}_high"] = (
+            metrics.interval(rate) if known else (np.nan, np.nan)
+        )
     return row | {"n_lenses": metrics.n_lenses, "n_others": metrics.n_others}
 
 

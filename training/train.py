@@ -1,7 +1,6 @@
 """From a config to an ensemble bundle: cutouts, folds, trunk, heads, bundle, results."""
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import pandas as pd
 from distributed import Client
 from numpy.typing import NDArray
 
-from scanner import cutout_store
+from scanner.atomic import write_json
 from scanner.ensemble import (
     LEAST_WINDOWS,
     MANIFEST,
@@ -35,8 +34,8 @@ from training.bundle import (
 )
 from training.config import TrainConfig
 from training.cross_validation import Members, cross_validate, grouped_instead
-from training.dataset import SHARD, make_dataset, read_truth
-from training.examples import OBJECT, Examples, open_examples
+from training.dataset import make_dataset, read_truth
+from training.examples import OBJECT, Examples, check_classes, open_examples
 from training.folds import assign_folds, leaked_fraction
 from training.metrics import measure
 from training.precision import check_precision
@@ -124,7 +123,7 @@ def claim(workdir: Path, config: TrainConfig) -> None:
     # Where the weights lie does not matter: they are known by their hash.
     asked["weights"] = Path(config.weights).name
     if not path.is_file():
-        path.write_text(json.dumps(asked, indent=1))
+        write_json(path, asked)
         return
     found = json.loads(path.read_text())
     for key in sorted((found.keys() | asked.keys()) - {"weights"}):
@@ -146,9 +145,11 @@ def prepare_sets(config: TrainConfig, workdir: Path, client: Client, progress: P
             hard = config.hard_weight if name == "adapt" else 1
             make_dataset(folder, size, config.seed + offset, client, progress, hard)
         if size:
-            opened[name] = open_examples(folder, size)
+            opened[name] = open_examples(folder, size, both_classes=name != "adapt")
     adapt = [opened["adapt"]] if config.n_adapt else []
-    adapt += [open_examples(Path(folder)) for folder in config.adapt_also]
+    adapt += [open_examples(Path(folder), both_classes=False) for folder in config.adapt_also]
+    if adapt:
+        check_classes(adapt)
     if not config.augmented_lenses:
         return Sets(adapt, opened["train"], opened["test"])
     folder = workdir / "augmented"
@@ -198,19 +199,9 @@ def describe_training(config: TrainConfig, weights: Path | None, sets: Sets) -> 
         "weights_sha256": sha256_of(weights) if weights else "",
         "cutouts": config.data
         or "training.simulate; seed, seed + 1, seed + 2: adapt, train, test",
-        "training_set_sha256": fingerprint(sets.train),
-        "test_set_sha256": fingerprint(sets.test),
+        "training_set_sha256": sets.train.fingerprint,
+        "test_set_sha256": sets.test.fingerprint,
     }
-
-
-def fingerprint(examples: Examples) -> str:
-    """SHA-256 of a data set's pixels."""
-    digest = hashlib.sha256()
-    for first in range(0, len(examples), SHARD):
-        stop = min(first + SHARD, len(examples))
-        pixels = cutout_store.read_column(examples.store, "flux", first, stop)
-        digest.update(pixels.tobytes())
-    return digest.hexdigest()
 
 
 def _compare_precision(folder: Path, sets: Sets, progress: Progress) -> None:
