@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from distributed import Client
+from distributed import Client, get_worker
 from distributed.comm.core import connect
 from distributed.security import Security
 
@@ -45,9 +45,10 @@ class ClusterConfig:
         Processes that a local cluster starts, or a `cuda` one beside those of its GPUs; by default
         one per core.
     threads : int
-        Threads of the numerical libraries in each worker process.
+        Threads of the numerical libraries in each worker process: how many, not on which cores.
     tls : bool
-        Encrypt what Dask's processes say to each other, and refuse who has no certificate.
+        Encrypt what Dask's processes say to each other, and refuse who has no certificate;
+        `slurm` always does, `kubernetes` cannot.
     certificates : str or None
         For a running scheduler: folder with the files of `deploy.tls`; by default what Dask's own
         configuration names.
@@ -146,6 +147,11 @@ def read_cluster(cluster: str, workers: int | None = None, tls: bool = False) ->
     if workers is not None:
         values["workers"] = workers
     return ClusterConfig(**(values | ({"tls": True} if tls else {})))
+
+
+def this_worker() -> str:
+    """The address of the worker that a task runs on; only within a task."""
+    return str(get_worker().address)
 
 
 @contextmanager

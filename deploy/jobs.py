@@ -12,12 +12,15 @@ from typing import Any
 
 import dask
 from distributed import Client
+from distributed.security import Security
 
 from deploy.cluster import SCORE, ClusterConfig, ClusterError
-from deploy.local import DASK_SETTINGS, worker_environment
+from deploy.local import DASK_SETTINGS, dask_environment, worker_environment
 
 # How often jobs that have ended are submitted again.
 UPKEEP_S = 30.0
+# A controller that takes longer to say which jobs there are is asked again the next time.
+SQUEUE_TIMEOUT_S = 20.0
 # A worker leaves by itself so long before its job would be ended, and not all at once.
 LEAVE_EARLY_S, STAGGER_S = 120, 60
 
@@ -30,13 +33,14 @@ def open_jobs(config: ClusterConfig, folder: Path | None) -> Iterator[Client]:
     ----------
     config : ClusterConfig
     folder : Path or None
-        On a file system that the nodes share: its `tls` takes the certificates.
+        On a file system that the nodes share: its `tls` takes the certificates, without which
+        anyone on the network could give the workers work.
 
     Raises
     ------
     ClusterError
         If dask-jobqueue or SLURM's commands are not installed, the jobs are not fully described,
-        or SLURM refuses them.
+        there is no folder, or SLURM refuses the jobs.
     """
     if shutil.which("sbatch") is None:
         raise ClusterError(
@@ -63,13 +67,8 @@ def _kept_up(cluster: Any) -> Iterator[None]:
     def keep_up() -> None:
         while not over.wait(UPKEEP_S):
             submitted = dict(cluster.workers)
-            # Finished jobs are not listed.
-            listed = subprocess.run(
-                ["squeue", "--me", "--noheader", "--format=%A"], capture_output=True, text=True,
-                check=False,
-            )  # fmt: skip
-            if listed.returncode == 0:
-                alive = set(listed.stdout.split())
+            alive = _alive_jobs()
+            if alive is not None:
                 gone = [name for name, job in submitted.items() if job.job_id not in alive]
                 cluster.loop.add_callback(_submit_again, cluster, gone)
 
@@ -82,11 +81,25 @@ def _kept_up(cluster: Any) -> Iterator[None]:
         thread.join()
 
 
+def _alive_jobs() -> set[str] | None:
+    """Ids of this user's jobs that have not ended; None if SLURM does not say."""
+    try:
+        listed = subprocess.run(
+            ["squeue", "--me", "--noheader", "--format=%A"], capture_output=True, text=True,
+            check=False, timeout=SQUEUE_TIMEOUT_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return None
+    # Finished jobs are not listed.
+    return set(listed.stdout.split()) if listed.returncode == 0 else None
+
+
 def _submit_again(cluster: Any, gone: list[str]) -> None:
     for name in gone:
         cluster.workers.pop(name, None)
-    # No more and no fewer than planned: what is planned and not there is submitted.
-    cluster.scale(len(cluster.worker_spec))
+    # No more and no fewer than planned: what is planned and not there is submitted. Counted in
+    # jobs: `scale(n)` counts workers, of which a CPU job has several.
+    cluster.scale(jobs=len(cluster.worker_spec))
 
 
 def make_cluster(config: ClusterConfig, folder: Path | None) -> Any:
@@ -115,7 +128,8 @@ def make_cluster(config: ClusterConfig, folder: Path | None) -> Any:
         interface=config.interface,
         scheduler_options={"dashboard_address": config.dashboard},
         silence_logs="CRITICAL",
-        **_encryption(config, folder),
+        security=_certificates(folder),
+        protocol="tls://",
     )
     kind = cluster.new_spec
     gpu = _job(
@@ -138,7 +152,8 @@ def _job(
     options: tuple[str, ...],
 ) -> dict[str, Any]:
     """What dask-jobqueue takes for one kind of job."""
-    exports = [f"export {key}={value}" for key, value in worker_environment(config).items()]
+    environment = worker_environment(config) | dask_environment()
+    exports = [f"export {key}={value}" for key, value in environment.items()]
     walltime = config.walltime or dask.config.get("jobqueue.slurm.walltime", None)
     return {
         "cores": cores,
@@ -193,11 +208,14 @@ def walltime_s(walltime: str) -> int | None:
     return (((days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
-def _encryption(config: ClusterConfig, folder: Path | None) -> dict[str, Any]:
-    if not config.tls:
-        return {}
+def _certificates(folder: Path | None) -> Security:
+    """Certificates that all nodes can read: a scheduler in the open takes work from anyone."""
     from deploy.tls import make_certificates
 
     if folder is None:
-        raise ClusterError("cluster slurm: TLS needs a folder that all nodes see")
-    return {"security": make_certificates(folder / "tls"), "protocol": "tls://"}
+        raise ClusterError(
+            "cluster slurm: the certificates of its processes need a folder that all nodes see; "
+            "name an --out on storage that they share, or start a scheduler and workers of your "
+            "own (`lensweep certificates FOLDER`) and give --cluster their address"
+        )
+    return make_certificates(folder.absolute() / "tls")

@@ -9,7 +9,7 @@ from typing import Any
 
 from deploy.job_record import Job, JobState, SubmissionError
 from deploy.kubernetes_options import KubernetesOptions, refuse_unmounted
-from deploy.manifests import as_yaml, dask_cluster, driver_job
+from deploy.manifests import as_yaml, dask_cluster, driver_job, driver_log
 
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _DASK = ("kubernetes.dask.org", "v1")
@@ -66,9 +66,8 @@ def submit_kubernetes(
         except client.ApiException:
             batch.delete_namespaced_job(name, namespace, propagation_policy="Background")
             raise
-    log = f"kubectl logs --namespace {namespace} --selector job-name={name}"
     names = tuple(one["metadata"]["name"] for one in workers_for_it if one["kind"] in _PLURALS)
-    return Job("kubernetes", name, names, namespace, log)
+    return Job("kubernetes", name, names, namespace, str(driver_log(name, folder)))
 
 
 def kubernetes_state(job: Job) -> JobState:

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import dask
-import psutil
 from distributed import Client, LocalCluster, Nanny
 from distributed.security import Security
+from distributed.system import MEMORY_LIMIT
 
 from deploy.cluster import CUT, SCORE, ClusterConfig, ClusterError
 
@@ -97,9 +97,21 @@ def _gpu_cluster(config: ClusterConfig) -> Any:
 
 
 def worker_environment(config: ClusterConfig) -> dict[str, str]:
-    """Environment of a worker process on cores."""
+    """Environment of a worker process on cores.
+
+    It bounds how many threads the numerical libraries start; on which cores they run is the
+    operating system's affair.
+    """
     threads = dict.fromkeys(THREAD_VARIABLES, str(config.threads))
     return {**threads, "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def dask_environment() -> dict[str, str]:
+    """Dask's settings, as a process reads them from its environment."""
+    return {
+        f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": str(value)
+        for key, value in DASK_SETTINGS.items()
+    }
 
 
 def _common(config: ClusterConfig) -> dict[str, Any]:
@@ -115,4 +127,5 @@ def _common(config: ClusterConfig) -> dict[str, Any]:
 
 
 def _memory_limit(processes: int) -> int:
-    return max(LEAST_WORKER_MEMORY_BYTES, int(psutil.virtual_memory().total) // processes)
+    # Dask's figure knows the limit of a container or a job, where the machine has more.
+    return max(LEAST_WORKER_MEMORY_BYTES, int(MEMORY_LIMIT) // processes)

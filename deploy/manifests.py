@@ -17,6 +17,9 @@ IMAGE_USER = 1000
 # A driver ranks candidates, and a scheduler knows a few shards per worker.
 SMALL = {"cpu": "1", "memory": "4Gi"}
 TMP_LIMIT = "8Gi"
+# Kubernetes deletes the log of a pod with the pod. The status is that of the scan, and all that it
+# said is in the file before the container ends.
+_LOGGED = 'set -o pipefail; log="$1"; shift; "$@" 2>&1 | tee --append "$log"'
 _AWAIT_SCHEDULER = """\
 import socket, sys, time
 while True:
@@ -42,7 +45,8 @@ def driver_job(
     workers : int or None
         Processes of a driver that works alone; None is one per core.
     """
-    scan = ["lensweep", "scan", "--config", str(folder / "scan.toml"), "--cluster"]
+    scan = ["bash", "-c", _LOGGED, "log", str(driver_log(name, folder)),
+            "lensweep", "scan", "--config", str(folder / "scan.toml"), "--cluster"]  # fmt: skip
     if options.nodes:
         pod = _pod(options, "driver", [*scan, f"tcp://{name}-scheduler:8786"], SMALL)
         pod["initContainers"] = [_waiting(pod["containers"][0], f"{name}-scheduler")]
@@ -52,6 +56,11 @@ def driver_job(
         pod = _pod(options, "driver", arguments, _size(options, options.gpus))
     pod["restartPolicy"] = "Never"
     return _fill("job", name=name, labels=_labels(name), pod=pod)
+
+
+def driver_log(name: str, folder: Path) -> Path:
+    """Where all drivers of a Job write what they say, one after the other."""
+    return folder / f"driver-{name}.log"
 
 
 def dask_cluster(name: str, owner_uid: str, options: KubernetesOptions) -> list[dict[str, Any]]:
@@ -72,8 +81,7 @@ def dask_cluster(name: str, owner_uid: str, options: KubernetesOptions) -> list[
     scheduler = _pod(options, "scheduler", ["dask", "scheduler", "--host", "0.0.0.0"], SMALL)
     _watch(scheduler["containers"][0])
     does = "CUT=1" if options.gpu_nodes else "CUT=1,SCORE=1"
-    on_cores = ["dask", "worker", *_worker_arguments(does), "--nworkers", str(options.cores),
-                "--memory-limit", "0"]  # fmt: skip
+    on_cores = ["dask", "worker", *_worker_arguments(does), "--nworkers", str(options.cores)]
     worker = _pod(options, "worker", on_cores, _size(options, 0))
     made = [
         _fill("network-policy", **common),
@@ -136,8 +144,11 @@ def _size(options: KubernetesOptions, gpus: int) -> dict[str, str]:
 
 
 def _worker_arguments(does: str) -> list[str]:
+    # A paused worker would never go on. Without an address, what serves the dashboard listens
+    # everywhere, dashboard or not.
     return ["--name", "$(DASK_WORKER_NAME)", "--nthreads", "1", "--resources", does,
-            "--no-dashboard", "--local-directory", "/tmp"]  # fmt: skip
+            "--memory-limit", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0",
+            "--local-directory", "/tmp"]  # fmt: skip
 
 
 def _environment() -> list[dict[str, str]]:

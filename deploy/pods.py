@@ -8,7 +8,7 @@ from typing import Any
 from distributed import Client
 
 from deploy.cluster import RECONNECT_S, SCORE, ClusterConfig, ClusterError
-from deploy.local import DASK_SETTINGS, worker_environment
+from deploy.local import dask_environment, worker_environment
 
 # Nobody; the images are built to run as any user.
 USER_ID = 1000
@@ -64,7 +64,10 @@ def cluster_spec(config: ClusterConfig) -> dict[str, Any]:
 
     name = f"lensweep-{uuid.uuid4().hex[:10]}"
     spec: dict[str, Any] = make_cluster_spec(name=name, image=config.image)
-    _harden(spec["spec"]["scheduler"]["spec"], config, {"cpu": "1", "memory": "4Gi"})
+    scheduler = spec["spec"]["scheduler"]["spec"]
+    # The operator's own words are those of a script that Dask no longer has.
+    scheduler["containers"][0]["args"] = ["dask", "scheduler", "--host", "0.0.0.0"]
+    _harden(scheduler, config, {"cpu": "1", "memory": "4Gi"})
     spec["spec"]["worker"] = worker_spec(config, gpu=False)
     return spec
 
@@ -81,7 +84,7 @@ def worker_spec(config: ClusterConfig, gpu: bool) -> dict[str, Any]:
     if gpu:
         size = {"cpu": str(config.gpu_cores or cores), "memory": config.gpu_memory or str(memory),
                 "nvidia.com/gpu": "1"}  # fmt: skip
-    environment = {**worker_environment(config), **_dask_environment()}
+    environment = {**worker_environment(config), **dask_environment()}
     pod: dict[str, Any] = {
         "containers": [
             {
@@ -99,7 +102,8 @@ def worker_spec(config: ClusterConfig, gpu: bool) -> dict[str, Any]:
 
 
 def _harden(pod: dict[str, Any], config: ClusterConfig, size: dict[str, str]) -> None:
-    """Run as nobody, on a file system that is read only but for the survey's volume and /tmp."""
+    """Run as nobody, without a token, on a read-only file system but for the volume and /tmp."""
+    pod["automountServiceAccountToken"] = False
     pod["securityContext"] = {
         "runAsNonRoot": True, "runAsUser": USER_ID, "runAsGroup": USER_ID, "fsGroup": USER_ID,
         "seccompProfile": {"type": "RuntimeDefault"},
@@ -122,12 +126,3 @@ def _harden(pod: dict[str, Any], config: ClusterConfig, size: dict[str, str]) ->
         {"name": "tmp", "mountPath": "/tmp"},
     ]
     container["workingDir"] = "/tmp"
-
-
-def _dask_environment() -> dict[str, str]:
-    """Dask's settings, as a process reads them from its environment."""
-    return {
-        f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": str(value)
-        for key, value in DASK_SETTINGS.items()
-    }
-

@@ -10,6 +10,7 @@ from typing import Any
 from catalogs.files import is_remote
 from catalogs.tables import TableError
 from deploy.job_record import Job, SubmissionError
+from deploy.kubernetes_options import KubernetesOptions
 from deploy.submit import Options, refuse_second, submit, what_would_be_submitted
 from scanner.config import ScanConfig
 from scanner.errors import InputError
@@ -37,6 +38,7 @@ def submit_scan(config: ScanConfig, options: Options) -> Job:
     """
     from scanner.opening import abandon
 
+    _refuse_unencrypted(config, options)
     config = _settled(config)
     tasks = deal_out(config, getattr(options, "tasks", 1))
     paths = RunPaths.at(config.out)
@@ -58,6 +60,7 @@ def describe_submission(config: ScanConfig, options: Options) -> str:
     """What `submit_scan` would hand over, after the same checks of the scan; writes nothing."""
     from scanner.ensemble import check_bundle
 
+    _refuse_unencrypted(config, options)
     config = _settled(config)
     check_bundle(config.ensemble)
     tasks = deal_out(config, getattr(options, "tasks", 1))
@@ -91,6 +94,16 @@ def deal_out(config: ScanConfig, n: int) -> list[ScanConfig]:
         dataclasses.replace(config, mosaics=tuple(sorted(hand)), out=str(folder))
         for hand, folder in zip(hands, task_folders(Path(config.out), n), strict=True)
     ]
+
+
+def _refuse_unencrypted(config: ScanConfig, options: Options) -> None:
+    """A driver that is to encrypt would meet a scheduler of Dask's operator, which cannot."""
+    if config.tls and isinstance(options, KubernetesOptions) and options.nodes:
+        raise InputError(
+            f"tls with {options.nodes} nodes on kubernetes: Dask's operator connects without TLS; "
+            "leave --tls out (a NetworkPolicy keeps all but the scan's pods and the operator out), "
+            "or give --nodes 0, one pod that does all"
+        )
 
 
 def _settled(config: ScanConfig) -> ScanConfig:

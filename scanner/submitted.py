@@ -45,7 +45,7 @@ def show_submitted(root: Path) -> None:
         console.print(f"{run.name:9s} {_line(status)}", markup=False, highlight=False)
     console.print(
         f"all       {finished} of {len(runs)} runs finished, "
-        f"{total.scored + total.masked:,} of {total.planned:,} windows planned so far"
+        f"{total.done:,} of {total.planned:,} windows planned so far"
     )
 
 
@@ -77,7 +77,7 @@ def cancel_run(root: Path) -> str:
 
 def _line(status: Status) -> str:
     tally = status.tally
-    done = f"{tally.scored + tally.masked:,} of {tally.planned:,} windows"
+    done = f"{tally.done:,} of {tally.planned:,} windows"
     failed = f", {tally.failed:,} failed" if tally.failed else ""
     unfit = f", {len(status.failed_mosaics)} mosaics failed" if status.failed_mosaics else ""
     return f"{done}{failed}{unfit}{', finished' if status.finished else ''}"

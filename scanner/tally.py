@@ -38,6 +38,11 @@ class Tally:
         return self.planned - self.scored - self.masked - self.failed - self.screened
 
     @property
+    def done(self) -> int:
+        """Windows of which the run knows what they are: scored, masked or screened."""
+        return self.scored + self.masked + self.screened
+
+    @property
     def seen(self) -> int:
         """Windows that were looked at: scored, or screened."""
         return self.scored + self.screened

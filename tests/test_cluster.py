@@ -7,6 +7,7 @@ import pytest
 from dask_nodes import free_port
 from distributed import LocalCluster
 
+from deploy import jobs
 from deploy.cluster import ClusterConfig, ClusterError, NoSchedulerError, open_client, read_cluster
 from deploy.jobs import make_cluster, walltime_s
 from deploy.pods import cluster_spec, worker_spec
@@ -72,6 +73,15 @@ def test_local_workers_are_processes_of_one_thread():
         assert client.submit(_threads).result() == "1"
 
 
+def test_workers_share_the_memory_of_the_container(monkeypatch):
+    # As Dask reads it from the control group.
+    monkeypatch.setattr("deploy.local.MEMORY_LIMIT", 20 * 2**30)
+    with open_client("local", 2) as client:
+        client.wait_for_workers(2)
+        workers = client.scheduler_info()["workers"].values()
+        assert {worker["memory_limit"] for worker in workers} == {10 * 2**30}
+
+
 def _threads():
     return os.environ["OMP_NUM_THREADS"]
 
@@ -122,7 +132,8 @@ def test_files_that_are_unfit(tmp_path, text, message):
         (PODS, "dask_kubernetes", r"`pip install 'lensweep\[kubernetes\]'`"),
         ({"kind": "slurm"}, None, "cores = None, memory = None of a job.*a TOML file such as"),
         (SLURM | {"walltime": "soon"}, None, "walltime = soon: give it as 04:00:00"),
-        (SLURM | {"tls": True}, None, "TLS needs a folder that all nodes see"),
+        # encrypted whether it is asked for or not
+        (SLURM, None, r"need a folder that all nodes see; name an --out .*lensweep certificates"),
         (PODS | {"image": None}, None, "no image; give --cluster a TOML file such as"),
         (PODS | {"tls": True}, None, "operator connects without TLS"),
     ],
@@ -144,15 +155,46 @@ def test_slurm_without_slurm(monkeypatch, tmp_path):
         pass
 
 
+@pytest.mark.parametrize(
+    ("squeue", "alive"),
+    [
+        ("printf '11\\n12\\n'", {"11", "12"}),
+        # nothing is known of the jobs, which is not that there are none
+        ("exit 1", None),
+        ("exec sleep 60", None),
+    ],
+)
+def test_jobs_that_slurm_says_are_alive(monkeypatch, tmp_path, squeue, alive):
+    (tmp_path / "squeue").write_text(f"#!/bin/sh\n{squeue}\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(jobs, "SQUEUE_TIMEOUT_S", 2.0)
+    assert jobs._alive_jobs() == alive
+
+
 @pytest.mark.gpu
 def test_a_process_for_every_gpu_and_others_that_cut():
+    dask_cuda = pytest.importorskip("dask_cuda", reason="dask-cuda is not installed: lensweep[gpu]")
     if not Path("/dev/nvidia0").exists():
         pytest.skip("no NVIDIA GPU here")
+    gpus = dask_cuda.utils.get_n_gpus()
     with open_client("cuda", 2) as client:
-        client.wait_for_workers(3)
-        kinds = [worker["resources"] for worker in client.scheduler_info()["workers"].values()]
+        client.wait_for_workers(gpus + 2)
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        kinds = [worker["resources"] for worker in workers]
     assert kinds.count({"CUT": 1}) == 2
-    assert kinds.count({"SCORE": 1}) == len(kinds) - 2 >= 1
+    assert kinds.count({"SCORE": 1}) == len(kinds) - 2 == gpus
+
+
+def test_no_driver_is_said():
+    pytest.importorskip("dask_cuda", reason="dask-cuda is not installed: lensweep[gpu]")
+    if Path("/dev/nvidiactl").exists():
+        pytest.skip("there is a driver here")
+    with (
+        pytest.raises(ClusterError, match=r"no NVIDIA driver answers \(NVML.*nvidia-smi"),
+        open_client("cuda"),
+    ):
+        pass
 
 
 @pytest.fixture
@@ -181,6 +223,8 @@ def test_slurm_jobs_of_two_kinds_join_one_scheduler(scripts):
     for script in (cpu, gpu):
         for line in ("#SBATCH -A astro", "#SBATCH -t 04:00:00", "#SBATCH --cpus-per-task=4",
                      "#SBATCH --qos=low", "module load cuda", "export OMP_NUM_THREADS=1",
+                     # a paused worker would never go on
+                     "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False",
                      "--lifetime 14280s"):  # fmt: skip
             assert line in script
     for line in ("#SBATCH -p short", "--mem=8G", "--resources CUT=1 ", "--nworkers 4"):
@@ -199,8 +243,8 @@ def test_slurm_jobs_without_gpus_do_both(scripts):
     assert "--resources CUT=1,SCORE=1" in found["cpu-0"]
 
 
-def test_slurm_jobs_that_encrypt_name_files_and_no_secrets(scripts, tmp_path):
-    (script,) = scripts(tls=True).values()
+def test_slurm_jobs_encrypt_and_name_files_and_no_secrets(scripts, tmp_path):
+    (script,) = scripts().values()
     assert f"--tls-key {tmp_path / 'tls' / 'key.pem'}" in script
     assert "--protocol tls" in script
     assert "BEGIN" not in script

@@ -3,14 +3,35 @@
 import re
 import subprocess
 import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKER = ROOT / "deploy" / "docker"
 DOCKERFILE = DOCKER / "Dockerfile"
 LOCKS = sorted(DOCKER.glob("*.txt"))
+# What both images have.
+EXTRAS = ("kubernetes", "slurm", "s3")
+# What packages ask for, by their metadata, that are in an image and may not be installed here.
+BOUNDS = {
+    "rapids-dask-dependency==26.10.0": [
+        "dask>=2026.7.1,<2026.7.2", "distributed>=2026.7.1,<2026.7.2",
+    ],
+    "dask-cuda==26.10.0": ["rapids-dask-dependency==26.10.*", "cuda-core>=0.5.1,<2"],
+    "distributed==2026.7.1": ["dask>=2026.7.1,<2026.7.2"],
+    "aiobotocore==3.10.0": ["botocore>=1.43.115,<1.43.118", "python-dateutil>=2.1,<3"],
+    "s3fs==2026.9.0": ["fsspec>=2026.9.0,<2026.9.1", "aiobotocore>=2.19,<4"],
+}  # fmt: skip
+
+
+def locked(kind):
+    """Versions by name."""
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (DOCKER / f"{kind}.txt").read_text(), re.M))
 
 
 def instructions(word):
@@ -71,11 +92,37 @@ def test_every_requirement_is_locked():
 
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
-    asked = config["options"]["install_requires"] + config["options.extras_require"]["kubernetes"]
-    needed = {re.split(r"[\[>=<]", line)[0] for line in asked.split()}
-    for kind in ("cpu", "cuda"):
-        locked = {line.split("==")[0] for line in (DOCKER / f"{kind}.txt").read_text().split()}
-        assert needed <= locked
+    for kind, extras in (("cpu", EXTRAS), ("cuda", (*EXTRAS, "gpu"))):
+        asked = [config["options"]["install_requires"]]
+        asked += [config["options.extras_require"][extra] for extra in extras]
+        for requirement in map(Requirement, "\n".join(asked).split()):
+            version = locked(kind)[requirement.name]
+            assert requirement.specifier.contains(version), requirement
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_what_is_locked_agrees(kind):
+    """As `pip check` says when the image is built, so far as what is installed here knows it."""
+    versions = locked(kind)
+    asked = dict(BOUNDS)
+    for name, version in versions.items():
+        with suppress(PackageNotFoundError):
+            if distribution(name).version == version:
+                asked[f"{name}=={version}"] = distribution(name).requires or []
+    for pin, requirements in asked.items():
+        # The table has to follow the locks.
+        name, version = pin.split("==")
+        assert versions.get(name, version) == version
+        for requirement in map(Requirement, requirements if name in versions else ()):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                version = versions[canonicalize_name(requirement.name)]
+                assert requirement.specifier.contains(version, prereleases=True), (pin, requirement)
+
+
+def test_images_share_their_versions():
+    """A driver and its workers may run on one each."""
+    cpu, cuda = locked("cpu"), locked("cuda")
+    assert {name: cuda[name] for name in cpu} == cpu
 
 
 def test_only_what_is_installed_is_sent_to_the_builder():

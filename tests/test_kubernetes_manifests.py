@@ -2,17 +2,24 @@
 
 import copy
 import dataclasses
-from importlib.metadata import files
+import os
+import subprocess
+from importlib.metadata import entry_points, files
+from itertools import pairwise
 from pathlib import Path
 
 import jsonschema
 import kubernetes_validate
 import pytest
+import typer
 import yaml
 
+import lensweep
+from deploy.cluster import ClusterConfig
 from deploy.job_record import SubmissionError
 from deploy.kubernetes_options import KubernetesOptions, refuse_unmounted
-from deploy.manifests import TEMPLATES, as_yaml, dask_cluster, driver_job
+from deploy.manifests import TEMPLATES, as_yaml, dask_cluster, driver_job, driver_log
+from deploy.pods import cluster_spec, worker_spec
 
 VERSIONS = ("1.35", "1.36", "1.37")
 CPU = KubernetesOptions(
@@ -37,11 +44,26 @@ def shipped(name):
     return list(yaml.safe_load_all((TEMPLATES / f"{name}.yaml").read_text()))
 
 
-# What is applied by hand, and what `submit` makes.
+def opened():
+    """What `scan --cluster kubernetes` has the operator make; the group as `KubeCluster` does."""
+    config = ClusterConfig(
+        "kubernetes", image="registry.example.org/lensweep:0.1.0-cpu", volume_claim="survey",
+        cores=8, memory="32Gi", cpu_jobs=4, gpu_jobs=2,
+    )  # fmt: skip
+    group = {
+        "apiVersion": "kubernetes.dask.org/v1", "kind": "DaskWorkerGroup",
+        "metadata": {"name": "lensweep-x-gpu"},
+        "spec": {"cluster": "lensweep-x", "worker": worker_spec(config, gpu=True)},
+    }  # fmt: skip
+    return [cluster_spec(config), group]
+
+
+# What is applied by hand, what `submit` makes, and what `scan` does.
 OBJECTS = [
     *(one for name in ("storage", "access", "login") for one in shipped(name)),
     *submitted(OPTIONS["one pod with GPUs"]),
     *submitted(OPTIONS["workers, some with GPUs"]),
+    *opened(),
 ]
 
 
@@ -107,9 +129,10 @@ def closed(schema):
 @pytest.mark.parametrize("kind", ["DaskCluster", "DaskWorkerGroup"])
 def test_dasks_operator_takes_them(kind):
     validator = jsonschema.Draft202012Validator(operator_schema(kind.lower()))
-    (made,) = (one for one in OBJECTS if one["kind"] == kind)
-    assert [error.message for error in validator.iter_errors(made)] == []
-    made = copy.deepcopy(made)
+    of_submit, of_scan = (one for one in OBJECTS if one["kind"] == kind)
+    for made in (of_submit, of_scan):
+        assert [error.message for error in validator.iter_errors(made)] == []
+    made = copy.deepcopy(of_submit)
     made["spec"]["worker"]["replica"] = 1
     assert ["'replica'" in error.message for error in validator.iter_errors(made)] == [True]
 
@@ -133,6 +156,73 @@ def test_pods_may_do_little(pod):
 def test_only_who_submits_has_a_token():
     with_token = [pod for pod in pods(OBJECTS) if pod["automountServiceAccountToken"]]
     assert [pod["serviceAccountName"] for pod in with_token] == ["lensweep-submit"]
+
+
+def containers(objects):
+    for pod in pods(objects):
+        yield from [*pod["containers"], *pod.get("initContainers", ())]
+
+
+def commands():
+    """What the containers run; of the driver, what it runs with a log."""
+    for container in containers([*OBJECTS, *submitted(OPTIONS["workers"])]):
+        arguments = container["args"]
+        yield arguments[arguments.index("lensweep") :] if "lensweep" in arguments else arguments
+
+
+def parameters(command, arguments):
+    """What a command of click or typer understands; fails where it would."""
+    with command.make_context(command.name, list(arguments)) as context:
+        return context.params
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=lambda words: " ".join(words[:3]))
+def test_the_image_has_the_commands(command):
+    program, *words = command
+    if program in ("python", "sleep"):
+        return  # of the base image
+    assert entry_points(group="console_scripts", name=program)
+    if program == "lensweep":
+        scan = typer.main.get_command(lensweep.app).commands[words[0]]
+        assert parameters(scan, words[1:])["config"]
+        return
+    if words[0] == "cuda":
+        pytest.importorskip("dask_cuda")
+    (found,) = entry_points(group="dask_cli", name=words[0])
+    command, arguments = found.load(), words[1:]
+    if words[0] == "cuda":
+        command, arguments = command.commands[words[1]], words[2:]
+    # What `dask worker` does not know it keeps for preloaded modules.
+    assert not parameters(command, arguments).get("preload_argv")
+
+
+def test_workers_of_a_submission_serve_nothing_and_never_pause():
+    workers = [one["args"] for one in containers(submitted(OPTIONS["workers, some with GPUs"]))
+               if one["name"] == "worker"]  # fmt: skip
+    assert [arguments[1] for arguments in workers] == ["worker", "cuda"]
+    for arguments in workers:
+        stated = dict(pairwise(arguments))
+        # `--no-dashboard` alone still listens, everywhere.
+        assert stated["--dashboard-address"] == "127.0.0.1:0"
+        assert stated["--memory-limit"] == "0"
+
+
+def test_the_driver_keeps_its_log(tmp_path):
+    """Its pod, and what Kubernetes keeps of it, is gone five minutes after the end."""
+    job = tmp_path / "job"
+    job.mkdir()
+    (driver,) = next(pods([driver_job("lensweep-x", job, CPU, None)]))["containers"]
+    lensweep_here = tmp_path / "lensweep"
+    lensweep_here.write_text('#!/bin/sh\necho "$@"\necho oh no >&2\nexit 3\n')
+    lensweep_here.chmod(0o755)
+    for _ in range(2):
+        ran = subprocess.run(driver["args"], capture_output=True, text=True, check=False,
+                             env=os.environ | {"PATH": f"{tmp_path}:/usr/bin:/bin"})  # fmt: skip
+        assert ran.returncode == 3
+    # Of the pods that were replaced, too.
+    assert driver_log("lensweep-x", job).read_text() == 2 * ran.stdout
+    assert ran.stdout.splitlines()[0].startswith(f"scan --config {job}/scan.toml --cluster local")
+    assert ran.stdout.splitlines()[1] == "oh no"
 
 
 def test_access_is_what_submit_needs():
@@ -173,7 +263,7 @@ def test_what_works_goes_with_the_job():
 )
 def test_the_driver_scans(name, cluster, workers):
     (driver,) = next(pods(submitted(OPTIONS[name])))["containers"]
-    scan = driver["args"]
+    scan = driver["args"][driver["args"].index("lensweep") :]
     assert scan[:4] == ["lensweep", "scan", "--config", "/survey/run/job/scan.toml"]
     assert scan[scan.index("--cluster") + 1] == cluster
     assert scan[scan.index("--workers") + 1 :] == workers if workers else "--workers" not in scan

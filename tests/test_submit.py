@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import write_field
+from conftest import scan_here, write_field
 
 import lensweep
 from deploy.job_record import Job, SubmissionError, read_job, write_job
@@ -116,6 +116,46 @@ def test_dask_is_encrypted_between_nodes():
         assert "BEGIN" not in text
 
 
+def run_script(name, tmp_path, python, **commands):
+    """Run a job's script as SLURM does, with shell in the place of what it calls."""
+    programs = {"python": python, **commands}
+    for program, says in programs.items():
+        (tmp_path / program).write_text(f"#!/bin/sh\n{says}\n")
+        (tmp_path / program).chmod(0o755)
+    made = slurm_scripts(tmp_path, tmp_path / "tls", SlurmOptions(nodes=1, gpu_nodes=1, gpus=1),
+                         None)  # fmt: skip
+    (tmp_path / name).write_text(made[name].replace(sys.executable, str(tmp_path / "python")))
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7"}
+    return subprocess.run(["bash", tmp_path / name, "7"], env=environment, check=False,
+                          capture_output=True, text=True)  # fmt: skip
+
+
+def test_a_driver_forgets_the_scheduler_of_a_lost_node(tmp_path):
+    # A requeued job finds the file that the node before could not remove.
+    (tmp_path / "scheduler.json").write_text('{"address": "tls://lost:1"}')
+    new = f"""sleep 1; echo '{{"address": "tls://new:1"}}' > {tmp_path}/scheduler.json; sleep 60"""
+    ran = run_script(
+        "driver.sh", tmp_path,
+        f'if [ "$3" = scheduler ]; then {new}; else echo "$@" > {tmp_path}/scanned; fi',
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout
+    assert "--cluster tls://new:1 " in (tmp_path / "scanned").read_text()
+
+
+@pytest.mark.parametrize("name", ["worker.sh", "gpu-worker.sh"])
+def test_workers_serve_nothing_and_never_pause(tmp_path, name):
+    (tmp_path / "scheduler.json").write_text('{"address": "tls://there:1"}')
+    joined = tmp_path / "joined"
+    ran = run_script(
+        name, tmp_path, f'echo "$@ " > {joined}',
+        squeue=f"if [ -e {joined} ]; then echo COMPLETED; else echo RUNNING; fi",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    # `--no-dashboard` alone still listens, everywhere.
+    assert "--dashboard-address 127.0.0.1:0 " in joined.read_text()
+    assert "--memory-limit 0 " in joined.read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -153,6 +193,9 @@ def test_unfit_options_are_refused(options, message):
         (["--cluster", "kubernetes", "field.fits", "--out", "run"], "no image, claims, cores"),
         (["--cluster", "kubernetes", "field.fits", "--out", "run", "--array", "2", "--image", "x:1",
           "--claim", "a:/b", "--cores", "1", "--memory", "4Gi"], "takes no array"),
+        (["--cluster", "kubernetes", "field.fits", "--out", "run", "--nodes", "2", "--tls",
+          "--image", "x:1", "--claim", "a:/b", "--cores", "1", "--memory", "4Gi"],
+         "tls with 2 nodes on kubernetes: Dask's operator connects without TLS"),
         # nothing is left of a run that could not be handed over
         ([*SLURM, "field.fits", "--out", "run"], "no sbatch here: give the command where SLURM's"),
     ],
@@ -263,6 +306,23 @@ def test_mosaics_are_dealt_out_by_size(tmp_path):
         deal_out(ScanConfig(mosaics, str(tmp_path / "out")), 5)
 
 
+def test_a_finished_array_is_all_there(command, client, tiny_bundle, tmp_path):
+    """Windows that the screen passed over are done, too."""
+    job = tmp_path / "survey" / "job"
+    job.mkdir(parents=True)
+    for number in range(2):
+        field = write_field(tmp_path / f"{number}.fits", seed=number)
+        run = tmp_path / "survey" / f"000{number}"
+        done = scan_here(client, tiny_bundle, [field], run, screen="auto")
+        assert done.tally.screened > 0
+        (job / f"scan-{number}.toml").touch()
+    n = done.tally.planned
+    status, said = command("status", "survey")
+    assert status == 0
+    assert f"0000      {n:,} of {n:,} windows, finished" in said
+    assert f"2 of 2 runs finished, {2 * n:,} of {2 * n:,} windows" in said
+
+
 def test_a_record_is_read_back(tmp_path):
     job = Job("kubernetes", "lensweep-x", ("lensweep-x",), "hst", "kubectl logs ...")
     assert read_job(tmp_path) is None
@@ -337,6 +397,7 @@ def test_kubernetes_from_submission_to_end(command, api, small_field, tiny_bundl
     assert (job.cluster, job.place, job.workers) == ("kubernetes", "hst", (job.driver,))
     path = f"/apis/batch/v1/namespaces/hst/jobs/{job.driver}"
     dask = f"/apis/kubernetes.dask.org/v1/namespaces/hst/daskclusters/{job.driver}"
+    assert f"log: {tmp_path}/run/job/driver-{job.driver}.log" in said
     assert set(api.objects) == {
         path, dask, f"/apis/networking.k8s.io/v1/namespaces/hst/networkpolicies/{job.driver}",
     }  # fmt: skip

@@ -50,6 +50,8 @@ finish() {
 
 # A scheduler of this job's own, that the worker jobs find by its file.
 start_scheduler() {
+  # A lost node has left its own, with an address where nobody answers.
+  rm -f "$scheduler_file"
   "$python" -m dask scheduler --protocol tls --port 0 --dashboard-address 127.0.0.1:0 \
     --scheduler-file "$scheduler_file" &
   running+=("$!")

@@ -44,12 +44,14 @@ driver_is_over() {
 }
 
 join() {
-  local common=(--scheduler-file "$scheduler_file" --no-dashboard --death-timeout 30
-    --resources "$resources" --local-directory "${TMPDIR:-/tmp}" --nthreads 1)
+  # Without an address, what serves the dashboard listens everywhere, dashboard or not.
+  local common=(--scheduler-file "$scheduler_file" --no-dashboard --dashboard-address 127.0.0.1:0
+    --death-timeout 30 --resources "$resources" --local-directory "${TMPDIR:-/tmp}" --nthreads 1
+    --memory-limit 0)
   if [ "$gpus" != 0 ]; then
     "$python" -m dask cuda worker "${common[@]}" &
   else
-    "$python" -m dask worker "${common[@]}" --nworkers "$cores" --memory-limit 0 &
+    "$python" -m dask worker "${common[@]}" --nworkers "$cores" &
   fi
   running=("$!")
   wait "$!"
