@@ -5,7 +5,8 @@
 Runs the same small scan over and over on a cluster of processes of this machine; once in each run,
 at a random moment, a random one of the faults below happens. Prints a line per fault: how the run
 ended, after how many commands, and whether its catalogue, ledger and scores are those of the
-undisturbed run. FAULTS are 30 by default, and take about ten minutes.
+undisturbed run. FAULTS are 30 by default, and take about ten minutes. A poisoned shard has to end
+with status 3 and to be all that the ledger calls failed; mended, it is as the others.
 """
 
 import itertools
@@ -26,17 +27,21 @@ import pyarrow.parquet as pq
 from stub import save_stub, write_config, write_noise
 
 from scanner.paths import RunPaths
+from scanner.plan import read_plan
 
 # The tests' cluster of processes that can be lost.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from dask_nodes import Machines
+from slow_storage import SlowStorage
 
-NAME = "noise"
+NAME, BUNDLE = "noise", "stub"
 SIDE_PX = 500
 SETTINGS = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "10s"}
 MAY_PASS = 75
 # As text: the workers know no function of this file.
 FILL_MEMORY = "held = []\nwhile True: held.append(b'x' * 2**27)"
+# A node sees file systems of its own, so that one can be taken from it.
+ALONE = ("unshare", "--mount")
 
 
 class Scan:
@@ -66,9 +71,13 @@ class Scan:
             self.start()
         return status
 
-    def worker(self) -> psutil.Process:
-        """One of the worker processes."""
-        node = self.machines.nodes[int(self.rng.integers(len(self.machines.nodes)))]
+    def node(self) -> Any:
+        """One of the nodes."""
+        return self.machines.nodes[int(self.rng.integers(len(self.machines.nodes)))]
+
+    def worker(self, node: Any = None) -> psutil.Process:
+        """The worker process of a node, or of any."""
+        node = node or self.node()
         while True:
             for child in psutil.Process(node.pid).children():
                 if "spawn_main" in " ".join(child.cmdline()):
@@ -112,7 +121,7 @@ def fill_worker(scan: Scan) -> None:
 def lose_node(scan: Scan) -> None:
     """A node is gone, and another one comes."""
     scan.machines.lose(scan.machines.nodes[0])
-    scan.machines.add_node()
+    scan.machines.add_node(before=ALONE)
 
 
 def kill_scheduler(scan: Scan) -> None:
@@ -122,7 +131,7 @@ def kill_scheduler(scan: Scan) -> None:
         scan.machines.lose(node)
     scan.machines.start_scheduler()
     for _ in range(2):
-        scan.machines.add_node()
+        scan.machines.add_node(before=ALONE)
 
 
 def kill_command(scan: Scan) -> None:
@@ -130,9 +139,14 @@ def kill_command(scan: Scan) -> None:
     scan.process.kill()
 
 
+def mosaic_of(scan: Scan) -> Path:
+    """The file that is scanned."""
+    return Path(json.loads(RunPaths(scan.root).plan(NAME).read_text())["mosaic"]["path"])
+
+
 def hang_storage(scan: Scan) -> None:
     """The mosaic cannot be opened for eight seconds."""
-    mosaic = Path(json.loads(RunPaths(scan.root).plan(NAME).read_text())["mosaic"]["path"])
+    mosaic = mosaic_of(scan)
     aside = mosaic.with_suffix(".aside")
     mosaic.rename(aside)
     os.mkfifo(mosaic)
@@ -140,6 +154,50 @@ def hang_storage(scan: Scan) -> None:
     time.sleep(8.0)
     mosaic.unlink()
     aside.rename(mosaic)
+
+
+def slow_storage(scan: Scan) -> None:
+    """Each opening of the mosaic takes 0.3 s longer."""
+    slow = SlowStorage(mosaic_of(scan), 0.3)
+    slow.begin()
+    scan.process.wait()
+    slow.end()
+
+
+def hide_bundle(scan: Scan) -> None:
+    """The bundle is gone from a node, and another comes."""
+    node, bundle = scan.node(), scan.config.parent / BUNDLE
+    inside = ["nsenter", "--target", str(node.pid), "--mount"]
+    subprocess.run([*inside, "mount", "-t", "tmpfs", "none", str(bundle)], check=True)
+    # The others stand still until its worker has started anew: they would be through before.
+    others = [scan.worker(other) for other in scan.machines.nodes if other is not node]
+    for other in others:
+        other.suspend()
+    worker = scan.worker(node)
+    worker.kill()
+    worker.wait()
+    scan.worker(node)  # the next one, by when the scheduler knows of the end of this one
+    scan.machines.wait_for(2)
+    for other in others:
+        other.resume()
+    # It is retired when it has been found out.
+    while node.poll() is None and scan.process.poll() is None:
+        time.sleep(0.1)
+    scan.machines.lose(node)
+    scan.machines.add_node(before=ALONE)
+
+
+def poison_shard(scan: Scan) -> None:
+    """A shard fails, until it is mended."""
+    paths, last = RunPaths(scan.root), read_plan(scan.root, NAME).n_shards - 1
+    in_the_way = paths.cutouts(NAME) / "flux" / "c" / str(last)
+    in_the_way.touch()
+    status = scan.finish()
+    ledger = pq.read_table(paths.ledger).to_pandas()
+    failed = set(ledger.loc[ledger["state"] == "failed", "shard"])
+    assert (status, failed) == (3, {last}), f"status {status}, shards {failed} failed"
+    in_the_way.unlink()
+    scan.start()
 
 
 def fill_disk(scan: Scan) -> None:
@@ -156,7 +214,7 @@ def fill_disk(scan: Scan) -> None:
 
 FAULTS: list[Callable[[Scan], None]] = [
     kill_worker, stop_worker, slow_worker, fill_worker, lose_node, kill_scheduler, kill_command,
-    hang_storage, fill_disk,
+    hang_storage, slow_storage, hide_bundle, poison_shard, fill_disk,
 ]  # fmt: skip
 
 
@@ -171,10 +229,10 @@ def main(n_faults: int, seed: int) -> None:
         machines = Machines(log, SETTINGS)
         try:
             for _ in range(2):
-                machines.add_node()
+                machines.add_node(before=ALONE)
             config = write_config(
                 Path(name) / "scan.toml", mosaics=[str(write_noise(disk / "noise.fits", SIDE_PX))],
-                ensemble=str(save_stub(Path(name) / "stub")), windows_per_shard=16, stride=20,
+                ensemble=str(save_stub(Path(name) / BUNDLE)), windows_per_shard=16, stride=20,
                 shard_timeout_s=3.0, cluster=machines.address, min_logit=-1e6,
                 merge_radius_arcsec=10.0,
             )  # fmt: skip
@@ -206,7 +264,9 @@ def disturb(
 
 
 def same(root: Path, expected: Path) -> bool:
-    """Whether two runs ended alike."""
+    """Whether two runs ended alike; a run without a catalogue did not."""
+    if not (root / "candidates.parquet").is_file():
+        return False
     tables = [
         [pq.read_table(folder / name).replace_schema_metadata() for folder in (root, expected)]
         for name in ("candidates.parquet", "ledger.parquet")

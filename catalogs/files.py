@@ -4,15 +4,19 @@ An object store has no rename, but shows an object under its name only when all 
 there a file is filled on this machine and then uploaded.
 """
 
+import errno
 import os
+import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 _REMOTE = "://"
+FLUSHED_AT_ONCE = 8
 
 
 class StoreError(ValueError):
@@ -54,15 +58,15 @@ def is_remote(where: str | Path) -> bool:
 
 
 @contextmanager
-def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
+def whole_file(path: Path) -> Iterator[Path]:
     """Fill a file aside; it gets its name when it is whole, and none if filling it fails.
+
+    It is flushed to disk first, so that a power cut leaves the old file or the new one.
 
     Parameters
     ----------
     path : Path
         As `place` gives it. Its folder exists; what is there is replaced.
-    durable : bool
-        Flush it to disk first, so that a power cut leaves the old file or the new one.
 
     Yields
     ------
@@ -76,16 +80,34 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[Path]:
             store, target = _of_store(path)
             store.put_file(str(aside), target)
         return
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Machines that share a file system, and pods, have processes of the same number.
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial")
     try:
         yield aside
-        if durable:
-            with aside.open("rb") as file:
-                os.fsync(file.fileno())
+        _fsync(aside)
         aside.replace(path)
     finally:
         # There only after a failure, such as a full disk.
         aside.unlink(missing_ok=True)
+
+
+def flush(paths: Iterable[Path]) -> None:
+    """Flush files to disk, and folders: which names are in them, not what those stand for."""
+    # A disk flushes several at once in the time that it takes for one: 4 ms.
+    with ThreadPoolExecutor(max_workers=FLUSHED_AT_ONCE) as pool:
+        list(pool.map(_fsync, paths))
+
+
+def _fsync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        # Of fsync(2): a file system that flushes no folders; it has its own ways with them.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(opened)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from catalogs.files import is_remote, make_folder, remove_folder, whole_file
+from catalogs.files import flush, is_remote, make_folder, remove_folder, whole_file
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -19,7 +19,7 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Fill a folder aside, then rename it: what an interrupted attempt left is discarded.
+    """Fill a folder aside, flush and rename it: what an interrupted attempt left is discarded.
 
     In an object store, which cannot rename, it is filled where it stays: what is written last has
     to say that it is whole.
@@ -39,6 +39,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(stale)
     partial.parent.mkdir(parents=True, exist_ok=True)
     yield partial
+    flush((partial, *partial.rglob("*")))
     partial.replace(path)
 
 

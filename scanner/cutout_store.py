@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from catalogs.files import make_folder, whole_file
+from catalogs.files import flush, is_remote, make_folder, whole_file
 from scanner.atomic import whole_folder
 from scanner.errors import InputError
 from scanner.paths import zarr_location
@@ -26,6 +26,10 @@ CUTOUT_SIZE = 100
 WINDOWS_PER_CHUNK = 16
 # What stands in a shard's index for a chunk that is not there.
 _NO_CHUNK = 2**64 - 1
+
+
+class LostCutoutsError(ValueError):
+    """Cutouts that were written, and are not there, or not all of them."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ def read_attributes(path: Path) -> tuple[StoreAttributes, int]:
 
 
 def write_shard(path: Path, start: int, cutouts: Cutouts) -> None:
-    """Write one whole shard of a store.
+    """Write one whole shard of a store, and flush it: what says that it is there may follow.
 
     Raises
     ------
@@ -183,6 +187,19 @@ def write_shard(path: Path, start: int, cutouts: Cutouts) -> None:
     for field in dataclasses.fields(Cutouts):
         if field.name != "flux":
             arrays[field.name][start:stop] = getattr(cutouts, field.name)
+    flush_shard(path, start // shard)
+
+
+def flush_shard(path: Path, shard: int) -> None:
+    """Flush to disk what the arrays of a store hold of one shard."""
+    # In an object store what has arrived stays, and to list takes long.
+    if is_remote(path):
+        return
+    chunks = list(path.glob(f"*/c/{shard}"))
+    inside = [part for chunk in chunks for part in chunk.rglob("*")]
+    # The folders of chunks are as new as the first of them.
+    above = [folder for chunk in chunks for folder in (chunk.parent, chunk.parent.parent)]
+    flush([*inside, *chunks, *above])
 
 
 def _write_flux(path: Path, shard: int, flux: NDArray[np.float32], array: Any) -> None:
@@ -202,8 +219,7 @@ def _write_flux(path: Path, shard: int, flux: NDArray[np.float32], array: Any) -
     rest = np.full((n_chunks * chunk - len(flux), *flux.shape[1:]), np.nan, "<f4")
     target = path / "flux" / "c" / str(shard) / "0" / "0"
     make_folder(target.parent)
-    # To flush 20 MB takes as long as to write them; what a power cut takes is cut again.
-    with whole_file(target, durable=False) as aside, aside.open("wb") as file:
+    with whole_file(target) as aside, aside.open("wb") as file:
         for part in (flux, rest, index):
             file.write(part.data.cast("B") if part.size else b"")
         file.write(int(google_crc32c.value(index.tobytes())).to_bytes(4, "little"))
@@ -214,6 +230,28 @@ def read(path: Path, start: int = 0, stop: int | None = None) -> Cutouts:
     arrays = open_arrays(path, "r")
     names = (field.name for field in dataclasses.fields(Cutouts))
     return Cutouts(**{name: np.asarray(arrays[name][start:stop]) for name in names})
+
+
+def read_written(path: Path, start: int, stop: int) -> Cutouts:
+    """Read the cutouts start:stop, all of which somebody has written.
+
+    To Zarr, what is lost is as if it had never been: all NaN, which elsewhere means no data.
+
+    Raises
+    ------
+    LostCutoutsError
+        If they cannot be what was written.
+    """
+    lost = f"cutout store {path}: windows {start} to {stop - 1} were written, but are lost"
+    try:
+        cutouts = read(path, start, stop)
+    except ValueError as error:  # files of another length, or that fail their checksum
+        raise LostCutoutsError(f"{lost} ({error})") from error
+    valid, places = cutouts.valid_fraction, (cutouts.ra_deg, cutouts.dec_deg)
+    seen = ~np.isnan(cutouts.flux).all(axis=(1, 2))
+    if np.isnan((valid, *places)).any() or not np.array_equal(seen, valid > 0.0):
+        raise LostCutoutsError(f"{lost} (no numbers where there should be some)")
+    return cutouts
 
 
 def read_column(

@@ -37,10 +37,10 @@ class Crew:
         self._asked = -float("inf")
         self._workers: dict[str, Any] = {}
 
-    def look(self) -> None:
+    def look(self, afresh: bool = False) -> None:
         """Ask the scheduler who is there, unless that was done just now."""
         now = time.monotonic()
-        if self._workers and now - self._asked < REFRESH_S:
+        if not afresh and self._workers and now - self._asked < REFRESH_S:
             return
         self._asked, self._workers = now, {}
         scheduler = self._client.scheduler

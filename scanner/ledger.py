@@ -15,6 +15,7 @@ from catalogs.files import whole_file
 from catalogs.schemas import LEDGER
 from scanner import cutout_store, score_store
 from scanner.blank import BLANK_SIGNAL_TO_NOISE
+from scanner.errors import TryAgainError
 from scanner.paths import RunPaths
 from scanner.plan import Plan, read_windows
 from scanner.tally import Tally, tally
@@ -22,6 +23,10 @@ from scanner.tally import Tally, tally
 
 class LedgerError(RuntimeError):
     """Windows are unaccounted for; never expected, and never passed over."""
+
+
+class LostScoresError(TryAgainError):
+    """Scores that were written, and are not there, or not all of them."""
 
 
 def write_ledger(root: Path, plans: Sequence[Plan], min_valid_fraction: float) -> Tally:
@@ -35,17 +40,14 @@ def write_ledger(root: Path, plans: Sequence[Plan], min_valid_fraction: float) -
     Raises
     ------
     LedgerError
-        If a planned window is missing, there twice, or not what its shard's marker says.
+        If a planned window is missing, or there twice.
+    LostScoresError
+        If what was written of shards cannot be read back; they are no longer marked as scored.
     """
     paths = RunPaths(root)
     total, first = Tally(), 0
     with whole_file(paths.ledger) as aside:
-        with pq.ParquetWriter(aside, LEDGER) as writer:
-            for plan in plans:
-                corners = read_windows(root, plan.mosaic.name).corners
-                for shard in range(plan.n_shards):
-                    rows = shard_ledger(root, plan, shard, min_valid_fraction, corners)
-                    writer.write_table(rows)
+        _write_rows(aside, root, plans, min_valid_fraction)
         # Read back a mosaic at a time: a survey's ledger is larger than memory.
         with pq.ParquetFile(aside) as file:
             for plan in plans:
@@ -54,6 +56,27 @@ def write_ledger(root: Path, plans: Sequence[Plan], min_valid_fraction: float) -
                 total += check(read.to_pandas(), plan, tally(root, plan.mosaic.name))
                 first += plan.n_shards
     return total
+
+
+def _write_rows(
+    path: Path, root: Path, plans: Sequence[Plan], min_valid_fraction: float
+) -> None:
+    lost: list[LostScoresError] = []
+    with pq.ParquetWriter(path, LEDGER) as writer:
+        for plan in plans:
+            corners = read_windows(root, plan.mosaic.name).corners
+            for shard in range(plan.n_shards):
+                try:
+                    rows = shard_ledger(root, plan, shard, min_valid_fraction, corners)
+                except LostScoresError as error:
+                    RunPaths(root).score_marker(plan.mosaic.name, shard).unlink()
+                    lost.append(error)
+                else:
+                    writer.write_table(rows)
+    if lost:
+        raise LostScoresError(
+            f"{lost[0]}; shards lost in all: {len(lost)}; repeat the command to do them again"
+        )
 
 
 def shard_ledger(
@@ -77,16 +100,18 @@ def shard_ledger(
     ------
     LedgerError
         If the shard is neither scored nor failed.
+    LostScoresError
+        If it was scored, and that cannot be read back.
     """
     paths, mosaic = RunPaths(root), plan.mosaic.name
     start, stop = plan.bounds(shard)
     if paths.score_marker(mosaic, shard).is_file():
-        logits, _, _ = score_store.read(paths.scores(mosaic), start, stop)
-        peak_sn, screen_logit = score_store.read_screening(paths.scores(mosaic), start, stop)
-        valid = cutout_store.read_column(paths.cutouts(mosaic), "valid_fraction", start, stop)
-        marker = json.loads(paths.score_marker(mosaic, shard).read_text())
-        screened = _why_screened(peak_sn, screen_logit, marker["screen_threshold"])
-        state, reason = _outcomes(logits, valid, min_valid_fraction, screened)
+        try:
+            state, reason, screen_logit = _read_back(paths, plan, shard, min_valid_fraction)
+        except ValueError as error:  # of Zarr: a file of another length, or ours
+            raise LostScoresError(
+                f"mosaic {mosaic}: shard {shard} was scored, but that is lost ({error})"
+            ) from error
     elif paths.failure(mosaic, shard).is_file():
         why = json.loads(paths.failure(mosaic, shard).read_text())["reason"]
         state, reason = ["failed"] * (stop - start), [why] * (stop - start)
@@ -105,6 +130,29 @@ def shard_ledger(
         "screen_logit": pa.array(screen_logit, from_pandas=True),
     }
     return pa.table(columns, schema=LEDGER)
+
+
+def _read_back(
+    paths: RunPaths, plan: Plan, shard: int, min_valid_fraction: float
+) -> tuple[list[str], list[str | None], NDArray[np.float32]]:
+    """State, reason and screen logit of a scored shard's windows."""
+    mosaic, (start, stop) = plan.mosaic.name, plan.bounds(shard)
+    logits, *peak = score_store.read(paths.scores(mosaic), start, stop)
+    peak_sn, screen_logit = score_store.read_screening(paths.scores(mosaic), start, stop)
+    valid = cutout_store.read_column(paths.cutouts(mosaic), "valid_fraction", start, stop)
+    marker = json.loads(paths.score_marker(mosaic, shard).read_text())
+    screened = _why_screened(peak_sn, screen_logit, marker["screen_threshold"])
+    state, reason = _outcomes(logits, valid, min_valid_fraction, screened)
+    # To Zarr, what is lost is as if it had never been: all NaN.
+    for outcome in ("scored", "screened", "masked"):
+        if state.count(outcome) != marker[outcome]:
+            raise ValueError(
+                f"{state.count(outcome)} windows {outcome}, but its marker says {marker[outcome]}"
+            )
+    scored = np.isfinite(logits).all(axis=1)
+    if np.isnan(valid).any() or np.isnan((*peak, peak_sn))[:, scored].any():
+        raise ValueError("no numbers where there should be some")
+    return state, reason, screen_logit
 
 
 def _outcomes(

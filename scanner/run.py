@@ -1,7 +1,8 @@
 """A whole scan: the order of its stages, and what is done about what goes wrong."""
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from scanner import cutout_store, score_store
 from scanner.atomic import sweep, write_json
 from scanner.attempts import ATTEMPTS, AttemptsError
 from scanner.config import ScanConfig, mosaic_name
-from scanner.cutout_store import StoreAttributes
-from scanner.dispatch import Crew, Dispatch, reconnected
+from scanner.cutout_store import LostCutoutsError, StoreAttributes
+from scanner.dispatch import POLL_S, Crew, Dispatch, reconnected
 from scanner.ensemble import Bundle, EnsembleError, Scoring
 from scanner.errors import InputError, TryAgainError
 from scanner.footprint import run_footprint
@@ -26,15 +27,22 @@ from scanner.opening import abandon
 from scanner.paths import RunPaths, zarr_location
 from scanner.patience import Patience, is_unwritable
 from scanner.plan import Plan, read_plan
-from scanner.progress import Progress
+from scanner.progress import Progress, duration
 from scanner.ranking import draw_candidates, rank_candidates
 from scanner.tally import Tally, planned_mosaics, tally
 from scanner.tasks import (
+    WorkerFullError,
     cut_unless_done,
     ensemble_problem,
     plan_unless_lost,
     score_unless_done,
 )
+
+# How long others are waited for when no worker that is there can score. A pod takes a minute to
+# start.
+OTHERS_COME_S = 120.0
+# From the addresses of workers to why each of those that answer cannot score; None if it can.
+Problems = Callable[[Sequence[str]], dict[str, str | None]]
 
 
 class ClusterLostError(TryAgainError):
@@ -138,8 +146,8 @@ class _Scan:
         self.paths, self.progress = paths, progress
         self.crew = Crew(client)
         self.patience = Patience(paths.root, config.storage_wait_s, progress)
-        # How often a piece has met a worker without the ensemble.
-        self._lacked: Counter[str | tuple[str, int]] = Counter()
+        # How often a piece has met a worker that cannot score, or was lost after it was cut.
+        self._in_vain: Counter[str | tuple[str, int]] = Counter()
         self.crew.look()
         if not self.crew.places:
             progress.note(f"cluster {config.cluster}: no worker yet; waiting for the first")
@@ -166,6 +174,7 @@ class _Scan:
                 continue
             name = mosaic_name(path)
             if error is None:
+                self.patience.over()
                 plans.append(future.result())
                 self.paths.mosaic_failure(name).unlink(missing_ok=True)
             elif isinstance(error, InputError | TableError | AttemptsError):
@@ -200,7 +209,10 @@ class _Scan:
                 work.again(shard)
                 continue
             cut.discard(key)
-            if error is not None:
+            if error is None:
+                # Not for a cut: one that an earlier command made has written nothing now.
+                self.patience.over()
+            else:
                 name, reason = shard.plan.mosaic.name, f"{type(error).__name__}: {error}"
                 self.progress.note(f"mosaic {name}: shard {shard.number} failed: {reason}")
                 self._write_failure(
@@ -233,8 +245,6 @@ class _Scan:
         # To Dask a future that was cancelled, or whose result was lost, has no exception.
         if error is None and future.status != "finished":
             return CancelledError(f"{future.key} is {future.status}")
-        if error is None:
-            self.patience.over()
         return error
 
     def _worth_another_try(
@@ -253,28 +263,57 @@ class _Scan:
             assert isinstance(error, OSError)
             self.patience.wait(error)
             return True
-        if isinstance(error, EnsembleError):
-            self._lacked[piece] += 1
-            if self._lacked[piece] > ATTEMPTS:
-                raise error
-            self._retire_without_ensemble(error)
-            return True
+        if isinstance(error, EnsembleError | WorkerFullError | LostCutoutsError):
+            self._in_vain[piece] += 1
+            return self._answer(error, last_time=self._in_vain[piece] > ATTEMPTS)
         # Workers died that had been given it. Whether they were at it, `attempt` knows.
         return isinstance(error, KilledWorker)
 
-    def _retire_without_ensemble(self, error: EnsembleError) -> None:
-        """Retire the workers that cannot score, if there are others that can."""
-        problems = self.client.run(
-            ensemble_problem, self.bundle.folder, self.bundle.sha256,
-            workers=self.crew.able(SCORE), on_error="ignore",
-        )  # fmt: skip
-        lacking = {address: why for address, why in problems.items() if why is not None}
-        if len(lacking) == len(problems):
+    def _answer(
+        self, error: EnsembleError | WorkerFullError | LostCutoutsError, last_time: bool
+    ) -> bool:
+        """Do what can be done about an error; whether the piece is worth another try."""
+        if isinstance(error, LostCutoutsError):
+            # They are not marked as cut any more.
+            self.progress.note(f"{error}{'' if last_time else '; cutting them again'}")
+            return not last_time
+        if isinstance(error, WorkerFullError):
+            full = {error.worker: error.reason}
+            self._retire_unable(error, lambda workers: {who: full.get(who) for who in workers})
+            return not last_time
+        if last_time:
             raise error
-        for address, why in lacking.items():
+        self._retire_unable(error, self._ensemble_problems)
+        return True
+
+    def _ensemble_problems(self, workers: Sequence[str]) -> dict[str, str | None]:
+        problems: dict[str, str | None] = self.client.run(
+            ensemble_problem, self.bundle.folder, self.bundle.sha256,
+            workers=list(workers), on_error="ignore",
+        )  # fmt: skip
+        return problems
+
+    def _retire_unable(self, error: Exception, problems: Problems) -> None:
+        """Retire the workers that cannot score, once there are others that can."""
+        deadline = None
+        while True:
+            self.crew.look(afresh=True)
+            answers = problems(self.crew.able(SCORE))
+            unable = {who: why for who, why in answers.items() if why is not None}
+            # Where all have just left, whoever comes next is given the work.
+            if len(unable) < len(answers) or not answers:
+                break
+            if deadline is None:
+                deadline = time.monotonic() + OTHERS_COME_S
+                wait = duration(OTHERS_COME_S)
+                self.progress.note(f"no worker can score: {error}; waiting up to {wait} for others")
+            if time.monotonic() >= deadline:
+                raise error
+            time.sleep(POLL_S)
+        for address, why in unable.items():
             self.progress.note(f"worker {address} is retired: {why}")
-        if lacking:
-            self.client.retire_workers(list(lacking), close_workers=True)
+        if unable:
+            self.client.retire_workers(list(unable), close_workers=True)
 
     def _write_failure(self, path: Path, failure: dict[str, object]) -> None:
         self.patience.until_written(lambda: write_json(path, failure))

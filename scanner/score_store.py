@@ -7,7 +7,7 @@ import zarr
 from numpy.typing import NDArray
 
 from scanner.atomic import whole_folder
-from scanner.cutout_store import is_made, open_arrays
+from scanner.cutout_store import flush_shard, is_made, open_arrays
 from scanner.errors import InputError
 from scanner.paths import zarr_location
 
@@ -88,7 +88,7 @@ def write_shard(
     peak_sn: NDArray[np.float32],
     screen_logit: NDArray[np.float32],
 ) -> None:
-    """Write one whole shard; NaN for windows that were not scored.
+    """Write one whole shard, and flush it; NaN for windows that were not scored.
 
     Parameters
     ----------
@@ -117,6 +117,7 @@ def write_shard(
     arrays["member_logits"][start:stop] = member_logits
     for name, values in zip(COLUMNS, columns, strict=True):
         arrays[name][start:stop] = values
+    flush_shard(path, start // shard)
 
 
 def read(

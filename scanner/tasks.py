@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from catalogs.files import written_at
+from deploy.cluster import this_worker
 from scanner import cutout_store, score_store
 from scanner.atomic import write_json
 from scanner.attempts import attempt
+from scanner.batches import BatchError
 from scanner.config import ScanConfig, mosaic_name
-from scanner.cutout_store import Cutouts
+from scanner.cutout_store import Cutouts, LostCutoutsError
 from scanner.cutouts import cut_windows
 from scanner.ensemble import Bundle, EnsembleError, Scoring, check_bundle
+from scanner.errors import TryAgainError
 from scanner.inference import Ensemble
 from scanner.paths import RunPaths
 from scanner.plan import Plan, Windows, plan_mosaic, read_plan, read_windows
@@ -32,6 +35,24 @@ LOADING_S = 300.0
 
 class ScoreError(ValueError):
     """Scores that mean nothing."""
+
+
+class WorkerFullError(TryAgainError):
+    """A worker whose device has no room for a single cutout.
+
+    Parameters
+    ----------
+    worker : str
+        Its address.
+    reason : str
+    """
+
+    def __init__(self, worker: str, reason: str) -> None:
+        super().__init__(worker, reason)
+        self.worker, self.reason = worker, reason
+
+    def __str__(self) -> str:
+        return f"worker {self.worker}: {self.reason}"
 
 
 def plan_unless_lost(path: str, config: ScanConfig, band: str, root: str) -> Plan:
@@ -61,12 +82,20 @@ def score_unless_done(
     """Score one shard of a mosaic, unless that is done; follows what `cut_unless_done` returns.
 
     A worker that dies between its marker and its report has done the shard all the same.
+
+    Raises
+    ------
+    WorkerFullError
+        If something else has filled this worker's device.
     """
     paths = RunPaths.at(root)
     if not paths.score_marker(mosaic, shard).is_file():
         loading_s = 0.0 if load_ensemble.cache_info().currsize else LOADING_S
-        with attempt(paths, mosaic, shard, "score", limit_s + loading_s):
-            score_shard(root, mosaic, shard, scoring, min_valid)
+        try:
+            with attempt(paths, mosaic, shard, "score", limit_s + loading_s):
+                score_shard(root, mosaic, shard, scoring, min_valid)
+        except BatchError as error:
+            raise WorkerFullError(this_worker(), str(error)) from error
 
 
 def cut_shard(root: str, mosaic: str, shard: int) -> int:
@@ -119,11 +148,17 @@ def score_shard(
         If a score is not a finite number.
     EnsembleError
         If the bundle is another here.
+    scanner.cutout_store.LostCutoutsError
+        If the shard's cutouts are not there any more; they are no longer marked as cut then.
     """
     paths = RunPaths.at(root)
     plan, _ = _plan(root, mosaic)
     start, stop = plan.bounds(shard)
-    cutouts = cutout_store.read(paths.cutouts(mosaic), start, stop)
+    try:
+        cutouts = cutout_store.read_written(paths.cutouts(mosaic), start, stop)
+    except LostCutoutsError:
+        paths.cut_marker(mosaic, shard).unlink(missing_ok=True)
+        raise
     # Whatever the least fraction, a window without a single valid pixel has nothing to score.
     usable = (cutouts.valid_fraction >= min_valid_fraction) & (cutouts.valid_fraction > 0.0)
     loaded = load_ensemble(scoring)

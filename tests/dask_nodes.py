@@ -34,11 +34,11 @@ class Machines:
             "--dashboard-address", "127.0.0.1:0",
         )  # fmt: skip
 
-    def add_node(self, resources="CUT=1,SCORE=1", memory="3GiB", before=()):
+    def add_node(self, resources="CUT=1,SCORE=1", memory="3GiB", before=(), options=()):
         node = self._start(
             "worker", self.address, "--nthreads", "1", "--nworkers", "1", "--host", "127.0.0.1",
             "--resources", resources, "--memory-limit", memory,
-            "--dashboard-address", "127.0.0.1:0", before=before,
+            "--dashboard-address", "127.0.0.1:0", *options, before=before,
         )  # fmt: skip
         self.nodes.append(node)
         return node

@@ -1,4 +1,6 @@
 import dataclasses
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import xarray
 import zarr
 
 from scanner import cutout_store
-from scanner.cutout_store import Cutouts, StoreAttributes
+from scanner.cutout_store import Cutouts, LostCutoutsError, StoreAttributes
 from scanner.errors import InputError
 
 SHARD = 32
@@ -79,6 +81,58 @@ def test_unwritten_windows_have_no_data(filled, tmp_path):
     assert np.isnan(first.flux).all()
     assert np.isnan(first.ra_deg).all()
     assert (first.x0 == -1).all()
+
+
+def _zero(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize(
+    ("chunk", "damage"),
+    [
+        ("flux/c/0/0/0", Path.unlink),
+        ("flux/c/0/0/0", lambda path: path.write_bytes(b"")),
+        ("flux/c/0/0/0", lambda path: os.truncate(path, 1000)),
+        ("flux/c/0/0/0", _zero),
+        ("valid_fraction/c/0", Path.unlink),
+        ("valid_fraction/c/0", lambda path: path.write_bytes(b"")),
+        ("valid_fraction/c/0", _zero),  # no data, but there are pixels
+        ("ra_deg/c/0", Path.unlink),
+    ],
+)
+def test_what_was_written_and_is_lost_is_no_empty_window(filled, chunk, damage):
+    path, whole = filled
+    damage(path / chunk)
+    with pytest.raises(LostCutoutsError, match="windows 0 to 31 were written, but are lost"):
+        cutout_store.read_written(path, 0, SHARD)
+    same(cutout_store.read_written(path, SHARD, 2 * SHARD), part(whole, SHARD, 2 * SHARD))
+
+
+def test_windows_without_data_are_not_lost(tmp_path):
+    blank = cutouts(SHARD)
+    blank.flux[5:9], blank.valid_fraction[5:9] = np.nan, 0.0
+    cutout_store.create(tmp_path / "store", SHARD, ATTRIBUTES)
+    cutout_store.write_shard(tmp_path / "store", 0, blank)
+    same(cutout_store.read_written(tmp_path / "store", 0, SHARD), blank)
+
+
+def test_a_shard_is_flushed_with_its_names(tmp_path, monkeypatch):
+    """What says that it is there comes after, and must not outlive it."""
+    path, flushed = tmp_path / "store", set()
+    cutout_store.create(path, 2 * SHARD, ATTRIBUTES)
+    fsync = os.fsync
+
+    def noting(opened):
+        flushed.add(Path(f"/dev/fd/{opened}").resolve())
+        fsync(opened)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    cutout_store.write_shard(path, SHARD, cutouts(SHARD))
+    written = {file for file in path.rglob("*") if "c" in file.parts}
+    assert len([file for file in written if file.is_file()]) == 8
+    assert written <= flushed
+    # A folder whose first entry this is.
+    assert {file.parent for file in path.glob("*/c")} <= flushed
 
 
 def test_a_shard_is_one_file(filled):

@@ -10,7 +10,9 @@ import signal
 import subprocess
 import threading
 import time
-from contextlib import suppress
+import zlib
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ import pytest
 from conftest import scan_here, write_field
 from dask_nodes import Machines, wait_until
 from hanging import hang
+from slow_storage import SlowStorage
 
 from deploy.cluster import open_client
 from scanner import score_store
@@ -27,12 +30,19 @@ from scanner.config import ScanConfig
 from scanner.ensemble import EnsembleError
 from scanner.opening import open_run
 from scanner.paths import RunPaths
+from scanner.patience import StorageError
 from scanner.progress import PlainProgress
 from scanner.run import run_scan
+from scanner.tasks import WorkerFullError
 
 NAME = "field_f814w_drz"
 SHARDS = 28
-RNG = np.random.default_rng(2018)
+SEED = 2018
+
+
+def drawn(fault):
+    """Random numbers of one fault: the same whichever others are tested before it."""
+    return np.random.default_rng([SEED, zlib.crc32(fault.encode())])
 
 
 class Fault(PlainProgress):
@@ -42,7 +52,8 @@ class Fault(PlainProgress):
         self.log = io.StringIO()
         super().__init__(self.log, time.monotonic)
         self.paths, self.inject = paths, inject
-        self.moment = int(RNG.integers(1, SHARDS - 6))
+        if inject:
+            self.moment = int(drawn(inject.__qualname__).integers(1, SHARDS - 6))
 
     def advance(self, stage, n):
         super().advance(stage, n)
@@ -169,7 +180,7 @@ def test_a_poisoned_shard(machines, undisturbed, tiny_bundle, field_there, tmp_p
     """It costs three workers, then it is put down in the ledger; the others are done."""
     root = shutil.copytree(undisturbed, tmp_path / "run")
     paths = RunPaths(root)
-    poisoned, innocent = (int(shard) for shard in RNG.choice(SHARDS, 2, replace=False))
+    poisoned, innocent = map(int, drawn("poisoned").choice(SHARDS, 2, replace=False))
     for shard in (poisoned, innocent):
         paths.score_marker(NAME, shard).unlink()
     pixels = paths.cutouts(NAME) / "flux" / "c" / str(poisoned) / "0" / "0"
@@ -217,23 +228,103 @@ def test_the_scheduler_is_killed(machines, undisturbed, tiny_bundle, field_there
     assert_same(tmp_path / "run", undisturbed)
 
 
-def test_the_bundle_is_missing_on_a_worker(
-    machines, undisturbed, tiny_bundle, field_there, tmp_path
-):
-    hides = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {tiny_bundle} && exec "$@"',
+@pytest.fixture
+def hides(tiny_bundle):
+    """What a node's command begins with if it is not to see the bundle."""
+    words = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {tiny_bundle} && exec "$@"',
              "sh"]  # fmt: skip
-    if subprocess.run([*hides, "true"], capture_output=True, check=False).returncode:
+    if subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no right to mount a file system here")
-    blind = machines.add_node(before=hides)
-    machines.wait_for(2)
-    _, log = scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run")
+    return words
+
+
+def forget(machines, node):
+    """A node that has been retired ends by itself."""
+    wait_until(lambda: node.poll() is not None)
+    machines.nodes.remove(node)
+
+
+def test_the_bundle_is_missing_on_a_worker(
+    machines, undisturbed, tiny_bundle, field_there, hides, tmp_path
+):
+    """It comes in the middle of the scan."""
+    blind = []
+
+    def join():
+        blind.append(machines.add_node(before=hides))
+        machines.wait_for(2)
+
+    _, log = scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run", join)
     assert_same(tmp_path / "run", undisturbed)
     assert f"is retired: ensemble {tiny_bundle}: neither a folder with ensemble.json" in log
-    wait_until(lambda: blind.poll() is not None)
-    machines.nodes.remove(blind)
+    forget(machines, *blind)
 
 
-def test_the_bundle_is_missing_everywhere(machines, tiny_bundle, field_there, tmp_path):
+def test_the_bundle_is_missing_on_the_first_worker(
+    undisturbed, tiny_bundle, field_there, hides, tmp_path
+):
+    """Another one comes when it has been found out."""
+    with (tmp_path / "log").open("w") as log:
+        machines = Machines(log)
+        blind = machines.add_node(before=hides)
+        machines.wait_for(1)
+        config = ScanConfig((str(field_there),), str(tmp_path / "run"), str(tiny_bundle),
+                            windows_per_shard=4, merge_radius_arcsec=10.0, screen="off",
+                            cluster=machines.address)  # fmt: skip
+        opened, paths = open_run(config)
+
+        class Helps(PlainProgress):
+            def note(self, text):
+                super().note(text)
+                if "waiting up to 2 min for others" in text:
+                    machines.add_node()
+
+        progress = Helps(io.StringIO(), time.monotonic)
+        try:
+            with open_client(machines.address, timeout_s=300.0) as client:
+                run_scan(config, opened, paths, client, progress)
+            forget(machines, blind)
+        finally:
+            machines.close()
+    assert_same(tmp_path / "run", undisturbed)
+
+
+def test_a_device_is_full_of_something_else(
+    machines, undisturbed, tiny_bundle, field_there, tmp_path
+):
+    """A worker that cannot score, and fails in no time, is not given every shard in turn."""
+    preload = Path(__file__).with_name("full_device.py")
+    full = []
+
+    def join():
+        full.append(machines.add_node(options=("--preload", str(preload))))
+        machines.wait_for(2)
+
+    _, log = scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run", join)
+    assert_same(tmp_path / "run", undisturbed)
+    assert log.count("is retired: out of memory with one cutout at a time") == 1
+    forget(machines, *full)
+
+
+def test_every_device_is_full(tiny_bundle, field_there, tmp_path, monkeypatch):
+    """That may pass, and costs no shard."""
+    monkeypatch.setattr("scanner.run.OTHERS_COME_S", 0.0)
+    preload = Path(__file__).with_name("full_device.py")
+    with (tmp_path / "log").open("w") as log:
+        machines = Machines(log)
+        machines.add_node(options=("--preload", str(preload)))
+        try:
+            with pytest.raises(WorkerFullError, match="stop what else uses this device"):
+                scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run")
+        finally:
+            machines.close()
+    assert not RunPaths(tmp_path / "run").shard_failures(NAME)
+
+
+def test_the_bundle_is_missing_everywhere(
+    machines, tiny_bundle, field_there, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("scanner.run.OTHERS_COME_S", 0.0)
     bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
     config = ScanConfig((str(field_there),), str(tmp_path / "run"), str(bundle))
     opened, paths = open_run(config)
@@ -245,13 +336,42 @@ def test_the_bundle_is_missing_everywhere(machines, tiny_bundle, field_there, tm
         run_scan(config, opened, paths, there, PlainProgress(io.StringIO(), time.monotonic))
 
 
-def test_the_disk_is_full_for_a_while(client, tiny_bundle, field_there, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(disk)]
+def test_the_storage_is_slow(machines, undisturbed, tiny_bundle, field_there, tmp_path):
+    """From some moment on every opening of the mosaic takes a third of a second longer."""
+    slow = SlowStorage(field_there, 0.3)
+
+    def begin():
+        slow.begin()
+
+    try:
+        scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run", begin)
+    finally:
+        slow.end()
+    assert slow.opened >= 4
+    assert_same(tmp_path / "run", undisturbed)
+
+
+@contextmanager
+def small_disk(path, size):
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("no right to mount a file system here")
-    ballast = disk / "ballast"
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", str(path)], check=True)
+
+
+def fill_disk(ballast):
+    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError) as full:
+        while True:
+            file.write(b"\0" * 4096)
+    assert full.value.errno == errno.ENOSPC
+
+
+def test_the_disk_is_full_for_a_while(client, tiny_bundle, field_there, tmp_path):
+    ballast = tmp_path / "disk" / "ballast"
 
     class Room(Fault):
         def note(self, text):
@@ -260,12 +380,9 @@ def test_the_disk_is_full_for_a_while(client, tiny_bundle, field_there, tmp_path
                 ballast.unlink()
 
     def fill():
-        with ballast.open("wb", buffering=0) as file, pytest.raises(OSError) as full:
-            while True:
-                file.write(b"\0" * 4096)
-        assert full.value.errno == errno.ENOSPC
+        fill_disk(ballast)
 
-    try:
+    with small_disk(tmp_path / "disk", "20m") as disk:
         config = ScanConfig((str(field_there),), str(disk / "run"), str(tiny_bundle), screen="off",
                             windows_per_shard=4, merge_radius_arcsec=10.0)  # fmt: skip
         opened, paths = open_run(config)
@@ -275,8 +392,34 @@ def test_the_disk_is_full_for_a_while(client, tiny_bundle, field_there, tmp_path
         expected = scan_here(client, tiny_bundle, [field_there], tmp_path / "expected",
                              windows_per_shard=4)  # fmt: skip
         assert_same(disk / "run", expected.paths.root)
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_the_disk_stays_full(client, scan, field_there, tiny_bundle, tmp_path):
+    """What an earlier command has cut is no sign of room for the scores."""
+    with small_disk(tmp_path / "disk", "20m") as disk:
+        paths = scan([field_there], disk / "run").paths
+        for marker in paths.score_markers(NAME):
+            marker.unlink()
+
+        class Fills(PlainProgress):
+            waits = 0
+
+            def stage(self, name, total, done=0, unit="windows"):
+                if name == "cutting":
+                    fill_disk(disk / "ballast")
+                return super().stage(name, total, done, unit)
+
+            def note(self, text):
+                self.waits += "waiting up to" in text
+                assert self.waits <= 1, "the wait began anew"
+
+        config = ScanConfig((str(field_there),), str(paths.root), str(tiny_bundle), screen="off",
+                            windows_per_shard=16, storage_wait_s=3.0)  # fmt: skip
+        opened, paths = open_run(config)
+        progress = Fills(io.StringIO(), time.monotonic)
+        with pytest.raises(StorageError, match="No space left on device"):
+            run_scan(config, opened, paths, client, progress)
+        assert progress.waits == 1
 
 
 def test_what_hangs_ends_its_process(tmp_path):

@@ -1,12 +1,13 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import scan_here, write_field
 
-from scanner.ledger import LedgerError, check, shard_ledger, write_ledger
+from scanner.ledger import LedgerError, LostScoresError, check, shard_ledger, write_ledger
 from scanner.paths import RunPaths
 from scanner.plan import read_plan, read_windows
 from scanner.tally import Tally, tally
@@ -56,9 +57,41 @@ def test_a_marker_that_counts_otherwise_is_an_error(done):
             {"scored": 15, "screened": 0, "masked": 1, "screen_threshold": None}
         ))
     before = paths.ledger.read_bytes()
-    with pytest.raises(LedgerError, match="shards' markers"):
+    with pytest.raises(LostScoresError, match=r"shard 1 .* is lost .* its marker says 15"):
         write_ledger(paths.root, [plan], 0.5)
     assert paths.ledger.read_bytes() == before
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        "scores.zarr/{}/member_logits/c/{}/0",
+        "scores.zarr/{}/peak_dx/c/{}",
+        "scores.zarr/{}/peak_sn/c/{}",
+        "cutouts.zarr/{}/valid_fraction/c/{}",
+    ],
+)
+def test_what_is_lost_is_done_again(scan, field, tmp_path, chunk, damage):
+    """A machine lost its power, and what it had not yet written; one command names all of it."""
+    whole = scan([field], tmp_path / "whole").paths
+    paths = scan([field], tmp_path / "run").paths
+    for shard in (2, 4):
+        damage(paths.root / chunk.format(NAME, shard))
+    with pytest.raises(LostScoresError, match=r"shard 2 .* in all: 2; repeat the command"):
+        scan([field], paths.root)
+    assert scan([field], paths.root).exit_status == 0
+    tables = [pd.read_parquet(some.candidates) for some in (paths, whole)]
+    pd.testing.assert_frame_equal(*tables)
+    pd.testing.assert_frame_equal(*(pd.read_parquet(some.ledger) for some in (paths, whole)))
+
+
+def test_sums_that_differ_are_an_error(done):
+    paths, plan = done
+    rows = pd.read_parquet(paths.ledger)
+    with pytest.raises(LedgerError, match="shards' markers"):
+        check(rows, plan, Tally(112, 97, 15))
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,17 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from conftest import scan_here
 from drizzled_files import add_star
 
 from scanner import score_store
+from scanner.cutout_store import LostCutoutsError
 from scanner.ensemble import Scoring, check_bundle, save_bundle
-from scanner.networks import load_network
-from scanner.tasks import brightest_peak, cut_shard, score_shard
+from scanner.networks import load_frozen, load_network
+from scanner.tasks import brightest_peak, cut_shard, load_ensemble, score_shard
+
+NAME = "field_f814w_drz"
 
 
 @pytest.mark.parametrize(
@@ -37,13 +41,68 @@ def test_no_cutouts_have_no_peaks():
 
 def test_a_shard_done_again_is_the_same(scan, field, tmp_path, tiny_bundle):
     paths = scan([field], tmp_path / "run").paths
-    name = "field_f814w_drz"
-    before = score_store.read(paths.scores(name))
+    before = score_store.read(paths.scores(NAME))
     bundle = check_bundle(str(tiny_bundle))
-    assert cut_shard(str(paths.root), name, 2) == 16
-    score_shard(str(paths.root), name, 2, Scoring(bundle.folder, bundle.sha256, screen="off"), 0.5)
-    for a, b in zip(before, score_store.read(paths.scores(name)), strict=True):
+    assert cut_shard(str(paths.root), NAME, 2) == 16
+    score_shard(str(paths.root), NAME, 2, Scoring(bundle.folder, bundle.sha256, screen="off"), 0.5)
+    for a, b in zip(before, score_store.read(paths.scores(NAME)), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def damaged(paths, shard):
+    """A shard whose pixels were on their way to the disk when the power went."""
+    paths.score_marker(NAME, shard).unlink()
+    (paths.cutouts(NAME) / "flux" / "c" / str(shard) / "0" / "0").write_bytes(b"")
+
+
+def test_cutouts_that_are_lost_are_not_scored(scan, field, tmp_path, tiny_bundle):
+    paths = scan([field], tmp_path / "run").paths
+    damaged(paths, 2)
+    bundle = check_bundle(str(tiny_bundle))
+    with pytest.raises(LostCutoutsError, match="windows 32 to 47 were written, but are lost"):
+        score_shard(str(paths.root), NAME, 2, Scoring(bundle.folder, bundle.sha256), 0.5)
+    assert not paths.score_marker(NAME, 2).exists()
+    assert not paths.cut_marker(NAME, 2).exists()
+
+
+def test_a_run_cuts_again_what_is_lost(scan, field, tmp_path):
+    paths = scan([field], tmp_path / "run").paths
+    before = score_store.read(paths.scores(NAME))
+    damaged(paths, 2)
+    damaged(paths, 3)
+    assert scan([field], tmp_path / "run").exit_status == 0
+    for a, b in zip(before, score_store.read(paths.scores(NAME)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_memory_that_runs_out_under_a_scan(scan, field, tmp_path, monkeypatch):
+    """A device that holds five cutouts at once: slower, and the same scores."""
+    expected = scan([field], tmp_path / "expected").paths
+    asked = []
+
+    def load_on_small_device(*arguments):
+        network = load_frozen(*arguments)
+
+        def limited(images):
+            asked.append(len(images))
+            if len(images) > 5:
+                raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+            return network(images)
+
+        return limited
+
+    monkeypatch.setattr("scanner.inference.load_frozen", load_on_small_device)
+    load_ensemble.cache_clear()
+    try:
+        outcome = scan([field], tmp_path / "run")
+    finally:
+        load_ensemble.cache_clear()
+    assert outcome.exit_status == 0
+    assert asked[:3] == [16, 8, 4]
+    assert set(asked[3:]) == {4}
+    for a, b in zip(*(score_store.read(p.scores(NAME)) for p in (outcome.paths, expected)),
+                    strict=True):  # fmt: skip
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_scores_that_are_no_numbers_fail_their_shard(client, tiny_bundle, field, tmp_path):
