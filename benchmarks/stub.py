@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
+from memory import write_mosaic
 
 from deploy.accelerator import import_tensorflow
 from scanner.ensemble import Calibration, Description, Trunk, save_bundle
@@ -30,19 +30,7 @@ def save_stub(folder: Path) -> Path:
 
 def write_noise(path: Path, side_px: int) -> Path:
     """Write a square mosaic of noise, all of it valid."""
-    flux = np.random.default_rng(0).normal(0.0, 0.01, (side_px, side_px)).astype(np.float32)
-    header = fits.Header()
-    header["CTYPE1"], header["CTYPE2"] = "RA---TAN", "DEC--TAN"
-    header["CRVAL1"], header["CRVAL2"] = 150.1, 2.2
-    header["CRPIX1"] = header["CRPIX2"] = (side_px + 1) / 2
-    header["CD1_1"], header["CD1_2"] = -0.05 / 3600, 0.0
-    header["CD2_1"], header["CD2_2"] = 0.0, 0.05 / 3600
-    header["BUNIT"] = "ELECTRONS/S"
-    primary = fits.PrimaryHDU()
-    primary.header["FILTER2"] = "F814W"
-    weight = np.full(flux.shape, 2028.0, np.float32)
-    science, weights = fits.ImageHDU(flux, header, "SCI"), fits.ImageHDU(weight, name="WHT")
-    fits.HDUList([primary, science, weights]).writeto(path)
+    write_mosaic(path, side_px)
     return path
 
 
