@@ -1,13 +1,15 @@
-"""What a shard costs beside its network, and what a second process brings.
+"""What a window costs beside its network, and what a second process brings.
 
     python benchmarks/overhead.py [SHARDS] [ENSEMBLE]
 
-Scans noise with a network of one layer, then SHARDS (6) shards with the shipped ensemble: the first
-is the time of scheduler, cutting and storage. Then the shipped ensemble in one process of two
-threads and in two of one. Times are between the first and the last shard's marker, so that starting
-and loading do not count.
+Of a simulated field: with a network of one layer, as a scan and once more in this process without
+Dask and without a disk, so that the difference is the cost of scheduler and storage; with ENSEMBLE
+(the shipped one), every window and as it comes. Then every window in one process of two threads
+and in two of one. A scan is timed between the first and the last of SHARDS (6) markers, so that
+starting and loading do not count; masked windows do not count either.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -15,53 +17,93 @@ import tempfile
 import time
 from pathlib import Path
 
-from stub import save_stub, write_config, write_noise
+from contest import machine
+from stub import save_stub, write_config
 
-# 3,481 windows at stride 50 in a mosaic of 3,000 px; 13,689 at 25 are 27 shards.
+from scanner.cutouts import cut_windows
+from scanner.ensemble import check_bundle
+from scanner.inference import Ensemble
+from scanner.mosaics import HeaderOverrides, inspect_mosaic
+from scanner.projection import scan_grid
+from scanner.windows import grid_windows
+from training.field import make_field
+
+# 13,689 windows, 27 shards.
 SIDE_PX, STRIDE, WINDOWS_PER_SHARD = 3000, 25, 512
+STUB_SHARDS = 24
 
 
 def main(shards: int, ensemble: str) -> None:
-    """Print the seconds per shard of each scan, and the two ratios."""
+    """Print the milliseconds per window of each, and the ratios."""
+    print(f"\n{machine()}\n")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        mosaic = write_noise(folder / "noise.fits", SIDE_PX)
+        mosaic = folder / "field_f814w_drz.fits"
+        make_field(mosaic, 1, SIDE_PX)
         stub = str(save_stub(folder / "stub"))
-        alone = seconds_per_shard(folder / "a", mosaic, stub, 24, workers=1)
-        shipped = seconds_per_shard(folder / "b", mosaic, ensemble, shards, workers=1)
-        print(f"one process: {alone:.3f} s per shard without a network, {shipped:.1f} s with "
-              f"{ensemble}: {alone / shipped:.1%}")  # fmt: skip
-        one = seconds_per_shard(folder / "c", mosaic, ensemble, shards, workers=1, threads=2)
-        two = seconds_per_shard(folder / "d", mosaic, ensemble, shards, workers=2)
-        print(f"two threads: {one:.1f} s per shard in one process, {two:.1f} s in two: "
-              f"{one / two - 1.0:+.1%} throughput")  # fmt: skip
+        bare = in_memory(mosaic, stub)
+        alone = scan(folder / "a", mosaic, stub, STUB_SHARDS, screen="off")
+        every = scan(folder / "b", mosaic, ensemble, shards, screen="off")
+        usual = scan(folder / "c", mosaic, ensemble, STUB_SHARDS)
+        one = scan(folder / "d", mosaic, ensemble, shards, threads=2, screen="off")
+        two = scan(folder / "e", mosaic, ensemble, shards, workers=2, screen="off")
+    spent = alone - bare
+    print(f"a network of one layer: {alone:.3f} ms per window, {bare:.3f} ms of it computing;")
+    print(f"scheduler and storage: {spent:.3f} ms per window, {spent * 512 / 1e3:.3f} s per shard")
+    print(f"{ensemble}, every window: {every:.2f} ms, {spent / every:.1%} of it")
+    print(f"{ensemble}, as it comes: {usual:.2f} ms, {spent / usual:.1%} of it")
+    print(f"two threads: {one:.2f} ms in one process, {two:.2f} ms in two: "
+          f"{one / two - 1.0:+.1%} throughput")  # fmt: skip
 
 
-def seconds_per_shard(
-    folder: Path, mosaic: Path, ensemble: str, shards: int, workers: int, threads: int = 1
+def in_memory(mosaic: Path, ensemble: str) -> float:
+    """Cut and judge shards in this process; the mean time of a window that has data."""
+    inspected = inspect_mosaic(str(mosaic), HeaderOverrides(), "F814W", "stub", mosaic.parent)
+    grid, loaded = scan_grid(inspected), Ensemble(check_bundle(ensemble), screen="off")
+    corners = grid_windows(grid.shape, STRIDE)[: (STUB_SHARDS + 1) * WINDOWS_PER_SHARD]
+    seen, begin = 0, 0.0
+    for first in range(0, len(corners), WINDOWS_PER_SHARD):
+        flux, valid = cut_windows(inspected, grid, corners[first : first + WINDOWS_PER_SHARD])
+        loaded.judge(flux[valid >= 0.5])
+        # As in a scan, the first shard is not counted.
+        seen = seen + int((valid >= 0.5).sum()) if begin else 0
+        begin = begin or time.perf_counter()
+    return 1e3 * (time.perf_counter() - begin) / seen
+
+
+def scan(
+    folder: Path,
+    mosaic: Path,
+    ensemble: str,
+    shards: int,
+    workers: int = 1,
+    threads: int = 1,
+    screen: str = "auto",
 ) -> float:
-    """Scan until so many shards are scored; the mean time from one to the next."""
+    """Scan until so many shards are scored; the mean time of a window that has data."""
     folder.mkdir()
     cluster = write_config(folder / "here.toml", kind="local", workers=workers, threads=threads)
     command = [
         sys.executable, "-m", "lensweep", "scan", str(mosaic), "--stride", str(STRIDE),
         "--ensemble", ensemble, "--cluster", str(cluster), "--out", str(folder / "run"),
-        "--screen", "off",  # noise is blank: it would never see the network
+        "--screen", screen,
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
     )
-    ended: list[float] = []
+    ended: list[tuple[float, Path]] = []
     # The first shard of every worker is the one that loads the network.
     while process.poll() is None and len(ended) < shards + workers:
         markers = (folder / "run" / "done").glob("*/*.score.json")
-        ended = sorted(marker.stat().st_mtime for marker in markers)
+        ended = sorted((marker.stat().st_mtime, marker) for marker in markers)
         time.sleep(0.05)
     process.terminate()
     process.wait()
     counted = ended[workers - 1 :]
-    return (counted[-1] - counted[0]) / (len(counted) - 1)
+    outcomes = [json.loads(marker.read_text()) for _, marker in counted[1:]]
+    seen = sum(outcome["scored"] + outcome["screened"] for outcome in outcomes)
+    return float(1e3 * (counted[-1][0] - counted[0][0]) / seen)
 
 
 if __name__ == "__main__":

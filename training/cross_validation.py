@@ -10,6 +10,7 @@ import zarr
 from distributed import Client
 from numpy.typing import NDArray
 
+from catalogs.files import whole_file
 from scanner.progress import Progress
 from training.adapt import adapt, discard_unfinished
 from training.classifier import build_trunk, round_kernels
@@ -178,7 +179,6 @@ def _head(
     )  # fmt: skip
     kept.parent.mkdir(parents=True, exist_ok=True)
     head.curve.to_parquet(curve)
-    partial = kept.with_suffix(".partial.npz")
-    np.savez(partial, weights=head.weights, bias=head.bias)
-    partial.replace(weights)
+    with whole_file(weights) as aside, aside.open("wb") as file:
+        np.savez(file, weights=head.weights, bias=head.bias)
     return head

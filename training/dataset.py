@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from distributed import Client, as_completed
 
+from catalogs.files import whole_file
 from scanner import cutout_store
 from scanner.cutout_store import Cutouts, StoreAttributes
 from scanner.progress import Progress
@@ -93,7 +94,6 @@ def _simulate_shard(
         {"kind": cutout.kind, "is_lens": cutout.kind in LENS_KINDS, **cutout.truth}
         for cutout in drawn
     )
-    partial = _truth_path(folder, start).with_suffix(".partial")
-    truth.to_parquet(partial)
-    partial.replace(_truth_path(folder, start))
+    with whole_file(_truth_path(folder, start)) as aside:
+        truth.to_parquet(aside)
     return len(drawn)

@@ -14,6 +14,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from catalogs.files import whole_file
 from scanner.errors import InputError
 from training import confusers
 from training.confusers import Scene, scatter_field_galaxies
@@ -142,9 +143,7 @@ def _rejected(rng: np.random.Generator, size_px: int) -> NDArray[np.bool_]:
     return np.asarray(ndimage.binary_dilation(struck))
 
 
-def _places(
-    rng: np.random.Generator, coverage: Coverage, n_lenses: int
-) -> NDArray[np.float64]:
+def _places(rng: np.random.Generator, coverage: Coverage, n_lenses: int) -> NDArray[np.float64]:
     """Positions (x, y) for the lenses, away from each other and from what has no data."""
     size_px = len(coverage.context)
     # A lone pixel that all exposures lost to cosmic rays is no edge.
@@ -371,12 +370,10 @@ def _write(
     weight = (coverage.n_exposures * EXPOSURE_S).astype(np.float32)
     planes = [primary, science, fits.ImageHDU(weight, sky, "WHT"),
               fits.ImageHDU(coverage.context, sky, "CTX")]  # fmt: skip
-    partial = path.with_name(path.name + ".partial")
-    fits.HDUList(planes).writeto(partial, overwrite=True)
-    partial.replace(path)
+    with whole_file(path) as aside:
+        fits.HDUList(planes).writeto(aside)
 
 
 def _write_truth(path: Path, table: pd.DataFrame) -> None:
-    partial = path.with_name(path.name + ".partial")
-    table.to_csv(partial, index=False)
-    partial.replace(path)
+    with whole_file(path) as aside:
+        table.to_csv(aside, index=False)

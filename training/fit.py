@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import pandas as pd
 
+from catalogs.files import whole_file
+from scanner.atomic import sweep
 from scanner.progress import Progress
 from training.stream import BATCH, Stream
 
@@ -126,16 +128,12 @@ def _state(classifier: keras.Model) -> list[keras.Variable]:
     ]  # fmt: skip
 
 
-def _save(
-    classifier: keras.Model, path: Path, step: int, curve: list[tuple[float, float]]
-) -> None:
-    arrays: dict[str, Any] = {
-        f"{n:05d}": np.asarray(v) for n, v in enumerate(_state(classifier))
-    }
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
+def _save(classifier: keras.Model, path: Path, step: int, curve: list[tuple[float, float]]) -> None:
+    arrays: dict[str, Any] = {f"{n:05d}": np.asarray(v) for n, v in enumerate(_state(classifier))}
+    # Of killed trainings: they are large.
+    sweep(path.parent, f".{path.name}.*.partial")
+    with whole_file(path) as aside, aside.open("wb") as file:
         np.savez(file, step=step, curve=np.array(curve).reshape(-1, 2), **arrays)
-    partial.replace(path)
 
 
 def _restore(classifier: keras.Model, path: Path) -> tuple[int, list[tuple[float, float]]]:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from distributed import Client, as_completed
 
+from catalogs.files import whole_file
 from scanner import cutout_store
 from scanner.atomic import sweep, write_json
 from scanner.cutout_store import Cutouts, StoreAttributes
@@ -109,10 +110,9 @@ def _write_shard(
 
 
 def write_rows(table: pd.DataFrame, path: Path) -> None:
-    """Write a table of a data set aside, then rename it."""
-    partial = path.with_name(f".{path.name}.partial")
-    table.to_parquet(partial)
-    partial.replace(path)
+    """Write a table of a data set: whole, or not at all."""
+    with whole_file(path) as aside:
+        table.to_parquet(aside)
 
 
 def _truth_path(folder: Path, start: int) -> Path:

@@ -11,6 +11,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
+from catalogs.files import whole_file
 from training.metrics import within_cuts
 from training.result_tables import Evaluation
 
@@ -115,6 +116,5 @@ def _losses(panel: Axes, rows: pd.DataFrame) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png", dpi=_DPI)
-    partial.replace(path)
+    with whole_file(path) as aside:
+        figure.savefig(aside, format="png", dpi=_DPI)

@@ -206,12 +206,12 @@ def describe_training(config: TrainConfig, weights: Path | None, sets: Sets) -> 
 
 def _compare_precision(folder: Path, sets: Sets, progress: Progress) -> None:
     """Keep in the bundle whether this machine's reduced precision may be the default."""
-    if len(sets.train) + len(sets.test) < LEAST_WINDOWS:
+    # What no head was trained on, as long as it is enough.
+    compared = [sets.test] if len(sets.test) >= LEAST_WINDOWS else [sets.train, sets.test]
+    if sum(map(len, compared)) < LEAST_WINDOWS:
         return
-    truths = [read_truth(one.folder) for one in (sets.train, sets.test)]
-    stores = [sets.train.store, sets.test.store]
-    labels = np.concatenate([truth["is_lens"].to_numpy(bool) for truth in truths])
-    found = check_precision(check_bundle(str(folder)), stores, labels)
+    labels = np.concatenate([read_truth(one.folder)["is_lens"] for one in compared])
+    found = check_precision(check_bundle(str(folder)), [one.store for one in compared], labels)
     if found is not None:
         record_precision(folder, *found)
         progress.note(f"{found[0]}: {found[1]}")
