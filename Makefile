@@ -19,7 +19,7 @@ lint: venv
 # Everything in docs/performance.md; hours on two cores.
 bench: venv
 	$(BIN)/pip install --quiet --editable '.[bench]'
-	for benchmark in cut score field scale train; do \
+	for benchmark in cut score field scale train overhead planned_windows growth; do \
 		$(BIN)/python benchmarks/$$benchmark.py || exit 1; done
 
 venv: .venv/installed

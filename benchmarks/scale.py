@@ -2,9 +2,9 @@
 
     python benchmarks/scale.py [SIDE_PX] [LARGE_PX] [BUNDLE] [STRIDE]
 
-Fields of SIDE_PX (2,000) a side, and a mosaic of LARGE_PX (15,000; 0 for none) at STRIDE (100).
-Whole commands, their start among it; the memory of all their processes is sampled four times a
-second.
+Fields of SIDE_PX (2,000) a side, and a mosaic of LARGE_PX (15,000; 0 for none) at STRIDE (100), of
+noise, every window of which is scored. Whole commands, their start among it; the memory of all
+their processes is sampled four times a second.
 """
 
 import sys
@@ -32,17 +32,18 @@ def main(side_px: int, large_px: int, name: str, stride: int) -> None:
         for number, field in enumerate(fields):
             make_field(field, number, side_px, n_lenses=4)
         for number in NUMBERS:
-            scan(f"{number} of {side_px} px", fields[:number], folder / f"run{number}", name, 50)
+            scan(f"{number} of {side_px} px", fields[:number], folder / f"run{number}", name)
         if large_px:
             large = folder / "large_f814w_drz.fits"
             write_mosaic(large, large_px)
-            scan(f"1 of {large_px} px", [large], folder / "large", name, stride)
+            scan(f"1 of {large_px} px", [large], folder / "large", name,
+                 "--stride", str(stride), "--screen", "off")  # fmt: skip
 
 
-def scan(label: str, mosaics: list[Path], out: Path, name: str, stride: int) -> None:
+def scan(label: str, mosaics: list[Path], out: Path, name: str, *options: str) -> None:
     """One scan, one row."""
     ran = run([sys.executable, "-m", "lensweep", "scan", *map(str, mosaics), "--out", str(out),
-               "--ensemble", name, "--stride", str(stride)])  # fmt: skip
+               "--ensemble", name, *options])  # fmt: skip
     if ran.status:
         sys.exit(f"lensweep scan ended with status {ran.status}")
     states = pd.read_parquet(out / "ledger.parquet", columns=["state"])["state"]
