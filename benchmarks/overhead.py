@@ -25,6 +25,7 @@ from scanner.ensemble import check_bundle
 from scanner.inference import Ensemble
 from scanner.mosaics import HeaderOverrides, inspect_mosaic
 from scanner.projection import scan_grid
+from scanner.tasks import brightest_peak
 from scanner.windows import grid_windows
 from training.field import make_field
 
@@ -64,7 +65,8 @@ def in_memory(mosaic: Path, ensemble: str) -> float:
     seen, begin = 0, 0.0
     for first in range(0, len(corners), WINDOWS_PER_SHARD):
         flux, valid = cut_windows(inspected, grid, corners[first : first + WINDOWS_PER_SHARD])
-        loaded.judge(flux[valid >= 0.5])
+        found = loaded.judge(flux[valid >= 0.5])
+        brightest_peak(flux[valid >= 0.5][found.scored])
         # As in a scan, the first shard is not counted.
         seen = seen + int((valid >= 0.5).sum()) if begin else 0
         begin = begin or time.perf_counter()

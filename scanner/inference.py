@@ -19,6 +19,8 @@ from scanner.stretch import in_noise_units
 FULL = "float32"
 # A screen is so small that the cost of a call counts.
 CPU_SCREEN_BATCH = 64
+# A screen passes on a dozen windows of a shard: padding them to more would cost as much again.
+CPU_FEW = 8
 # Cutouts whose noise is looked at together: 5 MB, and as much again for each step.
 _BLOCK = 128
 
@@ -78,13 +80,15 @@ class Ensemble:
             batch = find_batch(network, (size, size, 3)) if on_gpu() else cpu_batch
             return Batches(network, stretch.of_noise_units, batch)
 
+        screened = use_screen(bundle, screen)
         self._trunks = []
         with np.load(folder / HEADS, allow_pickle=False) as heads:
             for trunk in bundle.description.trunks:
                 weights, biases = heads[f"{trunk.name}.weights"], heads[f"{trunk.name}.biases"]
-                self._trunks.append((batches(trunk.name, CPU_BATCH), weights, biases))
+                cpu_batch = CPU_FEW if screened else CPU_BATCH
+                self._trunks.append((batches(trunk.name, cpu_batch), weights, biases))
         self.screen_threshold: float | None = None
-        if use_screen(bundle, screen) and bundle.description.screen is not None:
+        if screened and bundle.description.screen is not None:
             self.screen_threshold = bundle.description.screen.threshold
             with np.load(folder / SCREEN_HEAD, allow_pickle=False) as head:
                 self._screen = batches(SCREEN, CPU_SCREEN_BATCH), head["weights"], head["bias"]

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from catalogs.files import written_at
 from deploy.cluster import this_worker
@@ -23,6 +22,7 @@ from scanner.inference import Ensemble
 from scanner.paths import RunPaths
 from scanner.plan import Plan, Windows, plan_mosaic, read_plan, read_windows
 from scanner.projection import grid_to_mosaic_pixels, grid_to_sky
+from scanner.stretch import smoothed
 from scanner.windows import CUTOUT_SIZE
 
 # A detection is moved to the brightest smoothed light near its window's centre: smoothing of 2 px
@@ -235,9 +235,7 @@ def brightest_peak(
     dx, dy : ndarray, shape (n,), float32
         Pixels from the cutout's centre.
     """
-    smooth = ndimage.gaussian_filter(
-        np.nan_to_num(flux), (0.0, PEAK_SMOOTHING_PX, PEAK_SMOOTHING_PX)
-    )
+    smooth = smoothed(np.nan_to_num(flux), PEAK_SMOOTHING_PX, truncate=4.0)
     axis = np.arange(CUTOUT_SIZE) - (CUTOUT_SIZE - 1) / 2.0
     weight = np.exp(-0.5 * (axis / PEAK_WEIGHT_PX) ** 2)
     weighted = smooth * weight[:, None] * weight[None, :]
