@@ -2,7 +2,7 @@
 
     python benchmarks/overhead.py [SHARDS] [ENSEMBLE]
 
-Of a simulated field: with a network of one layer, as a scan and once more in this process without
+Of a simulated field: with a network of one layer, as a scan and once more in one process without
 Dask and without a disk, so that the difference is the cost of scheduler and storage; with ENSEMBLE
 (the shipped one), every window and as it comes. Then every window in one process of two threads
 and in two of one. A scan is timed between the first and the last of SHARDS (6) markers, so that
@@ -10,6 +10,7 @@ starting and loading do not count; masked windows do not count either.
 """
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from contest import machine
 from stub import save_stub, write_config
 
+from deploy.local import THREAD_VARIABLES
 from scanner.cutouts import cut_windows
 from scanner.ensemble import check_bundle
 from scanner.inference import Ensemble
@@ -42,7 +44,9 @@ def main(shards: int, ensemble: str) -> None:
         mosaic = folder / "field_f814w_drz.fits"
         make_field(mosaic, 1, SIDE_PX)
         stub = str(save_stub(folder / "stub"))
-        bare = in_memory(mosaic, stub)
+        os.environ |= dict.fromkeys(THREAD_VARIABLES, "1")  # as a worker of one thread has it
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            bare = pool.apply(in_memory, (mosaic, stub))
         alone = scan(folder / "a", mosaic, stub, STUB_SHARDS, screen="off")
         every = scan(folder / "b", mosaic, ensemble, shards, screen="off")
         usual = scan(folder / "c", mosaic, ensemble, STUB_SHARDS)
@@ -58,7 +62,7 @@ def main(shards: int, ensemble: str) -> None:
 
 
 def in_memory(mosaic: Path, ensemble: str) -> float:
-    """Cut and judge shards in this process; the mean time of a window that has data."""
+    """Cut and judge shards without a scan; the mean time of a window that has data."""
     inspected = inspect_mosaic(str(mosaic), HeaderOverrides(), "F814W", "stub", mosaic.parent)
     grid, loaded = scan_grid(inspected), Ensemble(check_bundle(ensemble), screen="off")
     corners = grid_windows(grid.shape, STRIDE)[: (STUB_SHARDS + 1) * WINDOWS_PER_SHARD]
