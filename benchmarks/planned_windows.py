@@ -40,7 +40,7 @@ def measure(folder: Path, mosaics: int, shards: int) -> None:
         out=str(folder / "run"), ensemble=str(save_stub(folder / "stub")),
     )  # fmt: skip
     command = [sys.executable, "-m", "lensweep", "scan", "--config", str(config)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     this, planned, peak, scored = psutil.Process(process.pid), 0, 0, 0
     while process.poll() is None and scored < shards:
         memory = this.memory_info().rss
