@@ -7,7 +7,6 @@ usual 512, and measures until SHARDS (60) shards are scored; to score all of 10^
 of cutouts. Worker processes are not counted: they hold one shard, whatever the survey.
 """
 
-import signal
 import subprocess
 import sys
 import tempfile
@@ -49,7 +48,7 @@ def measure(folder: Path, mosaics: int, shards: int) -> None:
             planned = memory
         peak = max(peak, memory)
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.terminate()  # an interrupt is ignored where a shell has started this aside
     process.wait()
     windows = mosaics * (SIDE_PX - 99) ** 2
     print(f"{windows:15,}  {mosaics:7}  {planned / 1e6:17.0f}  {peak / 1e6:14.0f}  {scored:13}")
