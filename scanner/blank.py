@@ -9,7 +9,7 @@ from scanner.stretch import in_noise_units, smoothed
 SMOOTHING_PX = 2.5
 # In units of white noise after smoothing, 0.113 of a pixel's: at the depth of COSMOS (one orbit,
 # 0.0085 e-/s per pixel) a smoothed surface brightness of 24.3 mag per square arcsec. The faintest
-# of 1,500 simulated lenses peaks at 50; correlated noise alone reaches 5 to 11.
+# of 12,000 simulated lenses peaks at 30; correlated noise alone reaches 5 to 11.
 BLANK_SIGNAL_TO_NOISE = 12.0
 _TRUNCATE = 3.0
 # No sum of this overflows.
