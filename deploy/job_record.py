@@ -5,8 +5,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalogs.files import whole_file
-
 _RECORD = "job.json"
 
 
@@ -59,8 +57,9 @@ class JobState:
 def write_job(folder: Path, job: Job) -> None:
     """Leave the record in a run's job folder: whole, or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / _RECORD) as aside:
-        aside.write_text(json.dumps(dataclasses.asdict(job), indent=1))
+    partial = folder / f".{_RECORD}.partial"
+    partial.write_text(json.dumps(dataclasses.asdict(job), indent=1))
+    partial.replace(folder / _RECORD)
 
 
 def read_job(folder: Path) -> Job | None:
