@@ -88,7 +88,7 @@ def _shard_cells(
     seen = start + np.flatnonzero(score_store.read_seen(paths.scores(name), start, stop))
     store = paths.cutouts(name)
     fraction = cutout_store.read_column(store, "valid_fraction", start, stop)
-    # All of a shard in one go, if any: one by one they would take a hundred times as long.
+    # All of a shard in one go, if any: to open the store for each of them takes far longer.
     partly = bool(np.any(np.asarray(fraction)[seen - start] < 1.0))
     flux = cutout_store.read_column(store, "flux", start, stop) if partly else None
     cells = [np.empty(0, np.int64)]
