@@ -28,7 +28,7 @@ def main(n_windows: int, place: str | None) -> None:
     """Scan, print a line per decade."""
     with tempfile.TemporaryDirectory(dir=place) as name:
         folder = Path(name)
-        side_px = CUTOUT_SIZE - 1 + math.isqrt(n_windows - 1) + 1
+        side_px = CUTOUT_SIZE + math.isqrt(n_windows - 1)
         mosaic = write_noise(folder / "noise.fits", side_px)
         config = write_config(
             folder / "scan.toml", mosaics=[str(mosaic)], stride=1, out=str(folder / "run"),
