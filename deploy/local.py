@@ -22,6 +22,14 @@ DASK_SETTINGS = {
     # A network's memory does not shrink by waiting: a paused worker would never go on.
     "distributed.worker.memory.pause": False,
 }
+# glibc's malloc keeps what is freed for the next array of that size, unless it is told to give it
+# back at once, as Dask does: then every array above 128 kB is mapped, zeroed and unmapped anew, and
+# a shard takes twice as long to cut, stretch and store (benchmarks/overhead.py).
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**26)}
+# Read when a process starts: too late for what a nanny sets in it.
+_LOCAL_SETTINGS = DASK_SETTINGS | {
+    f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ALLOCATOR.items()
+}
 # No worker is ended for using less. A network takes 1.1 GB, whatever the number of cores.
 LEAST_WORKER_MEMORY_BYTES = 3 * 2**30
 
@@ -34,7 +42,7 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
     """
     workers = config.workers or len(os.sched_getaffinity(0))
     with (
-        dask.config.set(DASK_SETTINGS),
+        dask.config.set(_LOCAL_SETTINGS),
         LocalCluster(
             n_workers=workers,
             processes=True,
@@ -57,7 +65,7 @@ def open_cuda(config: ClusterConfig) -> Iterator[Client]:
     ClusterError
         If dask-cuda is not installed, or there is no GPU or no driver.
     """
-    with dask.config.set(DASK_SETTINGS), _gpu_cluster(config) as cluster:
+    with dask.config.set(_LOCAL_SETTINGS), _gpu_cluster(config) as cluster:
         gpus = len(cluster.worker_spec)
         cpus = config.workers or max(1, len(os.sched_getaffinity(0)) - gpus)
         options = {
@@ -100,10 +108,10 @@ def worker_environment(config: ClusterConfig) -> dict[str, str]:
     """Environment of a worker process on cores.
 
     It bounds how many threads the numerical libraries start; on which cores they run is the
-    operating system's affair.
+    operating system's affair. And it lets them keep memory for their next array.
     """
     threads = dict.fromkeys(THREAD_VARIABLES, str(config.threads))
-    return {**threads, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return {**threads, **ALLOCATOR, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def dask_environment() -> dict[str, str]:
