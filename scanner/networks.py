@@ -7,7 +7,7 @@ them for bfloat16, and nothing of Keras stays in memory.
 
 import ctypes
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,17 +89,61 @@ def freeze(model: "keras.Model", reduced: str | None = None) -> Network:
     callable
         From float32 to float32; any n, best always the same one.
     """
-    tf = import_tensorflow()
     arrays = [
         [variable.numpy() for variable in variables]
         for variables in (model.trainable_variables, model.non_trainable_variables)
     ]
+    return _freeze(model, arrays, reduced)
+
+
+def load_frozen(folder: Path, name: str, reduced: str | None = None) -> Network:
+    """Load a network for inference, and give back the memory that this took."""
+    import_tensorflow()
+    import keras
+
+    graph, weights = (folder / file for file in network_files(name))
+    # Its variables are never given values: those go from the file into the frozen graph.
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras.models.model_from_json(graph.read_text())
+    model.trainable = False
+    with np.load(weights, allow_pickle=False) as kept:
+        names = dict(zip(map(id, model.weights), _weight_names(model), strict=True))
+        # What no file keeps is the random state of layers that do nothing here.
+        values = [
+            kept[names[id(variable)]] if id(variable) in names
+            else np.zeros(variable.shape, variable.dtype)
+            for variable in model.non_trainable_variables
+        ]  # fmt: skip
+    with native_stderr_aside():
+        network, shape = _freeze(model, [[], values], reduced), model.input_shape[1:]
+        del model, values
+        gc.collect()
+        # The first call rewrites the graph, and tells that it does.
+        network(np.zeros((1, *shape), np.float32))
+    _trim()
+    return network
+
+
+def _freeze(
+    model: "keras.Model", arrays: Sequence[Sequence[NDArray[Any]]], reduced: str | None
+) -> Network:
+    """Freeze a network with these values of its trainable and its other variables.
+
+    Kernels in half precision become float32 within TensorFlow, which then holds fewer copies of
+    the wide ones while it rewrites the graph.
+    """
+    tf = import_tensorflow()
+
+    def constant(array: NDArray[Any]) -> Any:
+        value = tf.constant(array)
+        return tf.cast(value, tf.float32) if array.dtype == np.float16 else value
+
     graph = tf.Graph()
     with graph.as_default():
         # Constants at once: TensorFlow's own way from variables to constants takes twice the
         # memory.
         inputs = tf.compat.v1.placeholder(tf.float32, (None, *model.input_shape[1:]))
-        constants = [[tf.constant(array) for array in several] for several in arrays]
+        constants = [[constant(array) for array in several] for several in arrays]
         outputs, _ = model.stateless_call(*constants, inputs, training=False)
     # A session has options of its own, where those of eager TensorFlow hold for the process.
     session = tf.compat.v1.Session(graph=graph, config=_options(tf, reduced))
@@ -108,19 +152,6 @@ def freeze(model: "keras.Model", reduced: str | None = None) -> Network:
         return np.asarray(session.run(outputs, {inputs: images}), np.float32)
 
     return run
-
-
-def load_frozen(folder: Path, name: str, reduced: str | None = None) -> Network:
-    """Load a network for inference, and give back the memory that this took."""
-    model = load_network(folder, name)
-    with native_stderr_aside():
-        network, shape = freeze(model, reduced), model.input_shape[1:]
-        del model
-        gc.collect()
-        # The first call rewrites the graph, and tells that it does.
-        network(np.zeros((1, *shape), np.float32))
-    _trim()
-    return network
 
 
 def _options(tf: Any, reduced: str | None) -> Any:
@@ -133,6 +164,9 @@ def _options(tf: Any, reduced: str | None) -> Any:
     for name in _IDLE_REWRITES:
         setattr(rewrites, name, rewrites.OFF)
     rewrites.memory_optimization = rewrites.NO_MEM_OPT
+    if not on_gpu():
+        # Processors take channels last, as the networks have them.
+        rewrites.layout_optimizer = rewrites.OFF
     if reduced is not None:
         setattr(rewrites, _REWRITES[reduced], rewrites.ON)
     return options
