@@ -23,7 +23,9 @@ from scanner.tasks import load_ensemble
 from training.bundle import STACK
 from training.classifier import PREPROCESSING, build_trunk, split_trunk
 from training.config import TrainConfig, choose_config
+from training.cross_validation import ready_trunk
 from training.evaluate import evaluate
+from training.examples import open_examples
 from training.merging import merge_bundles
 from training.report import read_curves
 from training.train import claim, prepare_sets, train
@@ -252,6 +254,8 @@ def test_cutouts_may_be_given_instead_of_simulated(trained, client, tmp_path):
         ({"init": "file"}, "needs weights, a path, and weights_sha256"),
         ({"weights": "x.h5"}, "drop one of them"),
         ({"n_adapt": 0}, "screen_epochs without n_adapt"),
+        ({"n_adapt": 0, "adapt_rounds": 2}, "adapt_rounds = 2: needs n_adapt"),
+        ({"adapt_rounds": 0}, "adapt_rounds = 0: must be at least 1"),
     ],
 )
 def test_unfit_configs_are_refused(changes, message):
@@ -285,10 +289,43 @@ def test_hard_negatives_alone_are_a_set_to_adapt_on(trained, client, tmp_path):
     config = dataclasses.replace(TINY, data=str(trained.parent), adapt_also=(str(negatives),))
     with open_progress(False) as progress:
         sets = prepare_sets(config, tmp_path, client, progress)
-        assert [len(one) for one in sets.adapt] == [64, 8]
+        assert [len(one) for one in sets.adapt[0]] == [64, 8]
         with pytest.raises(InputError, match="all 8 cutouts are non-lenses"):
             prepare_sets(dataclasses.replace(config, n_adapt=0, screen_epochs=0), tmp_path, client,
                          progress)  # fmt: skip
+
+
+def test_a_second_round_goes_on_from_the_first_even_after_a_stop(trained, tmp_path):
+    config = dataclasses.replace(TINY, adapt_rounds=2)
+    first = open_examples(trained.parent / "adapt", 64)
+    second = open_examples(trained.parent / "train", 42)
+    absent = dataclasses.replace(second, folder=tmp_path / "absent")
+
+    def weights(rounds, workdir):
+        with open_progress(False) as progress:
+            path = ready_trunk("vgg16", config, rounds, None, workdir, progress)
+        return keras.models.load_model(path, compile=False).get_weights()
+
+    twice = weights([[first], [second]], tmp_path / "a")
+    with pytest.raises(FileNotFoundError):
+        weights([[first], [absent]], tmp_path / "b")
+    # With what the first round left: the set that is absent now is not needed any more.
+    again = weights([[absent], [second]], tmp_path / "b")
+    once = weights([[first]], tmp_path / "c")
+    assert all(map(np.array_equal, again, twice))
+    assert not all(map(np.array_equal, once, twice))
+    curves = read_curves(tmp_path / "b")
+    assert set(curves["member"]) == {"vgg16", "vgg16-2"}
+    assert not list((tmp_path / "b" / "adapting").glob("*/ended*"))
+
+
+def test_cutouts_of_every_round_are_drawn_anew(client, tmp_path):
+    config = dataclasses.replace(TINY, adapt_rounds=2)
+    with open_progress(False) as progress:
+        sets = prepare_sets(config, tmp_path, client, progress)
+    (first,), (second,) = sets.adapt
+    assert len(first) == len(second) == 64
+    assert first.fingerprint != second.fingerprint
 
 
 def test_a_full_disk_leaves_no_half_config_behind(tmp_path):

@@ -24,6 +24,8 @@ from training.fit import Course, fit
 from training.stream import BATCH, Batch, Stream
 
 READ_BLOCK = 512
+# What a round leaves for the next one.
+ENDED = "ended.keras"
 
 
 def adapt(
@@ -77,7 +79,7 @@ def adapt(
 
 def discard_unfinished(workdir: Path) -> None:
     """Remove what only an unfinished adaptation needs."""
-    for name in ("checkpoint.npz", "frozen.npy", "frozen.json"):
+    for name in ("checkpoint.npz", "frozen.npy", "frozen.json", ENDED):
         (workdir / name).unlink(missing_ok=True)
 
 

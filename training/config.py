@@ -11,6 +11,8 @@ from training.backbones import BACKBONES
 
 # Less does not fill one batch.
 MIN_ADAPT = 64
+# Between rounds, so that no set of cutouts takes the seed of another.
+_SEEDS_APART = 10
 PRESETS = Path(__file__).parent / "presets"
 CHOICES = {
     "backbone": tuple(BACKBONES),
@@ -19,8 +21,8 @@ CHOICES = {
     "protocol": ("grouped", "thesis"),
     "augmentation": ("turns", "thesis"),
 }
-_COUNTS = ("n_adapt", "adapt_epochs", "n_train", "n_test", "head_epochs", "hard_weight",
-           "augmented_lenses", "augmented_others", "screen_epochs")  # fmt: skip
+_COUNTS = ("n_adapt", "adapt_epochs", "adapt_rounds", "n_train", "n_test", "head_epochs",
+           "hard_weight", "augmented_lenses", "augmented_others", "screen_epochs")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ class TrainConfig:
         folds. With 0 every fold trains its own network, as the thesis did.
     adapt_epochs : int
     adapt_learning_rate : float
+    adapt_rounds : int
+        How often: every further round goes on with the trunk of the one before, warms up again,
+        and takes `n_adapt` cutouts that are drawn anew, with a seed 10 higher.
     adapt_also : tuple of str
         Folders of more labelled sets (injected, collected, hard negatives) to adapt on.
     augmentation : str
@@ -62,8 +67,8 @@ class TrainConfig:
     hard_weight : int
         How much more frequent hard confusers are among the simulated cutouts to adapt on.
     data : str
-        Folder with `train`, `test` and, where asked for, `adapt`: labelled sets to take instead
-        of simulating them.
+        Folder with `train`, `test` and, where asked for, `adapt` (and `adapt-2`, `adapt-3` for
+        further rounds): labelled sets to take instead of simulating them.
     n_train : int
         Cutouts on which the folds' heads are trained and calibrated.
     n_test : int
@@ -79,7 +84,8 @@ class TrainConfig:
     head_epochs : int
     head_learning_rate : float
     screen_epochs : int
-        Passes over the cutouts to adapt on that train the screen; 0 for a bundle without one.
+        Passes over the first round's cutouts to adapt on that train the screen; 0 for a bundle
+        without one.
     """
 
     name: str
@@ -100,6 +106,7 @@ class TrainConfig:
     head_learning_rate: float
     weights: str = ""
     weights_sha256: str = ""
+    adapt_rounds: int = 1
     adapt_also: tuple[str, ...] = ()
     augmentation: str = "turns"
     hard_weight: int = 1
@@ -138,6 +145,15 @@ class TrainConfig:
         """Whether the folds share one trunk, and differ in their heads only."""
         return not self.adapts or self.n_adapt > 0
 
+    @property
+    def rounds(self) -> int:
+        """How many sets to adapt on are drawn; only the screen needs one where no trunk does."""
+        return self.adapt_rounds if self.adapts else 1
+
+    def of_round(self, number: int) -> "TrainConfig":
+        """The config with the seed of one round of adapting, counted from 0."""
+        return dataclasses.replace(self, seed=self.seed + _SEEDS_APART * number)
+
     def _check_choices(self) -> None:
         for field, choices in CHOICES.items():
             if getattr(self, field) not in choices:
@@ -162,7 +178,7 @@ class TrainConfig:
         for field in _COUNTS:
             if getattr(self, field) < 0:
                 raise InputError(f"{field} = {getattr(self, field)}: must not be negative")
-        for field in ("n_train", "n_test", "head_epochs", "hard_weight"):
+        for field in ("n_train", "n_test", "head_epochs", "hard_weight", "adapt_rounds"):
             if getattr(self, field) < 1:
                 raise InputError(f"{field} = {getattr(self, field)}: must be at least 1")
         if self.n_folds < 2 or self.n_train < 2 * self.n_folds:
@@ -176,6 +192,8 @@ class TrainConfig:
             raise InputError(f"adapt_epochs = {self.adapt_epochs}: {self.trainable} needs a pass")
         if (self.adapts or self.screen_epochs) and 0 < self.n_adapt < MIN_ADAPT:
             raise InputError(f"n_adapt = {self.n_adapt}: needs {MIN_ADAPT} cutouts, or none")
+        if self.adapt_rounds > 1 and not self.n_adapt:
+            raise InputError(f"adapt_rounds = {self.adapt_rounds}: needs n_adapt, to draw anew")
         if self.screen_epochs and not self.n_adapt:
             raise InputError("screen_epochs without n_adapt: a screen is trained on cutouts apart")
         if (self.augmented_lenses > 0) != (self.augmented_others > 0):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from catalogs.files import whole_file
 from scanner.progress import Progress
-from training.adapt import adapt, discard_unfinished
+from training.adapt import ENDED, adapt, discard_unfinished
 from training.classifier import build_trunk, round_kernels
 from training.config import TrainConfig
 from training.examples import Examples
@@ -48,7 +48,7 @@ class Members:
 
 def cross_validate(
     config: TrainConfig,
-    adapt_sets: list[Examples],
+    rounds: list[list[Examples]],
     train: Examples,
     test: Examples,
     folds: NDArray[np.int64],
@@ -61,8 +61,8 @@ def cross_validate(
     Parameters
     ----------
     config : TrainConfig
-    adapt_sets : list of Examples
-        On which a shared trunk is adapted.
+    rounds : list of list of Examples
+        On which a shared trunk is adapted, round after round.
     train, test : Examples
     folds : ndarray of int, shape (n_train,)
         In which every cutout of `train` is held out.
@@ -78,7 +78,7 @@ def cross_validate(
         seen = folds != fold
         if name not in trunks:
             rows = None if config.shares_trunk else np.flatnonzero(seen)
-            sets = adapt_sets if config.shares_trunk else [train]
+            sets = rounds if config.shares_trunk else [[train]]
             trunks[name] = ready_trunk(name, config, sets, rows, workdir, progress)
             shown = _features(trunks[name], train, test, config, workdir, client, progress)
         views, tested = shown[:-1], shown[-1]
@@ -114,28 +114,53 @@ def grouped_instead(
 def ready_trunk(
     name: str,
     config: TrainConfig,
-    sets: list[Examples],
+    rounds: list[list[Examples]],
     rows: NDArray[np.int64] | None,
     workdir: Path,
     progress: Progress,
 ) -> Path:
-    """A trunk with everything but its heads trained, and rounded as bundles keep it; on disk."""
+    """A trunk with everything but its heads trained, and rounded as bundles keep it; on disk.
+
+    A stopped one continues in the round in which it was.
+    """
     path = workdir / "trunks" / f"{name}.keras"
     if path.is_file():
         return path
     trunk = build_trunk(config)
-    unfinished = workdir / "adapting" / name
+    folders = [
+        workdir / "adapting" / (f"{name}-{number + 1}" if number else name)
+        for number in range(len(rounds))
+    ]
     if config.adapts:
-        curve = adapt(trunk, config, sets, unfinished, progress, rows)
-        curve.to_parquet(unfinished / "curve.parquet")
+        for number, (sets, unfinished) in enumerate(zip(rounds, folders, strict=True)):
+            _adapt_round(trunk, config.of_round(number), sets, unfinished, progress, rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Kept to show what rounding costs.
     trunk.save_weights(path.with_suffix(".unrounded.weights.h5"))
     round_kernels(trunk)
     save_trunk(trunk, path)
-    discard_unfinished(unfinished)
+    for unfinished in folders:
+        discard_unfinished(unfinished)
     keras.backend.clear_session()
     return path
+
+
+def _adapt_round(
+    trunk: keras.Model,
+    config: TrainConfig,
+    sets: list[Examples],
+    unfinished: Path,
+    progress: Progress,
+    rows: NDArray[np.int64] | None,
+) -> None:
+    """Adapt a trunk in place, or give it the weights with which this round once ended."""
+    ended = unfinished / ENDED
+    if ended.is_file():
+        trunk.set_weights(keras.models.load_model(ended, compile=False).get_weights())
+        return
+    curve = adapt(trunk, config, sets, unfinished, progress, rows)
+    curve.to_parquet(unfinished / "curve.parquet")
+    save_trunk(trunk, ended)
 
 
 def _features(

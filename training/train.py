@@ -47,9 +47,12 @@ from training.screen import Screening, judge_screen, train_screen
 
 @dataclass(frozen=True)
 class Sets:
-    """Labelled cutouts, apart by object: to adapt on, to cross-validate on, to measure on."""
+    """Labelled cutouts, apart by object: to adapt on, to cross-validate on, to measure on.
 
-    adapt: list[Examples]
+    Those to adapt on are several sets for every round.
+    """
+
+    adapt: list[list[Examples]]
     train: Examples
     test: Examples
 
@@ -98,7 +101,7 @@ def train(config: TrainConfig, workdir: Path, client: Client, progress: Progress
         training["leak"] = measure_leak(config, sets.train, folds, members, workdir, progress)
     screen = None
     if config.screen_epochs:
-        network = train_screen(config, sets.adapt, workdir / "screen", progress)
+        network = train_screen(config, sets.adapt[0], workdir / "screen", progress)
         screen = judge_screen(network, sets.train, members.out_of_fold)
         progress.note(f"screen: {json.dumps(screen.metrics)}")
     _write(folder, config, members, scores, training, screen)
@@ -137,27 +140,31 @@ def claim(workdir: Path, config: TrainConfig) -> None:
 
 def prepare_sets(config: TrainConfig, workdir: Path, client: Client, progress: Progress) -> Sets:
     """Simulate the cutouts, or open those that are given; augment first where that is asked."""
-    sizes = {"adapt": config.n_adapt, "train": config.n_train, "test": config.n_test}
-    opened = {}
-    for offset, (name, size) in enumerate(sizes.items()):
+    def ready(name: str, n_cutouts: int, seed: int, hard_weight: int = 1) -> Examples:
         folder = (Path(config.data) if config.data else workdir) / name
-        if size and not config.data:
-            hard = config.hard_weight if name == "adapt" else 1
-            make_dataset(folder, size, config.seed + offset, client, progress, hard)
-        if size:
-            opened[name] = open_examples(folder, size, both_classes=name != "adapt")
-    adapt = [opened["adapt"]] if config.n_adapt else []
-    adapt += [open_examples(Path(folder), both_classes=False) for folder in config.adapt_also]
-    if adapt:
-        check_classes(adapt)
+        if not config.data:
+            make_dataset(folder, n_cutouts, seed, client, progress, hard_weight)
+        return open_examples(folder, n_cutouts, both_classes=not name.startswith("adapt"))
+
+    adapt: list[list[Examples]] = []
+    also = [open_examples(Path(folder), both_classes=False) for folder in config.adapt_also]
+    for number in range(config.rounds):
+        name = f"adapt-{number + 1}" if number else "adapt"
+        seed = config.of_round(number).seed
+        drawn = [ready(name, config.n_adapt, seed, config.hard_weight)] if config.n_adapt else []
+        if drawn or also:
+            check_classes(drawn + also)
+            adapt.append(drawn + also)
+    train = ready("train", config.n_train, config.seed + 1)
+    test = ready("test", config.n_test, config.seed + 2)
     if not config.augmented_lenses:
-        return Sets(adapt, opened["train"], opened["test"])
+        return Sets(adapt, train, test)
     folder = workdir / "augmented"
     materialise(
-        opened["train"], folder, config.augmented_lenses, config.augmented_others, config.seed,
+        train, folder, config.augmented_lenses, config.augmented_others, config.seed,
         client, progress,
     )  # fmt: skip
-    return Sets(adapt, open_examples(folder), opened["test"])
+    return Sets(adapt, open_examples(folder), test)
 
 
 def gather_scores(
@@ -198,7 +205,7 @@ def describe_training(config: TrainConfig, weights: Path | None, sets: Sets) -> 
         "weights": weights.name if weights else "",
         "weights_sha256": sha256_of(weights) if weights else "",
         "cutouts": config.data
-        or "training.simulate; seed, seed + 1, seed + 2: adapt, train, test",
+        or "training.simulate; seed, seed + 1, seed + 2: adapt, train, test; seed + 10: adapt-2",
         "training_set_sha256": sets.train.fingerprint,
         "test_set_sha256": sets.test.fingerprint,
     }
