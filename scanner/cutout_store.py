@@ -5,6 +5,7 @@ chunk of every other array, so that the task that owns a shard is the only write
 """
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from catalogs.files import flush, is_remote, make_folder, whole_file
+from catalogs.files import flush, is_remote, make_folder, whole_file, written_at
 from scanner.atomic import whole_folder
 from scanner.errors import InputError
 from scanner.paths import zarr_location
@@ -263,4 +264,11 @@ def read_column(
 
 def open_arrays(path: Path, mode: Literal["r", "r+"]) -> dict[str, Any]:
     """The arrays of a store, by name."""
+    # The folder may be removed, and another store be made of the same name.
+    return _opened(path, mode, written_at(path / "zarr.json"))
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(path: Path, mode: Literal["r", "r+"], _when: tuple[Any, ...]) -> dict[str, Any]:
+    """Read the metadata of a store: a file for every array, of which no shard should need all."""
     return dict(zarr.open_group(zarr_location(path), mode=mode).arrays())
