@@ -19,7 +19,9 @@ COLUMNS = 8
 PIXEL_SCALE_ARCSEC = 0.05
 # In screen pixels; eight stamps across make a page 1,597 wide.
 DPI = 100
+COMPRESS_LEVEL = 1
 STAMP_PX, GAP_PX, MARGIN_PX, CAPTION_PX, HEADER_PX = 190, 7, 14, 50, 72
+WIDTH_PX = 2 * MARGIN_PX + COLUMNS * STAMP_PX + (COLUMNS - 1) * GAP_PX
 # Black 2 sigma below the sky; white at the brightest pixels, but never below 25 sigma.
 BLACK_SIGMA, LEAST_WHITE_SIGMA, SOFTENING_SIGMA = -2.0, 25.0, 3.0
 WHITE_QUANTILE = 0.998
@@ -64,18 +66,20 @@ def draw_contact_sheet(
     for name, given in (("cutouts", len(cutouts)), ("marks", len(words))):
         if given < len(shown):
             raise ValueError(f"contact sheet: {given} {name} for {len(shown)} candidates")
-    figure, height_px = _page(len(shown))
-    _draw_header(figure, height_px, path.absolute().parent.name, len(shown), len(candidates))
+    figure, axes = _page(len(shown))
+    _draw_header(axes, path.absolute().parent.name, len(shown), len(candidates))
     stamps = stretch_for_display(cutouts[: len(shown)]) if len(shown) else cutouts[:0]
     for number, (row, stamp, mark) in enumerate(
         zip(shown.to_dict("records"), stamps, words, strict=False)
     ):
         left = MARGIN_PX + (number % COLUMNS) * (STAMP_PX + GAP_PX)
         top = HEADER_PX + (number // COLUMNS) * (STAMP_PX + CAPTION_PX)
-        axes = _axes(figure, height_px, left, top, STAMP_PX, STAMP_PX)
-        _draw_stamp(axes, stamp, row, mark)
+        _draw_stamp(axes, left, top, stamp, row, mark)
     with whole_file(path) as aside:
-        figure.savefig(aside, format="png", facecolor=PAGE)
+        # Noise hardly compresses: three times the time would save a sixth of the file.
+        figure.savefig(
+            aside, format="png", facecolor=PAGE, pil_kwargs={"compress_level": COMPRESS_LEVEL}
+        )
 
 
 def stretch_for_display(cutouts: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -104,34 +108,27 @@ def stretch_for_display(cutouts: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(valid[..., None], grey[..., None], INVALID_RGB).astype(np.float32)
 
 
-def _page(n_shown: int) -> tuple[Figure, int]:
-    """An empty page, and its height in pixels."""
+def _page(n_shown: int) -> tuple[Figure, Axes]:
+    """An empty page, and its axes: screen pixels from the upper left corner.
+
+    One for all stamps: to make a pair for each takes longer than to draw the page.
+    """
     n_rows = max(1, -(-n_shown // COLUMNS))
-    width_px = 2 * MARGIN_PX + COLUMNS * STAMP_PX + (COLUMNS - 1) * GAP_PX
     height_px = HEADER_PX + n_rows * (STAMP_PX + CAPTION_PX) + MARGIN_PX
-    figure = Figure(figsize=(width_px / DPI, height_px / DPI), dpi=DPI, facecolor=PAGE)
+    figure = Figure(figsize=(WIDTH_PX / DPI, height_px / DPI), dpi=DPI, facecolor=PAGE)
     FigureCanvasAgg(figure)
-    return figure, height_px
-
-
-def _axes(figure: Figure, height_px: int, left: int, top: int, width: int, height: int) -> Axes:
-    """Axes at pixels counted from the page's upper left corner."""
-    width_px = figure.get_figwidth() * DPI
-    bottom = height_px - top - height
-    return figure.add_axes(
-        (left / width_px, bottom / height_px, width / width_px, height / height_px)
-    )
-
-
-def _draw_header(figure: Figure, height_px: int, run: str, n_shown: int, n_all: int) -> None:
-    right = round(figure.get_figwidth() * DPI) - 2 * MARGIN_PX
-    axes = _axes(figure, height_px, MARGIN_PX, 0, right, HEADER_PX)
-    axes.set(xlim=(0, right), ylim=(HEADER_PX, 0))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH_PX), ylim=(height_px, 0))
     axes.axis("off")
-    axes.text(0, 30, run, color=TEXT, fontsize=15, fontweight="bold", va="center", parse_math=False)
+    return figure, axes
+
+
+def _draw_header(axes: Axes, run: str, n_shown: int, n_all: int) -> None:
+    left, right = MARGIN_PX, WIDTH_PX - MARGIN_PX
+    axes.text(left, 30, run, color=TEXT, fontsize=15, fontweight="bold", va="center",
+              parse_math=False)  # fmt: skip
     count = f"{n_shown:,} of {n_all:,} candidates, best first" if n_all else "no candidates"
     legend = "mean: of the members' probabilities  ·  p: calibrated, at the run's prior"
-    axes.text(0, 54, f"{count}  ·  {legend}  ·  violet: no data", color=QUIET, fontsize=9,
+    axes.text(left, 54, f"{count}  ·  {legend}  ·  violet: no data", color=QUIET, fontsize=9,
               va="center")  # fmt: skip
     bar = STAMP_PX / 100 / PIXEL_SCALE_ARCSEC
     axes.plot([right - bar, right], [48, 48], color=TEXT, linewidth=2, solid_capstyle="butt")
@@ -139,29 +136,38 @@ def _draw_header(figure: Figure, height_px: int, run: str, n_shown: int, n_all: 
     axes.text(right - bar - 20, 40, "N up, E left", color=QUIET, fontsize=10, ha="right",
               va="center")  # fmt: skip
     if not n_all:
-        axes.text(right / 2, HEADER_PX + STAMP_PX / 2, "No candidates to show.", color=QUIET,
+        axes.text(WIDTH_PX / 2, HEADER_PX + STAMP_PX / 2, "No candidates to show.", color=QUIET,
                   fontsize=16, ha="center", va="center")  # fmt: skip
 
 
 def _draw_stamp(
-    axes: Axes, stamp: NDArray[np.float32], row: dict[Hashable, Any], mark: str | None
+    axes: Axes,
+    left: int,
+    top: int,
+    stamp: NDArray[np.float32],
+    row: dict[Hashable, Any],
+    mark: str | None,
 ) -> None:
-    axes.imshow(stamp, origin="lower", interpolation="bicubic", extent=(0, 1, 0, 1))
-    axes.set(xticks=[], yticks=[])
+    right, bottom = left + STAMP_PX, top + STAMP_PX
+    axes.imshow(stamp, origin="lower", interpolation="bicubic", aspect="auto",
+                extent=(left, right, bottom, top))  # fmt: skip
     known = _known_name(row)
     colour = MARKED if mark else KNOWN if known else FRAME
-    for spine in axes.spines.values():
-        spine.set(color=colour, linewidth=3.0 if mark or known else 1.0)
+    width = 3.0 if mark or known else 1.0
+    axes.add_patch(
+        Rectangle((left, top), STAMP_PX, STAMP_PX, fill=False, edgecolor=colour, linewidth=width)
+    )
     if mark:
-        axes.add_patch(Rectangle((0, 0.895), 0.03 + 0.042 * len(mark), 0.105, color=MARKED))
-        axes.text(0.025, 0.945, mark, color=PAGE, fontsize=8.5, fontweight="bold", va="center",
-                  parse_math=False)  # fmt: skip
-    axes.text(0.0, -0.05, f"{row['rank']}", color=TEXT, fontsize=10, fontweight="bold", va="top")
+        axes.add_patch(Rectangle((left, top), 6 + 8 * len(mark), 20, color=MARKED))
+        axes.text(left + 5, top + 10, mark, color=PAGE, fontsize=8.5, fontweight="bold",
+                  va="center", parse_math=False)  # fmt: skip
+    axes.text(left, bottom + 9, f"{row['rank']}", color=TEXT, fontsize=10, fontweight="bold",
+              va="top")  # fmt: skip
     numbers = f"mean {row['p_mean']:.3f}   p {row['p_lens']:.1e}"
-    axes.text(1.0, -0.055, numbers, color=TEXT, fontsize=8.5, ha="right", va="top")
+    axes.text(right, bottom + 10, numbers, color=TEXT, fontsize=8.5, ha="right", va="top")
     if known:
-        axes.text(0.0, -0.18, known, color=KNOWN, fontsize=9, fontweight="bold", va="center",
-                  parse_math=False)  # fmt: skip
+        axes.text(left, bottom + 34, known, color=KNOWN, fontsize=9, fontweight="bold",
+                  va="center", parse_math=False)  # fmt: skip
 
 
 def _known_name(row: dict[Hashable, Any]) -> str:
