@@ -22,7 +22,7 @@ from pathlib import Path
 from contest import machine
 from stub import save_stub, write_config
 
-from deploy.local import ALLOCATOR, THREAD_VARIABLES
+from deploy.environment import worker_environment
 from scanner.cutouts import cut_windows
 from scanner.ensemble import check_bundle
 from scanner.inference import Ensemble
@@ -47,8 +47,7 @@ def main(shards: int, ensemble: str) -> None:
         mosaic = folder / "field_f814w_drz.fits"
         make_field(mosaic, 1, SIDE_PX)
         stub = str(save_stub(folder / "stub"))
-        # As a worker of one thread has it.
-        environment = dict.fromkeys(THREAD_VARIABLES, "1") | ALLOCATOR
+        environment = worker_environment()
         bare = apart(environment, mosaic, stub)
         trimmed = apart(environment | DASK_ALLOCATOR, mosaic, stub)
         alone = scan(folder / "a", mosaic, stub, STUB_SHARDS, screen="off")

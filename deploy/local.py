@@ -11,9 +11,8 @@ from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 
 from deploy.cluster import CUT, SCORE, ClusterConfig, ClusterError
+from deploy.environment import ALLOCATOR, worker_environment
 
-# One thread per process: its numerical libraries must not start a thread per core each.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 DASK_SETTINGS = {
     "distributed.worker.multiprocessing-method": "spawn",
     # Files are what tasks leave behind; a result that moves between workers is a few numbers.
@@ -22,11 +21,7 @@ DASK_SETTINGS = {
     # A network's memory does not shrink by waiting: a paused worker would never go on.
     "distributed.worker.memory.pause": False,
 }
-# glibc's malloc keeps what is freed for the next array of that size, unless it is told to give it
-# back at once, as Dask does: then every array above 128 kB is mapped, zeroed and unmapped anew, and
-# a shard takes twice as long to cut, stretch and store (benchmarks/overhead.py).
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**26)}
-# Read when a process starts: too late for what a nanny sets in it.
+# malloc reads them when a process starts: too late for what a nanny sets in it.
 _LOCAL_SETTINGS = DASK_SETTINGS | {
     f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ALLOCATOR.items()
 }
@@ -48,7 +43,7 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
             processes=True,
             resources={CUT: 1, SCORE: 1},
             memory_limit=_memory_limit(workers),
-            env=worker_environment(config),
+            env=worker_environment(config.threads),
             **_common(config),
         ) as local,
         Client(local) as client,
@@ -72,7 +67,7 @@ def open_cuda(config: ClusterConfig) -> Iterator[Client]:
             **cluster.worker_spec[min(cluster.worker_spec, key=str)]["options"],
             "resources": {CUT: 1},
             "memory_limit": _memory_limit(gpus + cpus),
-            "env": {**worker_environment(config), "CUDA_VISIBLE_DEVICES": ""},
+            "env": {**worker_environment(config.threads), "CUDA_VISIBLE_DEVICES": ""},
         }
         # Those of dask-cuda are for a process with a GPU.
         for key in ("data", "plugins", "preload", "preload_argv"):
@@ -102,16 +97,6 @@ def _gpu_cluster(config: ClusterConfig) -> Any:
             f"cluster cuda: no NVIDIA driver answers ({error}); see whether `nvidia-smi` finds a "
             "GPU here, or give --cluster local"
         ) from error
-
-
-def worker_environment(config: ClusterConfig) -> dict[str, str]:
-    """Environment of a worker process on cores.
-
-    It bounds how many threads the numerical libraries start; on which cores they run is the
-    operating system's affair. And it lets them keep memory for their next array.
-    """
-    threads = dict.fromkeys(THREAD_VARIABLES, str(config.threads))
-    return {**threads, **ALLOCATOR, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def dask_environment() -> dict[str, str]:

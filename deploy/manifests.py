@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from deploy.environment import worker_environment
 from deploy.kubernetes_options import KubernetesOptions
 
 TEMPLATES = Path(__file__).parent / "kubernetes"
@@ -152,12 +153,13 @@ def _worker_arguments(does: str) -> list[str]:
 
 
 def _environment() -> list[dict[str, str]]:
-    """Homes and caches in /tmp; one thread of numerics per process, as `deploy.local` has it."""
+    """What any worker's environment says, and homes and caches in /tmp."""
     values = {
-        "HOME": "/tmp", "MPLCONFIGDIR": "/tmp/matplotlib", "TF_CPP_MIN_LOG_LEVEL": "3",
-        "OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1",
+        **worker_environment(),
+        "HOME": "/tmp",
+        "MPLCONFIGDIR": "/tmp/matplotlib",
         "DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "spawn",
-    }  # fmt: skip
+    }
     return [{"name": name, "value": value} for name, value in values.items()]
 
 

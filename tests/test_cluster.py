@@ -7,8 +7,9 @@ import pytest
 from dask_nodes import free_port
 from distributed import LocalCluster
 
-from deploy import jobs
+from deploy import jobs, slurm_scripts
 from deploy.cluster import ClusterConfig, ClusterError, NoSchedulerError, open_client, read_cluster
+from deploy.environment import ALLOCATOR, worker_environment
 from deploy.jobs import make_cluster, walltime_s
 from deploy.pods import cluster_spec, worker_spec
 
@@ -71,6 +72,9 @@ def test_local_workers_are_processes_of_one_thread():
         assert worker["nanny"].startswith("tcp://127.0.0.1:")
         assert worker["resources"] == {"CUT": 1, "SCORE": 1}
         assert client.submit(_threads).result() == "1"
+        begun = client.submit(_environment_at_start).result()
+        for name, value in ALLOCATOR.items():
+            assert f"{name}={value}" in begun
 
 
 def test_workers_share_the_memory_of_the_container(monkeypatch):
@@ -84,6 +88,16 @@ def test_workers_share_the_memory_of_the_container(monkeypatch):
 
 def _threads():
     return os.environ["OMP_NUM_THREADS"]
+
+
+def _environment_at_start():
+    return Path("/proc/self/environ").read_text().split("\0")
+
+
+def test_slurm_workers_of_a_submitted_scan_have_the_same_environment():
+    script = (Path(slurm_scripts.__file__).parent / "slurm" / "worker.sh").read_text()
+    for name, value in worker_environment().items():
+        assert f"{name}={value}" in script
 
 
 def test_a_file_says_what_a_cluster_is(tmp_path):

@@ -16,8 +16,9 @@ set -u
 @settings
 
 set -m
-# As deploy/local.py sets them: one thread of numerics per worker, no worker that waits for memory.
+# As deploy/environment.py has them: one thread of numerics per worker, memory that is kept.
 export OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 TF_CPP_MIN_LOG_LEVEL=3
+export MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=67108864
 export DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD=spawn
 driver="$1"
 cores="${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}"
