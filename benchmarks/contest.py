@@ -135,10 +135,11 @@ def _serve(pipe: Connection, way: Way) -> None:
 
 
 def _cpu_seconds() -> float:
-    """Of this process and of its children that have ended."""
-    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF,
-                                                         resource.RUSAGE_CHILDREN))  # fmt: skip
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    """Of this process, of its children that have ended, and of those that live."""
+    own, ended = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    living = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+    spent = own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+    return float(spent + sum(times.user + times.system for times in living))
 
 
 def machine() -> str:

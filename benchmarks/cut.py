@@ -8,9 +8,12 @@ it wrote is flushed to disk, as ours is anyhow. Cutana (`pip install '.[bench]'`
 it is not installed.
 """
 
+import functools
+import itertools
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +29,8 @@ from catalogs.files import flush
 from scanner import cutout_store
 from scanner.cutout_store import Cutouts, StoreAttributes
 from scanner.cutouts import cut_windows
-from scanner.mosaics import HeaderOverrides, inspect_mosaic
-from scanner.projection import grid_to_sky, scan_grid
+from scanner.mosaics import HeaderOverrides, Mosaic, inspect_mosaic
+from scanner.projection import ScanGrid, grid_to_sky, scan_grid
 from scanner.windows import CUTOUT_SIZE, centred_windows, grid_windows
 
 SHARD = 512
@@ -48,6 +51,7 @@ def main(side_px: int, n_cutouts: int, rounds: int) -> None:
                 corners, _ = centred_windows(x, y)
             np.save(Path(folder) / f"{kind}.npy", corners)
             named = {
+                "lensweep, two processes": functools.partial(ours, processes=2),
                 "lensweep": ours, "Cutana, direct": cutana_direct,
                 "Cutana, streaming": cutana_streaming, "astropy Cutout2D": astropy_cutouts,
                 "disk alone": disk,
@@ -81,25 +85,33 @@ def shards(corners: NDArray[np.int32]) -> list[NDArray[np.int32]]:
     return [corners[first : first + SHARD] for first in range(0, len(corners), SHARD)]
 
 
-def ours(image: str, windows: str, folder: str) -> Work:
-    """As `scanner.tasks.cut_shard` does."""
+def ours(image: str, windows: str, folder: str, processes: int = 1) -> Work:
+    """As `scanner.tasks.cut_shard` does, in this process or in several, as in a scan."""
     corners = np.load(windows)
     mosaic = inspect_mosaic(image, HeaderOverrides(), "F814W", "", Path(folder).parent)
-    grid = scan_grid(mosaic)
+    grid, store = scan_grid(mosaic), Path(folder) / "cutouts.zarr"
     attributes = StoreAttributes("image", "", "F814W", 0.05, grid.wcs_header, SHARD)
+    several: Callable[..., Iterable[None]] = itertools.starmap
+    if processes > 1:
+        several = get_context("spawn").Pool(processes).starmap
 
     def work() -> float:
-        store = Path(folder) / "cutouts.zarr"
         cutout_store.create(store, len(corners), attributes)
-        for number, some in enumerate(shards(corners)):
-            flux, valid = cut_windows(mosaic, grid, some)
-            x, y = (some + (CUTOUT_SIZE - 1) / 2.0).T
-            ra, dec = grid_to_sky(grid, x, y)
-            cutouts = Cutouts(flux, valid, ra, dec, x, y, some[:, 0], some[:, 1])
-            cutout_store.write_shard(store, number * SHARD, cutouts)
+        list(several(functools.partial(cut_shard, store, mosaic, grid), enumerate(shards(corners))))
         return float(len(corners))
 
     return work
+
+
+def cut_shard(
+    store: Path, mosaic: Mosaic, grid: ScanGrid, number: int, corners: NDArray[np.int32]
+) -> None:
+    """Cut some windows into a store."""
+    flux, valid = cut_windows(mosaic, grid, corners)
+    x, y = (corners + (CUTOUT_SIZE - 1) / 2.0).T
+    ra, dec = grid_to_sky(grid, x, y)
+    cutouts = Cutouts(flux, valid, ra, dec, x, y, corners[:, 0], corners[:, 1])
+    cutout_store.write_shard(store, number * SHARD, cutouts)
 
 
 def catalogue_for_cutana(image: str, windows: str) -> pd.DataFrame:

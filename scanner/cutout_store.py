@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import google_crc32c
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from catalogs.files import flush, is_remote, make_folder, whole_file, written_at
+from catalogs.files import written_at
 from scanner.atomic import whole_folder
+from scanner.chunks import make_folders, write_chunks
 from scanner.errors import InputError
 from scanner.paths import zarr_location
 
@@ -25,8 +25,6 @@ VERSION = 1
 CUTOUT_SIZE = 100
 # 16 cutouts (640 kB) are the least that a reader fetches from a shard.
 WINDOWS_PER_CHUNK = 16
-# What stands in a shard's index for a chunk that is not there.
-_NO_CHUNK = 2**64 - 1
 
 
 class LostCutoutsError(ValueError):
@@ -143,6 +141,7 @@ def _create_arrays(path: Path, n_windows: int, attributes: StoreAttributes) -> N
             dimension_names=("window", "y", "x") if image else ("window",),
             attributes={"units": _UNITS[field.name]},
         )
+    make_folders(path, [field.name for field in dataclasses.fields(Cutouts)])
     group.attrs.update({"format": FORMAT, "version": VERSION, **dataclasses.asdict(attributes)})
 
 
@@ -184,46 +183,8 @@ def write_shard(path: Path, start: int, cutouts: Cutouts) -> None:
     stop = start + len(cutouts)
     if start % shard or stop != min(start + shard, n_windows):
         raise ValueError(f"windows {start}:{stop} of {path} are not a shard of {shard} windows")
-    _write_flux(path, start // shard, cutouts.flux, arrays["flux"])
-    for field in dataclasses.fields(Cutouts):
-        if field.name != "flux":
-            arrays[field.name][start:stop] = getattr(cutouts, field.name)
-    flush_shard(path, start // shard)
-
-
-def flush_shard(path: Path, shard: int) -> None:
-    """Flush to disk what the arrays of a store hold of one shard."""
-    # In an object store what has arrived stays, and to list takes long.
-    if is_remote(path):
-        return
-    chunks = list(path.glob(f"*/c/{shard}"))
-    inside = [part for chunk in chunks for part in chunk.rglob("*")]
-    # The folders of chunks are as new as the first of them.
-    above = [folder for chunk in chunks for folder in (chunk.parent, chunk.parent.parent)]
-    flush([*inside, *chunks, *above])
-
-
-def _write_flux(path: Path, shard: int, flux: NDArray[np.float32], array: Any) -> None:
-    """Write the file of one shard of `flux` at once.
-
-    Chunks are whole windows, stored as they are: the shard's pixels are its chunks in their order,
-    and only the index of zarr's sharding codec (specification v3, sharding_indexed 1.0) follows.
-    Zarr itself would copy every chunk three times.
-    """
-    chunk, per_shard = array.chunks[0], array.shards[0] // array.chunks[0]
-    n_chunks = -(-len(flux) // chunk)
-    flux = np.ascontiguousarray(flux, "<f4")
-    n_bytes = chunk * flux[:1].nbytes
-    index = np.full((per_shard, 2), _NO_CHUNK, "<u8")
-    index[:n_chunks, 0] = np.arange(n_chunks) * n_bytes
-    index[:n_chunks, 1] = n_bytes
-    rest = np.full((n_chunks * chunk - len(flux), *flux.shape[1:]), np.nan, "<f4")
-    target = path / "flux" / "c" / str(shard) / "0" / "0"
-    make_folder(target.parent)
-    with whole_file(target) as aside, aside.open("wb") as file:
-        for part in (flux, rest, index):
-            file.write(part.data.cast("B") if part.size else b"")
-        file.write(int(google_crc32c.value(index.tobytes())).to_bytes(4, "little"))
+    values = {field.name: getattr(cutouts, field.name) for field in dataclasses.fields(Cutouts)}
+    write_chunks(path, start // shard, arrays, values)
 
 
 def read(path: Path, start: int = 0, stop: int | None = None) -> Cutouts:

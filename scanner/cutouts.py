@@ -32,24 +32,11 @@ def cut_windows(
         Share of pixels that are not NaN.
     """
     flux = np.empty((len(corners), CUTOUT_SIZE, CUTOUT_SIZE), np.float32)
-    valid_fraction = np.empty(len(corners), np.float32)
+    n_valid = np.empty(len(corners), np.int64)
     for start, stop, rows, cols in regions(corners, REGION_SIDE_PX):
-        region, valid = read_grid_region(mosaic, grid, rows, cols)
-        x0, y0 = (corners[start:stop] - (cols.start, rows.start)).T
-        for index, (left, bottom) in enumerate(zip(x0.tolist(), y0.tolist(), strict=True)):
-            window = region[bottom : bottom + CUTOUT_SIZE, left : left + CUTOUT_SIZE]
-            flux[start + index] = window
-        valid_fraction[start:stop] = _window_sums(valid, x0, y0) / CUTOUT_SIZE**2
-    return flux, valid_fraction
-
-
-def _window_sums(
-    valid: NDArray[np.bool_], x0: NDArray[np.int32], y0: NDArray[np.int32]
-) -> NDArray[np.int32]:
-    """Count the valid pixels of each window from the running sums of the whole region."""
-    sums = np.zeros((valid.shape[0] + 1, valid.shape[1] + 1), np.int32)
-    np.cumsum(valid, axis=0, out=sums[1:, 1:])
-    np.cumsum(sums[1:, 1:], axis=1, out=sums[1:, 1:])
-    x1, y1 = x0 + CUTOUT_SIZE, y0 + CUTOUT_SIZE
-    result: NDArray[np.int32] = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
-    return result
+        region = read_grid_region(mosaic, grid, rows, cols)
+        lower_left = corners[start:stop] - (cols.start, rows.start)
+        for index, (x0, y0) in enumerate(lower_left.tolist(), start):
+            flux[index] = region[y0 : y0 + CUTOUT_SIZE, x0 : x0 + CUTOUT_SIZE]
+            n_valid[index] = np.count_nonzero(np.isfinite(flux[index]))
+    return flux, (n_valid / CUTOUT_SIZE**2).astype(np.float32)

@@ -255,9 +255,7 @@ def check_pixels(mosaic: Mosaic, strip_pixels: int = STRIP_PIXELS) -> int:
     )
 
 
-def read_region(
-    mosaic: Mosaic, rows: slice, cols: slice
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def read_region(mosaic: Mosaic, rows: slice, cols: slice) -> NDArray[np.float32]:
     """Read a rectangle of pixels; memory is bounded by the rectangle, not by the mosaic.
 
     A pixel is invalid when its flux is not finite, when its weight is not positive and finite,
@@ -274,24 +272,23 @@ def read_region(
 
     Returns
     -------
-    flux : ndarray, shape (rows, cols), float32, e-/s
+    ndarray, shape (rows, cols), float32, e-/s
         NaN where invalid.
-    valid : ndarray, shape (rows, cols), bool
     """
     ny, nx = mosaic.shape
     height, width = max(0, rows.stop - rows.start), max(0, cols.stop - cols.start)
-    flux = np.full((height, width), np.nan, np.float32)
-    valid = np.zeros((height, width), bool)
     inside_rows = slice(max(rows.start, 0), min(rows.stop, ny))
     inside_cols = slice(max(cols.start, 0), min(cols.stop, nx))
     if inside_rows.start >= inside_rows.stop or inside_cols.start >= inside_cols.stop:
-        return flux, valid
+        return np.full((height, width), np.nan, np.float32)
     with fits.open(mosaic.pixels_path) as hdus:
         part, weight = _read_planes(hdus, mosaic, inside_rows, inside_cols)
-    target = (_shift(inside_rows, -rows.start), _shift(inside_cols, -cols.start))
-    valid[target] = _valid(part, weight)
-    np.copyto(flux[target], part, where=valid[target])
-    return flux, valid
+    np.copyto(part, np.nan, where=~_valid(part, weight))
+    if part.shape == (height, width):
+        return part
+    flux = np.full((height, width), np.nan, np.float32)
+    flux[_shift(inside_rows, -rows.start), _shift(inside_cols, -cols.start)] = part
+    return flux
 
 
 def _shift(bounds: slice, offset: int) -> slice:
@@ -305,7 +302,8 @@ def _read_planes(
     # A float64 beyond the float32 range becomes infinite here, and so invalid.
     with np.errstate(over="ignore"):
         scaled = np.array(flux, dtype=np.float32)
-        scaled *= np.float32(mosaic.flux_scale)
+        if mosaic.flux_scale != 1.0:
+            scaled *= np.float32(mosaic.flux_scale)
     if mosaic.wht_index is None:
         return scaled, None
     return scaled, np.array(_read_section(hdus[mosaic.wht_index], rows, cols))

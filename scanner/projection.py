@@ -106,7 +106,7 @@ def scan_grid(mosaic: Mosaic, pixel_scale_arcsec: float = SCAN_PIXEL_SCALE_ARCSE
 
 def read_grid_region(
     mosaic: Mosaic, grid: ScanGrid, rows: slice, cols: slice
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+) -> NDArray[np.float32]:
     """Pixels of a rectangle of the scanning grid.
 
     Resampling is DeForest (2004, Solar Physics 219, 3) adaptive averaging with a Hann kernel,
@@ -125,9 +125,8 @@ def read_grid_region(
 
     Returns
     -------
-    flux : ndarray, shape (rows, cols), float32, e-/s per grid pixel
+    ndarray, shape (rows, cols), float32, e-/s per grid pixel
         NaN where invalid.
-    valid : ndarray, shape (rows, cols), bool
     """
     if not grid.resampled:
         return read_region(mosaic, rows, cols)
@@ -181,16 +180,16 @@ def centre_stamp(
     if math.isclose(mosaic.pixel_scale_arcsec, pixel_scale_arcsec, rel_tol=SCALE_TOLERANCE):
         x0, y0 = (nx - CUTOUT_SIZE) // 2, (ny - CUTOUT_SIZE) // 2
         rows, cols = slice(y0, y0 + CUTOUT_SIZE), slice(x0, x0 + CUTOUT_SIZE)
-        flux, valid = read_region(mosaic, rows, cols)
-        return flux, float(valid.mean())
+        flux = read_region(mosaic, rows, cols)
+        return flux, float(np.isfinite(flux).mean())
     # Any tangent point does for a stamp of a few arcsec; this one is far from poles and wraps.
     wcs_in = _north_up_tan(180.0, 0.0, mosaic.pixel_scale_arcsec)
     wcs_in.wcs.crpix = [(nx + 1) / 2, (ny + 1) / 2]
     wcs_out = _north_up_tan(180.0, 0.0, pixel_scale_arcsec)
     wcs_out.wcs.crpix = [(CUTOUT_SIZE + 1) / 2] * 2
     whole = slice(0, CUTOUT_SIZE)
-    flux, valid = _resample(mosaic, wcs_in, wcs_out, whole, whole)
-    return flux, float(valid.mean())
+    flux = _resample(mosaic, wcs_in, wcs_out, whole, whole)
+    return flux, float(np.isfinite(flux).mean())
 
 
 def _is_scanning_grid(wcs: WCS, pixel_scale_arcsec: float) -> bool:
@@ -236,18 +235,19 @@ def _border(rows: slice, cols: slice) -> tuple[NDArray[np.float64], NDArray[np.f
 
 def _resample(
     mosaic: Mosaic, wcs_in: WCS, wcs_out: WCS, rows: slice, cols: slice
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+) -> NDArray[np.float32]:
     shape = (rows.stop - rows.start, cols.stop - cols.start)
     flux = np.full(shape, np.nan, np.float32)
     # Input pixels per output pixel.
     area = proj_plane_pixel_area(wcs_out) / proj_plane_pixel_area(wcs_in)
     source_rows, source_cols = _source_region(wcs_in, wcs_out, rows, cols, area)
-    part, part_valid = read_region(mosaic, source_rows, source_cols)
-    if not part_valid.any():
-        return flux, np.isfinite(flux)
+    part = read_region(mosaic, source_rows, source_cols)
+    valid = np.isfinite(part)
+    if not valid.any():
+        return flux
     planes = part[np.newaxis]
-    if not part_valid.all():
-        planes = np.stack([part, part_valid.astype(np.float32)])
+    if not valid.all():
+        planes = np.stack([part, valid.astype(np.float32)])
     wcs_part = _from_corner(wcs_in, source_rows.start, source_cols.start)
     for y0 in range(0, shape[0], _BLOCK_PX):
         for x0 in range(0, shape[1], _BLOCK_PX):
@@ -266,7 +266,7 @@ def _resample(
             # conserve_flux multiplied the weight by the area too.
             covered = resampled[-1] >= _VALID_WEIGHT * area if len(planes) == 2 else True
             np.copyto(block, resampled[0], where=covered)
-    return flux, np.isfinite(flux)
+    return flux
 
 
 def _from_corner(wcs: WCS, y0: int, x0: int) -> WCS:

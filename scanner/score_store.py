@@ -7,7 +7,8 @@ import zarr
 from numpy.typing import NDArray
 
 from scanner.atomic import whole_folder
-from scanner.cutout_store import flush_shard, is_made, open_arrays
+from scanner.chunks import make_folders, write_chunks
+from scanner.cutout_store import is_made, open_arrays
 from scanner.errors import InputError
 from scanner.paths import zarr_location
 
@@ -68,6 +69,7 @@ def _create_arrays(
             dimension_names=("window", "member") if trailing else ("window",),
             attributes={"units": _UNITS.get(name, "")},
         )
+    make_folders(path, list(columns))
     group.attrs.update(
         {
             "format": FORMAT,
@@ -113,11 +115,9 @@ def write_shard(
     stop = start + len(member_logits)
     if start % shard or stop != min(start + shard, n_windows):
         raise ValueError(f"windows {start}:{stop} of {path} are not a shard of {shard} windows")
-    columns = (peak_dx, peak_dy, peak_sn, screen_logit)
-    arrays["member_logits"][start:stop] = member_logits
-    for name, values in zip(COLUMNS, columns, strict=True):
-        arrays[name][start:stop] = values
-    flush_shard(path, start // shard)
+    columns = (member_logits, peak_dx, peak_dy, peak_sn, screen_logit)
+    values = dict(zip(("member_logits", *COLUMNS), columns, strict=True))
+    write_chunks(path, start // shard, arrays, values)
 
 
 def read(

@@ -99,7 +99,8 @@ def _detect_in_tile(
     left, bottom = max(0, x0 - halo_px), max(0, y0 - halo_px)
     rows = slice(bottom, min(ny, y0 + tile_px + halo_px))
     cols = slice(left, min(nx, x0 + tile_px + halo_px))
-    flux, valid = read_grid_region(mosaic, grid, rows, cols)
+    flux = read_grid_region(mosaic, grid, rows, cols)
+    valid = np.isfinite(flux)
     core = valid[y0 - bottom : y0 - bottom + tile_px, x0 - left : x0 - left + tile_px]
     if not core.any():
         return np.empty((0, 2))

@@ -119,7 +119,6 @@ def test_windows_without_data_are_not_lost(tmp_path):
 def test_a_shard_is_flushed_with_its_names(tmp_path, monkeypatch):
     """What says that it is there comes after, and must not outlive it."""
     path, flushed = tmp_path / "store", set()
-    cutout_store.create(path, 2 * SHARD, ATTRIBUTES)
     fsync = os.fsync
 
     def noting(opened):
@@ -127,12 +126,18 @@ def test_a_shard_is_flushed_with_its_names(tmp_path, monkeypatch):
         fsync(opened)
 
     monkeypatch.setattr(os, "fsync", noting)
+    cutout_store.create(path, 2 * SHARD, ATTRIBUTES)
+    made = {path.with_name(".store.partial") / file.relative_to(path) for file in path.rglob("*")}
+    assert made <= flushed
     cutout_store.write_shard(path, SHARD, cutouts(SHARD))
     written = {file for file in path.rglob("*") if "c" in file.parts}
-    assert len([file for file in written if file.is_file()]) == 8
-    assert written <= flushed
-    # A folder whose first entry this is.
-    assert {file.parent for file in path.glob("*/c")} <= flushed
+    files = {file for file in written if file.is_file()}
+    assert len(files) == 8
+    assert written - files <= flushed
+    # Each was flushed under the name that it had while it was filled.
+    assert {file.parent for file in files} <= {aside.parent for aside in flushed}
+    asides = {aside for aside in flushed if aside.suffix == ".partial"}
+    assert len([aside for aside in asides if "c" in aside.parts]) == len(files)
 
 
 def test_a_shard_is_one_file(filled):

@@ -41,7 +41,8 @@ def inspect(path, overrides=AS_HEADED, **options):
 
 
 def whole(mosaic):
-    return read_region(mosaic, slice(0, mosaic.shape[0]), slice(0, mosaic.shape[1]))
+    flux = read_region(mosaic, slice(0, mosaic.shape[0]), slice(0, mosaic.shape[1]))
+    return flux, np.isfinite(flux)
 
 
 def test_hla_drizzle_is_described(tmp_path):
@@ -127,7 +128,7 @@ def test_every_layout_gives_the_same_pixels(tmp_path, write, name):
     read, valid = whole(mosaic)
     assert valid.all()
     np.testing.assert_array_equal(read, flux)
-    part, _ = read_region(mosaic, slice(7, 19), slice(11, 53))
+    part = read_region(mosaic, slice(7, 19), slice(11, 53))
     np.testing.assert_array_equal(part, flux[7:19, 11:53])
 
 
@@ -507,7 +508,7 @@ def test_invalid_pixels(tmp_path):
     for mosaic, bad in ((with_weight, {0, 1, 60, 61, 62}), (without, {0, 1, 2})):
         read, valid = whole(mosaic)
         assert set(np.flatnonzero(~valid)) == bad
-        np.testing.assert_array_equal(np.isnan(read), ~valid)
+        assert np.isnan(read[~valid]).all()
 
 
 @pytest.mark.parametrize(
@@ -524,9 +525,7 @@ def test_pixels_beyond_the_image_are_invalid(tmp_path, rows, cols):
     mosaic = inspect(write_hla(tmp_path / "m.fits", noise()))
     padded = np.pad(noise(), 30, constant_values=np.nan)
     expected = padded[rows.start + 30 : rows.stop + 30, cols.start + 30 : cols.stop + 30]
-    flux, valid = read_region(mosaic, rows, cols)
-    np.testing.assert_array_equal(flux, expected)
-    np.testing.assert_array_equal(valid, np.isfinite(expected))
+    np.testing.assert_array_equal(read_region(mosaic, rows, cols), expected)
 
 
 @pytest.mark.parametrize(
