@@ -18,7 +18,6 @@ from astropy.wcs.utils import (
     wcs_to_celestial_frame,
 )
 from numpy.typing import ArrayLike, NDArray
-from reproject import reproject_adaptive
 
 from scanner.mosaics import Mosaic, read_region
 from scanner.windows import CUTOUT_SIZE
@@ -236,6 +235,9 @@ def _border(rows: slice, cols: slice) -> tuple[NDArray[np.float64], NDArray[np.f
 def _resample(
     mosaic: Mosaic, wcs_in: WCS, wcs_out: WCS, rows: slice, cols: slice
 ) -> NDArray[np.float32]:
+    # Imports half of Dask: only where a mosaic has another grid.
+    from reproject import reproject_adaptive
+
     shape = (rows.stop - rows.start, cols.stop - cols.start)
     flux = np.full(shape, np.nan, np.float32)
     # Input pixels per output pixel.

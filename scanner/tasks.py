@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.files import written_at
+from deploy.accelerator import end_at_once
 from deploy.cluster import this_worker
 from scanner import cutout_store, score_store
 from scanner.atomic import write_json
@@ -198,6 +199,7 @@ def load_ensemble(scoring: Scoring) -> Ensemble:
         If the bundle that this machine sees is not the one that the run was started with.
     """
     bundle = _same_bundle(scoring.folder, scoring.sha256)
+    end_at_once()
     return Ensemble(bundle, scoring.precision, scoring.screen)
 
 
