@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanner.mosaics import Mosaic
+from scanner.pixels import open_pixels
 from scanner.projection import ScanGrid, read_grid_region
 from scanner.windows import CUTOUT_SIZE, regions
 
@@ -14,7 +15,7 @@ REGION_SIDE_PX = 2048
 def cut_windows(
     mosaic: Mosaic, grid: ScanGrid, corners: NDArray[np.int32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cut windows out of a mosaic, reading each compact group of them as one region.
+    """Cut windows out of a mosaic: one by one where its file is its pixels, else in groups.
 
     Parameters
     ----------
@@ -32,11 +33,24 @@ def cut_windows(
         Share of pixels that are not NaN.
     """
     flux = np.empty((len(corners), CUTOUT_SIZE, CUTOUT_SIZE), np.float32)
-    n_valid = np.empty(len(corners), np.int64)
+    with open_pixels(mosaic) as pixels:
+        if pixels.mapped and not grid.resampled:
+            n_valid = [
+                pixels.read_into(cutout, *_window(x0, y0))
+                for cutout, (x0, y0) in zip(flux, corners.tolist(), strict=True)
+            ]
+            return flux, _share(n_valid)
     for start, stop, rows, cols in regions(corners, REGION_SIDE_PX):
         region = read_grid_region(mosaic, grid, rows, cols)
         lower_left = corners[start:stop] - (cols.start, rows.start)
-        for index, (x0, y0) in enumerate(lower_left.tolist(), start):
-            flux[index] = region[y0 : y0 + CUTOUT_SIZE, x0 : x0 + CUTOUT_SIZE]
-            n_valid[index] = np.count_nonzero(np.isfinite(flux[index]))
-    return flux, (n_valid / CUTOUT_SIZE**2).astype(np.float32)
+        for cutout, (x0, y0) in zip(flux[start:stop], lower_left.tolist(), strict=True):
+            cutout[...] = region[_window(x0, y0)]
+    return flux, _share([int(np.isfinite(cutout).sum()) for cutout in flux])
+
+
+def _window(x0: int, y0: int) -> tuple[slice, slice]:
+    return slice(y0, y0 + CUTOUT_SIZE), slice(x0, x0 + CUTOUT_SIZE)
+
+
+def _share(n_valid: list[int]) -> NDArray[np.float32]:
+    return np.array(n_valid, np.float32) / np.float32(CUTOUT_SIZE**2)

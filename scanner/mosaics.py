@@ -1,7 +1,7 @@
 """Open a drizzled HLA, HAP or plain FITS image: pixels, weight, sky coordinates, zero point.
 
 `inspect_mosaic` is the border: it reads headers only, and refuses everything that a scan could
-trip over later. `read_region` and `check_pixels` then trust the `Mosaic` that it returned.
+trip over later. `scanner.pixels` then trusts the `Mosaic` that it returned.
 """
 
 import gzip
@@ -15,14 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
-from numpy.typing import NDArray
 
 from catalogs.files import is_remote
 from scanner.headers import (
@@ -37,19 +34,15 @@ from scanner.headers import (
 )
 
 __all__ = [
-    "STRIP_PIXELS",
     "HeaderOverrides",
     "Mosaic",
     "MosaicError",
-    "check_pixels",
     "inspect_mosaic",
-    "read_region",
 ]
 
 # Planes that a drizzled file holds beside the image, and that are never the image.
 _COMPANIONS = frozenset({"WHT", "CTX", "CON", "ERR", "DQ", "RMS", "EXP", "FLAG"})
 _FILE_ENDING = re.compile(r"(\.(fits|fit|fts))?(\.(gz|fz))?$", re.IGNORECASE)
-STRIP_PIXELS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -208,125 +201,6 @@ def inspect_mosaic(
             f"{label}: filter {mosaic.band}, but ensemble {ensemble_name} was trained on {band}"
         )
     return mosaic
-
-
-def check_pixels(mosaic: Mosaic, strip_pixels: int = STRIP_PIXELS) -> int:
-    """Count the valid pixels of a mosaic, strip by strip, in bounded memory.
-
-    Parameters
-    ----------
-    mosaic
-        As inspected.
-    strip_pixels
-        Pixels held at a time, rounded down to whole rows but never below one.
-
-    Returns
-    -------
-    int
-        Number of pixels that `read_region` calls valid, at least 1.
-
-    Raises
-    ------
-    MosaicError
-        Not one pixel is valid.
-    """
-    ny, nx = mosaic.shape
-    rows_per_strip = max(1, strip_pixels // nx)
-    n_valid = n_finite = n_weighted = 0
-    with fits.open(mosaic.pixels_path) as hdus:
-        for start in range(0, ny, rows_per_strip):
-            rows = slice(start, min(start + rows_per_strip, ny))
-            flux, weight = _read_planes(hdus, mosaic, rows, slice(0, nx))
-            n_finite += int(np.isfinite(flux).sum())
-            n_weighted += int(_has_weight(flux, weight).sum())
-            n_valid += int(_valid(flux, weight).sum())
-    if n_valid:
-        return n_valid
-    if not n_finite:
-        reason = "every pixel is NaN or infinite"
-    elif n_weighted:
-        reason = "no pixel is finite where it has weight"
-    elif mosaic.wht_index is None:
-        reason = "every pixel is exactly zero, and there is no weight map"
-    else:
-        reason = "the weight is zero, negative or not finite everywhere"
-    raise MosaicError(
-        f"mosaic {mosaic.file_name}: no valid pixel: {reason}; leave it out, or fetch it again"
-    )
-
-
-def read_region(mosaic: Mosaic, rows: slice, cols: slice) -> NDArray[np.float32]:
-    """Read a rectangle of pixels; memory is bounded by the rectangle, not by the mosaic.
-
-    A pixel is invalid when its flux is not finite, when its weight is not positive and finite,
-    or, without a weight map, when it is exactly 0, the fill value of HLA images (fitscut's
-    default ``Badvalue``).
-
-    Parameters
-    ----------
-    mosaic
-        As inspected.
-    rows, cols
-        Slices with explicit bounds and no step, in mosaic pixels. Negative bounds lie left of
-        or below the image: whatever is outside of it comes back invalid.
-
-    Returns
-    -------
-    ndarray, shape (rows, cols), float32, e-/s
-        NaN where invalid.
-    """
-    ny, nx = mosaic.shape
-    height, width = max(0, rows.stop - rows.start), max(0, cols.stop - cols.start)
-    inside_rows = slice(max(rows.start, 0), min(rows.stop, ny))
-    inside_cols = slice(max(cols.start, 0), min(cols.stop, nx))
-    if inside_rows.start >= inside_rows.stop or inside_cols.start >= inside_cols.stop:
-        return np.full((height, width), np.nan, np.float32)
-    with fits.open(mosaic.pixels_path) as hdus:
-        part, weight = _read_planes(hdus, mosaic, inside_rows, inside_cols)
-    np.copyto(part, np.nan, where=~_valid(part, weight))
-    if part.shape == (height, width):
-        return part
-    flux = np.full((height, width), np.nan, np.float32)
-    flux[_shift(inside_rows, -rows.start), _shift(inside_cols, -cols.start)] = part
-    return flux
-
-
-def _shift(bounds: slice, offset: int) -> slice:
-    return slice(bounds.start + offset, bounds.stop + offset)
-
-
-def _read_planes(
-    hdus: fits.HDUList, mosaic: Mosaic, rows: slice, cols: slice
-) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
-    flux = _read_section(hdus[mosaic.sci_index], rows, cols)
-    # A float64 beyond the float32 range becomes infinite here, and so invalid.
-    with np.errstate(over="ignore"):
-        scaled = np.array(flux, dtype=np.float32)
-        if mosaic.flux_scale != 1.0:
-            scaled *= np.float32(mosaic.flux_scale)
-    if mosaic.wht_index is None:
-        return scaled, None
-    return scaled, np.array(_read_section(hdus[mosaic.wht_index], rows, cols))
-
-
-def _read_section(hdu: Any, rows: slice, cols: slice) -> NDArray[Any]:
-    if isinstance(hdu, fits.CompImageHDU):
-        return np.asarray(hdu.section[rows, cols])
-    # Asked for columns, .section loops over rows in Python: 12 times slower than this, which
-    # is a view of the memory map until it is copied.
-    return np.asarray(hdu.section[rows.start : rows.stop])[:, cols]
-
-
-def _has_weight(flux: NDArray[np.float32], weight: NDArray[Any] | None) -> NDArray[np.bool_]:
-    weighted: NDArray[np.bool_] = flux != 0
-    if weight is not None:
-        weighted = np.isfinite(weight) & (weight > 0)
-    return weighted
-
-
-def _valid(flux: NDArray[np.float32], weight: NDArray[Any] | None) -> NDArray[np.bool_]:
-    valid: NDArray[np.bool_] = np.isfinite(flux) & _has_weight(flux, weight)
-    return valid
 
 
 def _file_kind(path: Path, label: str) -> str:

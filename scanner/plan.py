@@ -13,8 +13,9 @@ from catalogs.files import make_folder, whole_file
 from catalogs.tables import read_positions
 from scanner.atomic import write_json
 from scanner.config import ScanConfig
-from scanner.mosaics import HeaderOverrides, Mosaic, MosaicError, check_pixels, inspect_mosaic
+from scanner.mosaics import HeaderOverrides, Mosaic, MosaicError, inspect_mosaic
 from scanner.paths import RunPaths
+from scanner.pixels import check_pixels
 from scanner.projection import ScanGrid, scan_grid, sky_to_grid
 from scanner.sources import detect_sources
 from scanner.windows import CUTOUT_SIZE, centred_windows, grid_windows, shard_bounds

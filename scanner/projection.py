@@ -19,7 +19,8 @@ from astropy.wcs.utils import (
 )
 from numpy.typing import ArrayLike, NDArray
 
-from scanner.mosaics import Mosaic, read_region
+from scanner.mosaics import Mosaic
+from scanner.pixels import read_region
 from scanner.windows import CUTOUT_SIZE
 
 SCAN_PIXEL_SCALE_ARCSEC = 0.05

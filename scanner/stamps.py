@@ -15,7 +15,8 @@ from catalogs.tables import write_parquet
 from scanner.ensemble import Bundle, check_bundle, summarise
 from scanner.errors import InputError
 from scanner.inference import Ensemble
-from scanner.mosaics import HeaderOverrides, MosaicError, check_pixels, inspect_mosaic
+from scanner.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
+from scanner.pixels import check_pixels
 from scanner.projection import centre_stamp
 
 

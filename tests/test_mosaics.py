@@ -12,13 +12,8 @@ from astropy.wcs import WCS
 from drizzled_files import sky_cards, write_hla
 
 from scanner.errors import InputError
-from scanner.mosaics import (
-    HeaderOverrides,
-    MosaicError,
-    check_pixels,
-    inspect_mosaic,
-    read_region,
-)
+from scanner.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
+from scanner.pixels import check_pixels, read_region
 
 SHAPE = (40, 60)
 AS_HEADED = HeaderOverrides()

@@ -8,7 +8,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from drizzled_files import CRVAL, add_star, sky_cards, write_hla
 
-from scanner.mosaics import HeaderOverrides, MosaicError, inspect_mosaic, read_region
+from scanner.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
+from scanner.pixels import read_region
 from scanner.projection import (
     centre_stamp,
     grid_to_mosaic_pixels,

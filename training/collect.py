@@ -14,7 +14,8 @@ from catalogs.lens_lists import known_lenses
 from scanner.cutout_store import Cutouts
 from scanner.cutouts import cut_windows
 from scanner.errors import InputError
-from scanner.mosaics import HeaderOverrides, Mosaic, check_pixels
+from scanner.mosaics import HeaderOverrides, Mosaic
+from scanner.pixels import check_pixels
 from scanner.progress import Progress
 from scanner.projection import ScanGrid, grid_to_sky, sky_to_grid
 from scanner.sources import detect_sources

@@ -17,7 +17,8 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 
 from scanner.errors import InputError
-from scanner.mosaics import HeaderOverrides, MosaicError, check_pixels, inspect_mosaic
+from scanner.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
+from scanner.pixels import check_pixels
 from scanner.projection import centre_stamp
 from training.label_table import LABELS
 from training.real_cutouts import BAND

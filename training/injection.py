@@ -20,7 +20,8 @@ from scipy import ndimage
 from catalogs.lens_lists import known_lenses
 from scanner.cutout_store import Cutouts
 from scanner.errors import InputError
-from scanner.mosaics import HeaderOverrides, Mosaic, check_pixels
+from scanner.mosaics import HeaderOverrides, Mosaic
+from scanner.pixels import check_pixels
 from scanner.progress import Progress
 from scanner.projection import grid_to_sky
 from training import labelled_store
