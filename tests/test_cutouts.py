@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from drizzled_files import sky_cards, write_hla
 
 from scanner.cutouts import REGION_SIDE_PX, cut_windows
@@ -114,3 +115,22 @@ def test_cutouts_of_a_real_lens(tmp_path):
     assert len(flux) == 9
     peak = np.unravel_index(np.argmax(cutouts[np.argmax(flux)]), (100, 100))
     assert np.abs(np.subtract(peak, 49.5)).max() < 5
+
+
+def test_a_compressed_file_gives_the_same_cutouts(tmp_path):
+    flux = np.random.default_rng(6).normal(size=(420, 2400)).astype(np.float32)
+    flux[100:180, 40:260] = np.nan
+    plain = write_hla(tmp_path / "plain.fits", flux, np.ones_like(flux))
+    with fits.open(plain) as hdus:
+        header, image, weight = hdus[0], hdus["SCI"], hdus["WHT"]
+        packed = [
+            fits.CompImageHDU(hdu.data, hdu.header, compression_type="GZIP_1", quantize_level=0)
+            for hdu in (image, weight)
+        ]
+        fits.HDUList([header, *packed]).writeto(tmp_path / "packed.fits")
+    cut = []
+    for name in ("plain", "packed"):
+        mosaic, grid = open_grid(tmp_path / f"{name}.fits", tmp_path)
+        cut.append(cut_windows(mosaic, grid, grid_windows(grid.shape, 50)))
+    for one, other in zip(*cut, strict=True):
+        np.testing.assert_array_equal(one, other)
