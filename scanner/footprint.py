@@ -1,5 +1,7 @@
 """Which part of the sky a run has looked at: valid pixels of windows it scored or screened."""
 
+import functools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +24,12 @@ from scanner.projection import ScanGrid, grid_to_sky, sky_to_grid
 from scanner.tally import planned_mosaics, tally
 from scanner.windows import CUTOUT_SIZE, regions
 
+Each = Callable[[Callable[[str], NDArray[np.int64]], list[str]], Iterable[NDArray[np.int64]]]
 # Side of the masks that are held at a time: 4 MB.
 REGION_SIDE_PX = 2048
 
 
-def run_footprint(root: Path) -> MOC:
+def run_footprint(root: Path, each: Each = map) -> MOC:
     """The footprint of a run, read from its coverage map, which is made if it is not there.
 
     A map that was made before more windows were seen is made anew.
@@ -35,6 +38,8 @@ def run_footprint(root: Path) -> MOC:
     ----------
     root : Path
         The run's folder.
+    each : callable
+        As `map`; another one may let several mosaics be looked at at once.
 
     Raises
     ------
@@ -47,8 +52,8 @@ def run_footprint(root: Path) -> MOC:
         coverage, header = read_coverage(path)
         if header.get("NSEEN") == seen:
             return coverage
-    coverage = joined(mosaic_footprint(root, read_plan(root, name))
-                      for name in planned_mosaics(root))  # fmt: skip
+    cells = each(functools.partial(mosaic_cells, root), planned_mosaics(root))
+    coverage = joined(map(coverage_of, cells))
     write_coverage(coverage, path, {"NSEEN": seen, "CELLRULE": "centre on valid pixel"})
     return coverage
 
@@ -67,6 +72,11 @@ def seen_windows(root: Path) -> int:
     if not seen:
         raise InputError(f"run {root}: not one window is scored yet; `lensweep status {root}`")
     return seen
+
+
+def mosaic_cells(root: Path, name: str) -> NDArray[np.int64]:
+    """The footprint of one mosaic as plain numbers, which can travel: cells of order `ORDER`."""
+    return np.asarray(mosaic_footprint(root, read_plan(root, name)).flatten(), np.int64)
 
 
 def mosaic_footprint(root: Path, plan: Plan) -> MOC:

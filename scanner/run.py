@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import zarr
 from distributed import CancelledError, Client, Future, KilledWorker
 from distributed.client import ClosedClientError
+from numpy.typing import NDArray
 
 from catalogs.files import remove_folder
 from catalogs.tables import TableError, write_parquet
@@ -21,7 +23,7 @@ from scanner.cutout_store import LostCutoutsError, StoreAttributes
 from scanner.dispatch import POLL_S, Crew, Dispatch, reconnected
 from scanner.ensemble import Bundle, EnsembleError, Scoring
 from scanner.errors import InputError, TryAgainError
-from scanner.footprint import run_footprint
+from scanner.footprint import Each, run_footprint
 from scanner.ledger import write_ledger
 from scanner.opening import abandon
 from scanner.paths import RunPaths, zarr_location
@@ -111,7 +113,7 @@ def run_scan(
         scan.work_through(plans)
         everything = [*plans, *given_up]
         return scan.patience.until_written(
-            lambda: _finish(config, bundle, paths, everything, failed)
+            lambda: _finish(config, bundle, paths, everything, failed, scan.on_workers)
         )
     except (CancelledError, ClosedClientError) as error:
         raise ClusterLostError(
@@ -219,6 +221,16 @@ class _Scan:
                     self.paths.failure(name, shard.number), _failure(shard, reason)
                 )
             self.progress.advance(scoring, shard.windows)
+
+    def on_workers(
+        self, look: Callable[[str], NDArray[np.int64]], mosaics: list[str]
+    ) -> Iterator[NDArray[np.int64]]:
+        """Look at mosaics on the workers, all at once; what is found, in their order."""
+        futures = self.client.map(
+            look, mosaics, pure=False, retries=ATTEMPTS - 1, resources=self.crew.needs(CUT)
+        )
+        for future in futures:
+            yield future.result()
 
     def _submit(self, shard: _Shard) -> list[Future[None]]:
         name = shard.plan.mosaic.name
@@ -376,7 +388,12 @@ def _prepare_stores(paths: RunPaths, plan: Plan, bundle: Bundle) -> None:
 
 
 def _finish(
-    config: ScanConfig, bundle: Bundle, paths: RunPaths, plans: list[Plan], failed: dict[str, str]
+    config: ScanConfig,
+    bundle: Bundle,
+    paths: RunPaths,
+    plans: list[Plan],
+    failed: dict[str, str],
+    on_workers: Each,
 ) -> Outcome:
     """Write the ledger and check it, rank the candidates, draw them, map the footprint."""
     total = write_ledger(paths.root, plans, config.min_valid_fraction)
@@ -384,7 +401,7 @@ def _finish(
     write_parquet(candidates, paths.candidates)
     draw_candidates(paths, candidates.to_pandas())
     if total.seen:
-        run_footprint(paths.root)
+        run_footprint(paths.root, on_workers)
     counts = {plan.mosaic.name: tally(paths.root, plan.mosaic.name) for plan in plans}
     incomplete = {
         name: f"mosaic {name}: {count.failed} of {count.planned} windows failed; see {paths.ledger}"
