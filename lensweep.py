@@ -117,13 +117,22 @@ def read_candidates(run: str | Path) -> "pd.DataFrame":
     -------
     DataFrame
         Sorted by rank; columns of `catalogs.schemas.CANDIDATES`.
+
+    Raises
+    ------
+    scanner.errors.InputError
+        If there is no catalogue.
     """
     import pandas as pd
 
+    from scanner.errors import InputError
     from scanner.paths import RunPaths
 
     path = place(run)
-    with (RunPaths(path).candidates if path.is_dir() else path).open("rb") as file:
+    path = RunPaths(path).candidates if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"{path}: no such catalogue; a scan writes it at its end")
+    with path.open("rb") as file:
         return pd.read_parquet(file)
 
 
@@ -133,27 +142,31 @@ def scan_command(
     out: Out = None,
     ensemble: EnsembleName = None,
     centres: Annotated[
-        str | None, typer.Option(help="grid, sources, or a table of positions.")
+        str | None, typer.Option(help="grid, sources, or a table of positions (grid).")
     ] = None,
-    stride: Annotated[int | None, typer.Option(help="Pixels between grid windows.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Pixels between grid windows (50).")] = None,
     min_valid_fraction: Annotated[
-        float | None, typer.Option(help="Windows with less data are masked.")
+        float | None, typer.Option(help="Windows with less data are masked (0.5).")
     ] = None,
     min_logit: Annotated[
-        float | None, typer.Option(help="Least mean logit of a detection.")
+        float | None,
+        typer.Option(help="Least mean logit of a detection (30 % of non-lenses pass)."),
     ] = None,
-    prior: Annotated[float | None, typer.Option(help="Lenses per window, for p_lens.")] = None,
+    prior: Annotated[
+        float | None, typer.Option(help="Lenses per window, for p_lens (grid: 1.9e-5, else 7e-5).")
+    ] = None,
     merge_radius_arcsec: Annotated[
-        float | None, typer.Option("--merge-radius", help="Arcsec; detections closer are one.")
+        float | None,
+        typer.Option("--merge-radius", help="Arcsec; detections closer are one (2.5)."),
     ] = None,
     match_radius_arcsec: Annotated[
-        float | None, typer.Option("--match-radius", help="Arcsec; for known lenses.")
+        float | None, typer.Option("--match-radius", help="Arcsec; for known lenses (3).")
     ] = None,
     screen: Annotated[
-        str | None, typer.Option(help="auto, on or off: pass over windows without prospects.")
+        str | None, typer.Option(help="on, off, auto: pass over windows without prospects (auto).")
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="auto, or full: never compute in less than float32.")
+        str | None, typer.Option(help="auto, or full: never compute in less than float32 (auto).")
     ] = None,
     cluster: Annotated[
         str | None,
@@ -164,10 +177,10 @@ def scan_command(
         bool | None, typer.Option("--tls", help="Encrypt between the cluster's processes.")
     ] = None,
     shard_timeout_s: Annotated[
-        float | None, typer.Option("--shard-timeout", help="Seconds until a worker hangs.")
+        float | None, typer.Option("--shard-timeout", help="Seconds until a worker hangs (1800).")
     ] = None,
     storage_wait_s: Annotated[
-        float | None, typer.Option("--storage-wait", help="Seconds to wait for a full disk.")
+        float | None, typer.Option("--storage-wait", help="Seconds to wait for a full disk (600).")
     ] = None,
     band: Band = None,
     pixel_scale_arcsec: Annotated[
@@ -189,9 +202,12 @@ def scan_command(
     flags = {key: value for key, value in locals().items() if key in _scan_fields()}
     asked = make_config(flags | {"mosaics": tuple(mosaics or ())}, config)
     if plan:
-        show_plan(asked)
-        return
-    outcome = scan(**_arguments(asked))
+        raise typer.Exit(show_plan(asked))
+    try:
+        outcome = scan(**_arguments(asked))
+    except KeyboardInterrupt:
+        typer.echo("stopped; what is done stays done: repeat the command to continue", err=True)
+        raise
     show_outcome(outcome, truth)
     raise typer.Exit(outcome.exit_status)
 
@@ -228,13 +244,15 @@ def score_command(
     pixel_scale: PixelScale = None,
     units: Units = None,
 ) -> None:
-    """Score one cutout at the centre of each image."""
+    """Score one cutout at the centre of each image; exit status 3 if some could not be."""
     from scanner.mosaics import HeaderOverrides
     from scanner.show import show_scores
     from scanner.stamps import write_scores
 
-    table = write_scores(images, ensemble, HeaderOverrides(band, pixel_scale, units), out)
-    show_scores(table.to_pandas(), out)
+    scores = write_scores(images, ensemble, HeaderOverrides(band, pixel_scale, units), out)
+    scores = scores.to_pandas()
+    show_scores(scores, out)
+    raise typer.Exit(3 if scores["message"].notna().any() else 0)
 
 
 @app.command("example")

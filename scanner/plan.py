@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,20 +117,39 @@ def list_windows(mosaic: Mosaic, grid: ScanGrid, config: ScanConfig) -> Windows:
     if config.centres == "sources":
         x, y = detect_sources(mosaic, grid)
     else:
-        x, y = _positions_inside(grid, read_positions(config.centres))
+        x, y, inside = _positions_inside(grid, read_positions(config.centres))
+        x, y = x[inside], y[inside]
     corners, order = centred_windows(x, y)
     return Windows(corners, x[order], y[order])
 
 
+def note_of_positions_outside(config: ScanConfig, plans: Sequence[Plan]) -> str:
+    """What to say of a table's positions that lie on none of the mosaics; empty if all do."""
+    if config.centres in ("grid", "sources"):
+        return ""
+    table = read_positions(config.centres)
+    outside = np.ones(len(table), np.bool_)
+    for plan in plans:
+        outside &= ~_positions_inside(plan.grid, table)[2]
+    if not outside.any():
+        return ""
+    row = int(np.argmax(outside))
+    ra_deg, dec_deg = table["ra_deg"].iloc[row], table["dec_deg"].iloc[row]
+    return (
+        f"{config.centres}: {outside.sum():,} of {len(table):,} positions lie on no mosaic of this "
+        f"scan, the first in row {row + 1} (RA {ra_deg:.5f}, Dec {dec_deg:.5f})"
+    )
+
+
 def _positions_inside(
     grid: ScanGrid, table: pd.DataFrame
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The positions that fall on the grid; the others belong to other mosaics."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Where on the grid all positions are, and which of them fall on it."""
     x, y = sky_to_grid(grid, table["ra_deg"].to_numpy(), table["dec_deg"].to_numpy())
     ny, nx = grid.shape
     with np.errstate(invalid="ignore"):
         inside = (x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5)
-    return x[inside], y[inside]
+    return x, y, inside
 
 
 def read_plan(root: Path, mosaic: str) -> Plan:

@@ -28,7 +28,7 @@ from scanner.ledger import write_ledger
 from scanner.opening import abandon
 from scanner.paths import RunPaths, zarr_location
 from scanner.patience import Patience, is_unwritable
-from scanner.plan import Plan, read_plan
+from scanner.plan import Plan, note_of_positions_outside, read_plan
 from scanner.progress import Progress, duration
 from scanner.ranking import draw_candidates, rank_candidates
 from scanner.tally import Tally, planned_mosaics, tally
@@ -181,7 +181,9 @@ class _Scan:
                 self.paths.mosaic_failure(name).unlink(missing_ok=True)
             elif isinstance(error, InputError | TableError | AttemptsError):
                 failed[name] = str(error)
-                self.progress.note(str(error))
+                # Of the only mosaic, it is what the command ends with.
+                if len(self.config.mosaics) > 1:
+                    self.progress.note(str(error))
                 self._write_failure(self.paths.mosaic_failure(name), {"reason": str(error)})
             else:
                 raise error
@@ -190,6 +192,9 @@ class _Scan:
             if not planned_mosaics(self.paths.root):
                 abandon(self.paths)
             raise InputError("\n".join(failed[name] for name in sorted(failed)))
+        outside = note_of_positions_outside(self.config, plans)
+        if outside:
+            self.progress.note(outside)
         return sorted(plans, key=lambda plan: plan.mosaic.name), failed
 
     def work_through(self, plans: Sequence[Plan]) -> None:

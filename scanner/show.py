@@ -18,7 +18,7 @@ from scanner.ensemble import check_bundle
 from scanner.errors import InputError
 from scanner.inference import Ensemble
 from scanner.mosaics import MosaicError
-from scanner.plan import plan_mosaic
+from scanner.plan import Plan, note_of_positions_outside, plan_mosaic
 from scanner.progress import duration
 from scanner.ranking import draw_candidates
 from scanner.run import Outcome
@@ -35,8 +35,10 @@ RATED = 32
 def show_candidates(candidates: pd.DataFrame, marks: list[str | None]) -> None:
     """Print the top of a ranked catalogue."""
     table = Table(title=f"top {min(TOP, len(candidates))} of {len(candidates):,} candidates")
-    for name in ("rank", "candidate", "ra_deg", "dec_deg", "p_lens", "p_mean", "p_std",
-                 "known as", "planted"):  # fmt: skip
+    columns = ["rank", "candidate", "ra_deg", "dec_deg", "p_lens", "p_mean", "p_std", "known as"]
+    if any(marks):
+        columns.append("planted")
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for row, mark in zip(candidates.head(TOP).itertuples(), marks, strict=False):
         known = [row.castles_name] if isinstance(row.castles_name, str) else []
@@ -45,7 +47,7 @@ def show_candidates(candidates: pd.DataFrame, marks: list[str | None]) -> None:
         table.add_row(
             str(row.rank), row.candidate_id, f"{row.ra_deg:.5f}", f"{row.dec_deg:.5f}",
             f"{row.p_lens:.1e}", f"{row.p_mean:.3f}", f"{row.p_std:.3f}",
-            ", ".join(known), mark or "",
+            ", ".join(known), *[mark or ""] * any(marks),
         )  # fmt: skip
     Console(width=max(132, Console().width)).print(table)
 
@@ -96,13 +98,20 @@ def measured_rate(ensemble: str) -> float:
     return RATED / (time.perf_counter() - begin)
 
 
-def show_plan(config: ScanConfig) -> None:
-    """Print what a scan would do: windows, shards, bytes and time. Writes nothing."""
+def show_plan(config: ScanConfig) -> int:
+    """Print what a scan would do: windows, shards, bytes and time. Writes nothing.
+
+    Returns
+    -------
+    int
+        The exit status that the scan would have: 3 if some mosaics cannot be scanned.
+    """
     bundle = check_bundle(config.ensemble)
     console, table = Console(), Table(title="plan")
     for name in ("mosaic", "grid", "windows", "shards", "cutouts"):
         table.add_column(name, justify="left" if name == "mosaic" else "right")
-    windows, refused = 0, []
+    plans: list[Plan] = []
+    refused: list[str] = []
     with tempfile.TemporaryDirectory() as root:
         for path in config.mosaics:
             try:
@@ -110,7 +119,7 @@ def show_plan(config: ScanConfig) -> None:
             except MosaicError as error:
                 refused.append(str(error))
                 continue
-            windows += plan.n_windows
+            plans.append(plan)
             ny, nx = plan.grid.shape
             table.add_row(
                 plan.mosaic.name, f"{nx} x {ny}{', resampled' if plan.grid.resampled else ''}",
@@ -118,8 +127,10 @@ def show_plan(config: ScanConfig) -> None:
                 f"{plan.n_windows * CUTOUT_BYTES / 1e6:,.0f} MB",
             )  # fmt: skip
     console.print(table)
-    for reason in refused:
-        console.print(reason, style="red", markup=False)
+    for reason in (*refused, note_of_positions_outside(config, plans)):
+        if reason:
+            console.print(reason, style="red", markup=False)
+    windows = sum(plan.n_windows for plan in plans)
     if windows:
         rate = measured_rate(config.ensemble)
         workers = config.workers or len(os.sched_getaffinity(0))
@@ -130,6 +141,7 @@ def show_plan(config: ScanConfig) -> None:
         )
     elif refused:
         raise InputError("no mosaic can be scanned")
+    return 3 if refused else 0
 
 
 def show_outcome(outcome: Outcome, truth: Path | None) -> None:

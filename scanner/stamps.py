@@ -102,13 +102,16 @@ def write_scores(
 ) -> pa.Table:
     """Score the centre of every image, and write the table to a Parquet file.
 
-    Returns and raises what `score_stamps` does, and an `InputError` beforehand if the file cannot
-    be written.
+    Returns and raises what `score_stamps` does; and an `InputError` beforehand if the file cannot
+    be written, and afterwards, with nothing written, if not one image could be scored.
     """
     if out.is_dir() or not out.parent.is_dir():
         why = "is a folder" if out.is_dir() else f"has no folder {out.parent}"
         raise InputError(f"output file {out}: {why}; name a file in a folder that is there")
     table = score_stamps(images, ensemble, overrides)
+    reasons = table["message"].to_pylist()
+    if None not in reasons:
+        raise InputError("\n".join(reasons))
     try:
         write_parquet(table, out)
     except OSError as error:

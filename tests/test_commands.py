@@ -1,6 +1,8 @@
 """The command line: what it returns, prints and leaves; on a cluster within this process."""
 
+import dataclasses
 import os
+import re
 import sys
 
 import pyarrow.parquet as pq
@@ -8,6 +10,9 @@ import pytest
 from conftest import write_field
 
 import lensweep
+from scanner.config import ScanConfig
+from scanner.errors import InputError
+from scanner.mosaics import HeaderOverrides, inspect_mosaic
 
 NAME = "field_f814w_drz"
 
@@ -105,6 +110,41 @@ def test_a_plan_writes_nothing(command, scanning, field, tmp_path):
     assert "730 x 420" in out
     assert "112 windows at most" in out
     assert files(tmp_path) == before
+    status, out, _ = command("scan", field, "gone.fits", "--out", "run", "--plan", *scanning)
+    assert status == 3
+    assert "no such file" in out
+
+
+def test_positions_on_no_mosaic_are_named(command, scanning, field, tmp_path):
+    grid = inspect_mosaic(field, HeaderOverrides(), "F814W", "", tmp_path).wcs
+    ra_deg, dec_deg = grid.wcs_pix2world([[200, 200]], 0)[0]
+    table = tmp_path / "centres.csv"
+    table.write_text(f"ra,dec\n{ra_deg},{dec_deg}\n10.0,10.0\n")
+    for more in ([], ["--plan"]):
+        status, out, err = command(
+            "scan", field, "--centres", table, "--out", tmp_path / "run", *more, *scanning
+        )
+        assert status == 0
+        told = "1 of 2 positions lie on no mosaic of this scan, the first in row 2 (RA 10.00000"
+        assert told in "".join((out + err).splitlines())
+
+
+def test_help_names_the_defaults(command):
+    _, out, _ = command("scan", "--help")
+    words = " ".join(out.replace("│", " ").split())
+    said = {
+        "stride": "Pixels between grid windows", "min_valid_fraction": "less data are masked",
+        "merge_radius_arcsec": "closer are one", "match_radius_arcsec": "for known lenses",
+        "screen": "without prospects", "precision": "less than float32", "centres": "of positions",
+        "shard_timeout_s": "until a worker hangs", "storage_wait_s": "for a full disk",
+    }  # fmt: skip
+    for field in dataclasses.fields(ScanConfig):
+        if field.name in said:
+            assert re.search(rf"{said[field.name]} \({_short(field.default)}\)", words), field.name
+
+
+def _short(value):
+    return value if isinstance(value, str) else re.escape(f"{value:g}")
 
 
 def test_flags_win_over_the_file(command, scanning, field, tmp_path):
@@ -123,9 +163,20 @@ def test_score(command, tiny_bundle, field, tmp_path):
     status, shown, _ = command(
         "score", field, tmp_path / "gone.fits", "--ensemble", tiny_bundle, "--out", out
     )
-    assert status == 0
+    assert status == 3
     assert "no such file" in shown
     assert pq.read_table(out)["p_mean"].is_null().to_pylist() == [False, True]
+
+
+def test_no_score_at_all_leaves_the_table_that_is_there(command, tiny_bundle, tmp_path):
+    out = tmp_path / "scores.parquet"
+    out.write_text("earlier")
+    status, _, err = command(
+        "score", tmp_path / "gone.fits", "--ensemble", tiny_bundle, "--out", out
+    )
+    assert status == 2
+    assert err.count("no such file") == 1
+    assert out.read_text() == "earlier"
 
 
 def test_candidates_are_read_back(command, scanning, field, tmp_path):
@@ -133,3 +184,5 @@ def test_candidates_are_read_back(command, scanning, field, tmp_path):
     table = lensweep.read_candidates(tmp_path / "run")
     assert table["rank"].is_monotonic_increasing
     assert lensweep.read_candidates(tmp_path / "run" / "candidates.parquet").equals(table)
+    with pytest.raises(InputError, match="no such catalogue"):
+        lensweep.read_candidates(tmp_path / "nowhere")
