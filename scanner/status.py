@@ -107,5 +107,8 @@ def show_status(root: Path) -> None:
             f"rate      {status.windows_per_second:,.0f} windows/s, "
             f"{duration(status.seconds_left or 0.0)} left at that rate"
         )
+    if not status.finished:
+        # Whether a process lives, on whichever machine, files cannot tell.
+        console.print("          unfinished: if no command is at it, repeat it to continue")
     for reason in status.failed_mosaics.values():
         console.print(f"failed    {reason}", style="red", markup=False)
