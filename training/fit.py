@@ -99,47 +99,57 @@ def fit(
     Returns
     -------
     DataFrame
-        The learning curve: `epoch` (fractional) and the mean training `loss` up to it.
+        The learning curve: `epoch` (fractional) and the mean training `loss` since the last point.
     """
     per_epoch = stream.batches_per_epoch
     n_steps = course.epochs * per_epoch
     compile_classifier(classifier, course, n_steps)
     classifier.optimizer.build(classifier.trainable_variables)
-    start, curve = _restore(classifier, checkpoint)
+    start, curve, losses = _restore(classifier, checkpoint)
     stage = progress.stage(course.name, n_steps * BATCH, start * BATCH, unit="cutouts")
     saved = clock()
     for step, (images, labels) in enumerate(stream.batches(start, n_steps), start=start + 1):
-        loss = classifier.train_on_batch(images, labels)
+        # Of this batch alone: Keras begins its mean anew at every call.
+        losses.append(float(np.asarray(classifier.train_on_batch(images, labels))))
         progress.advance(stage, BATCH)
         if step % BATCHES_PER_POINT == 0 or step == n_steps:
-            curve.append((step / per_epoch, float(np.asarray(loss))))
-            classifier.reset_metrics()
+            curve.append((step / per_epoch, float(np.mean(losses))))
+            losses.clear()
         if clock() - saved >= CHECKPOINT_SECONDS:
-            _save(classifier, checkpoint, step, curve)
+            _save(classifier, checkpoint, step, curve, losses)
             saved = clock()
     classifier.optimizer.finalize_variable_values(classifier.trainable_variables)
     return pd.DataFrame(curve, columns=["epoch", "loss"])
 
 
 def _state(classifier: keras.Model) -> list[keras.Variable]:
-    """All that a step changes: weights, dropout's random state, the optimizer, the mean loss."""
-    return [
-        *classifier.variables, *classifier.optimizer.variables, *classifier.metrics_variables
-    ]  # fmt: skip
+    """All that a step changes: weights, dropout's random state, the optimizer."""
+    return [*classifier.variables, *classifier.optimizer.variables]
 
 
-def _save(classifier: keras.Model, path: Path, step: int, curve: list[tuple[float, float]]) -> None:
+def _save(
+    classifier: keras.Model,
+    path: Path,
+    step: int,
+    curve: list[tuple[float, float]],
+    losses: list[float],
+) -> None:
     arrays: dict[str, Any] = {f"{n:05d}": np.asarray(v) for n, v in enumerate(_state(classifier))}
     # Of killed trainings: they are large.
     sweep(path.parent, f".{path.name}.*.partial")
     with whole_file(path) as aside, aside.open("wb") as file:
-        np.savez(file, step=step, curve=np.array(curve).reshape(-1, 2), **arrays)
+        np.savez(
+            file, step=step, curve=np.array(curve).reshape(-1, 2), losses=np.array(losses), **arrays
+        )
 
 
-def _restore(classifier: keras.Model, path: Path) -> tuple[int, list[tuple[float, float]]]:
+def _restore(
+    classifier: keras.Model, path: Path
+) -> tuple[int, list[tuple[float, float]], list[float]]:
     if not path.is_file():
-        return 0, []
+        return 0, [], []
     with np.load(path, allow_pickle=False) as arrays:
         for number, variable in enumerate(_state(classifier)):
             variable.assign(arrays[f"{number:05d}"])
-        return int(arrays["step"]), [(float(e), float(loss)) for e, loss in arrays["curve"]]
+        curve = [(float(epoch), float(loss)) for epoch, loss in arrays["curve"]]
+        return int(arrays["step"]), curve, arrays["losses"].tolist()
