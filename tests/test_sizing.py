@@ -17,7 +17,7 @@ def sizing(*arguments):
 
 
 def test_the_page_shows_what_the_command_prints():
-    _, rows = sizing("480", "16")
+    _, rows = sizing("600", "16")
     page = (ROOT / "docs" / "clusters.md").read_text()
     assert len(rows) == 2
     for row in rows:
