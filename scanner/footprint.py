@@ -39,7 +39,8 @@ def run_footprint(root: Path, each: Each = map) -> MOC:
     root : Path
         The run's folder.
     each : callable
-        As `map`; another one may let several mosaics be looked at at once.
+        As `map`, but for the order of what is found; another one may look at several mosaics at
+        once.
 
     Raises
     ------

@@ -230,11 +230,16 @@ class _Scan:
     def on_workers(
         self, look: Callable[[str], NDArray[np.int64]], mosaics: list[str]
     ) -> Iterator[NDArray[np.int64]]:
-        """Look at mosaics on the workers, all at once; what is found, in their order."""
-        futures = self.client.map(
-            look, mosaics, pure=False, retries=ATTEMPTS - 1, resources=self.crew.needs(CUT)
-        )
-        for future in futures:
+        """Look at mosaics on the workers, as many at once as these hold; what is found."""
+
+        def submit(name: str) -> list[Future[NDArray[np.int64]]]:
+            return [
+                self.client.submit(
+                    look, name, pure=False, retries=ATTEMPTS - 1, resources=self.crew.needs(CUT)
+                )
+            ]
+
+        for _, future, _ in Dispatch(self.client, self.crew, iter(mosaics), submit):
             yield future.result()
 
     def _submit(self, shard: _Shard) -> list[Future[None]]:
