@@ -109,6 +109,6 @@ def show_status(root: Path) -> None:
         )
     if not status.finished:
         # Whether a process lives, on whichever machine, files cannot tell.
-        console.print("          unfinished: if no command is at it, repeat it to continue")
+        console.print("          if no command is at it, repeat it to continue")
     for reason in status.failed_mosaics.values():
         console.print(f"failed    {reason}", style="red", markup=False)
