@@ -239,7 +239,14 @@ class _Scan:
                 )
             ]
 
-        for _, future, _ in Dispatch(self.client, self.crew, iter(mosaics), submit):
+        work = Dispatch(self.client, self.crew, iter(mosaics), submit)
+        for name, future, _ in work:
+            error = self._error_of(future)
+            if self._worth_another_try(error, name):
+                work.again(name)
+                continue
+            if error is not None:
+                raise error
             yield future.result()
 
     def _submit(self, shard: _Shard) -> list[Future[None]]:
