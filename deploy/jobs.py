@@ -15,8 +15,7 @@ from distributed import Client
 from distributed.security import Security
 
 from deploy.cluster import SCORE, ClusterConfig, ClusterError
-from deploy.environment import worker_environment
-from deploy.local import DASK_SETTINGS, dask_environment
+from deploy.environment import DASK_SETTINGS, worker_environment
 
 # How often jobs that have ended are submitted again.
 UPKEEP_S = 30.0
@@ -153,7 +152,7 @@ def _job(
     options: tuple[str, ...],
 ) -> dict[str, Any]:
     """What dask-jobqueue takes for one kind of job."""
-    environment = worker_environment(config.threads) | dask_environment()
+    environment = worker_environment(config.threads)
     exports = [f"export {key}={value}" for key, value in environment.items()]
     walltime = config.walltime or dask.config.get("jobqueue.slurm.walltime", None)
     return {

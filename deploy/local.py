@@ -11,16 +11,8 @@ from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 
 from deploy.cluster import CUT, SCORE, ClusterConfig, ClusterError
-from deploy.environment import ALLOCATOR, worker_environment
+from deploy.environment import ALLOCATOR, DASK_SETTINGS, worker_environment
 
-DASK_SETTINGS = {
-    "distributed.worker.multiprocessing-method": "spawn",
-    # Files are what tasks leave behind; a result that moves between workers is a few numbers.
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.target": False,
-    # A network's memory does not shrink by waiting: a paused worker would never go on.
-    "distributed.worker.memory.pause": False,
-}
 # malloc reads them when a process starts: too late for what a nanny sets in it.
 _LOCAL_SETTINGS = DASK_SETTINGS | {
     f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ALLOCATOR.items()
@@ -97,14 +89,6 @@ def _gpu_cluster(config: ClusterConfig) -> Any:
             f"cluster cuda: no NVIDIA driver answers ({error}); see whether `nvidia-smi` finds a "
             "GPU here, or give --cluster local"
         ) from error
-
-
-def dask_environment() -> dict[str, str]:
-    """Dask's settings, as a process reads them from its environment."""
-    return {
-        f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": str(value)
-        for key, value in DASK_SETTINGS.items()
-    }
 
 
 def _common(config: ClusterConfig) -> dict[str, Any]:

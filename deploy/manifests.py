@@ -158,7 +158,6 @@ def _environment() -> list[dict[str, str]]:
         **worker_environment(),
         "HOME": "/tmp",
         "MPLCONFIGDIR": "/tmp/matplotlib",
-        "DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "spawn",
     }
     return [{"name": name, "value": value} for name, value in values.items()]
 

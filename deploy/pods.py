@@ -9,7 +9,6 @@ from distributed import Client
 
 from deploy.cluster import RECONNECT_S, SCORE, ClusterConfig, ClusterError
 from deploy.environment import worker_environment
-from deploy.local import dask_environment
 
 # Nobody; the images are built to run as any user.
 USER_ID = 1000
@@ -85,7 +84,7 @@ def worker_spec(config: ClusterConfig, gpu: bool) -> dict[str, Any]:
     if gpu:
         size = {"cpu": str(config.gpu_cores or cores), "memory": config.gpu_memory or str(memory),
                 "nvidia.com/gpu": "1"}  # fmt: skip
-    environment = {**worker_environment(config.threads), **dask_environment()}
+    environment = worker_environment(config.threads)
     pod: dict[str, Any] = {
         "containers": [
             {

@@ -7,17 +7,22 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import dask
 import numpy as np
 import pytest
 from distributed import Client
 from drizzled_files import add_star, write_hla
 
+from deploy.environment import DASK_SETTINGS
 from scanner.config import ScanConfig
 from scanner.ensemble import Calibration, Description, Trunk, save_bundle
 from scanner.opening import open_run
 from scanner.progress import PlainProgress
 from scanner.run import Outcome, run_scan
 from scanner.stretch import Stretch
+
+# Workers within this process are set as those of a scan.
+dask.config.set(DASK_SETTINGS)
 
 
 @pytest.fixture(scope="session", autouse=True)
