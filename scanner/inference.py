@@ -129,7 +129,7 @@ class Ensemble:
             left = left[~(screen_logit[left] < self.screen_threshold)]
         scored = np.zeros(n, np.bool_)
         scored[left] = True
-        logits[left] = self._logits(scaled[left])
+        logits[left] = self._logits(scaled if scored.all() else scaled[left])
         return Verdicts(scored, logits, screen_logit, peak_sn)
 
     def screen_logits(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.accelerator import import_tensorflow, native_stderr_aside
+from deploy.accelerator import import_tensorflow, loading_turn, native_stderr_aside
 
 if TYPE_CHECKING:
     import keras
@@ -114,7 +114,7 @@ def load_frozen(folder: Path, name: str, reduced: str | None = None) -> Network:
             else np.zeros(variable.shape, variable.dtype)
             for variable in model.non_trainable_variables
         ]  # fmt: skip
-    with native_stderr_aside():
+    with loading_turn(), native_stderr_aside():
         network, shape = _freeze(model, [[], values], reduced), model.input_shape[1:]
         del model, values
         gc.collect()

@@ -30,6 +30,8 @@ from scanner.windows import CUTOUT_SIZE
 # (an ACS star's width), and a Gaussian weight that lets what is 1.5 arcsec off still win.
 PEAK_SMOOTHING_PX = 2.0
 PEAK_WEIGHT_PX = 30.0
+# Cutouts looked at together: 2.5 MB for each step.
+PEAK_BLOCK = 64
 # What a process may take to load TensorFlow and an ensemble, beside the shard that it scores first.
 LOADING_S = 300.0
 
@@ -163,7 +165,8 @@ def score_shard(
     # Whatever the least fraction, a window without a single valid pixel has nothing to score.
     usable = (cutouts.valid_fraction >= min_valid_fraction) & (cutouts.valid_fraction > 0.0)
     loaded = load_ensemble(scoring)
-    found = loaded.judge(cutouts.flux[usable])
+    # A copy of a shard is 20 MB.
+    found = loaded.judge(cutouts.flux if usable.all() else cutouts.flux[usable])
     if not np.isfinite(found.logits[found.scored]).all():
         raise ScoreError(
             f"mosaic {mosaic}: windows {start} to {stop - 1}: the ensemble gave scores that are "
@@ -237,11 +240,14 @@ def brightest_peak(
     dx, dy : ndarray, shape (n,), float32
         Pixels from the cutout's centre.
     """
-    smooth = smoothed(np.nan_to_num(flux), PEAK_SMOOTHING_PX, truncate=4.0)
     axis = np.arange(CUTOUT_SIZE) - (CUTOUT_SIZE - 1) / 2.0
-    weight = np.exp(-0.5 * (axis / PEAK_WEIGHT_PX) ** 2)
-    weighted = smooth * weight[:, None] * weight[None, :]
-    brightest = weighted.reshape(len(flux), CUTOUT_SIZE**2).argmax(axis=1)
+    weight = np.exp(-0.5 * (axis / PEAK_WEIGHT_PX) ** 2).astype(np.float32)
+    brightest = np.empty(len(flux), np.int64)
+    for first in range(0, len(flux), PEAK_BLOCK):
+        block = flux[first : first + PEAK_BLOCK]
+        smooth = smoothed(np.nan_to_num(block), PEAK_SMOOTHING_PX, truncate=4.0)
+        smooth *= np.outer(weight, weight)
+        brightest[first : first + len(block)] = smooth.reshape(len(block), -1).argmax(axis=1)
     rows, columns = np.divmod(brightest, CUTOUT_SIZE)
     return axis[columns].astype(np.float32), axis[rows].astype(np.float32)
 
