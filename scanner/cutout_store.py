@@ -209,18 +209,40 @@ def read_written(path: Path, start: int, stop: int) -> Cutouts:
     LostCutoutsError
         If they cannot be what was written.
     """
-    lost = f"cutout store {path}: windows {start} to {stop - 1} were written, but are lost"
-    arrays = open_arrays(path, "r")
-    try:
-        shard = start // arrays["flux"].shards[0]
-        cutouts = Cutouts(**read_chunks(path, shard, arrays, stop - start))
-    except ValueError as error:
-        raise LostCutoutsError(f"{lost} ({error})") from error
+    cutouts = Cutouts(**_read_shard(path, open_arrays(path, "r"), start, stop))
     valid, places = cutouts.valid_fraction, (cutouts.ra_deg, cutouts.dec_deg)
     seen = ~np.isnan(cutouts.flux).all(axis=(1, 2))
     if np.isnan((valid, *places)).any() or not np.array_equal(seen, valid > 0.0):
-        raise LostCutoutsError(f"{lost} (no numbers where there should be some)")
+        raise _lost(path, start, stop, "no numbers where there should be some")
     return cutouts
+
+
+def read_written_flux(path: Path, start: int, stop: int) -> NDArray[np.float32]:
+    """Read the pixels alone of one shard that somebody has written; read-only.
+
+    Raises
+    ------
+    LostCutoutsError
+        If they are not there.
+    """
+    flux = {"flux": open_arrays(path, "r")["flux"]}
+    return _read_shard(path, flux, start, stop)["flux"]
+
+
+def _read_shard(
+    path: Path, arrays: dict[str, Any], start: int, stop: int
+) -> dict[str, NDArray[Any]]:
+    shard = start // arrays["flux"].shards[0]
+    try:
+        return read_chunks(path, shard, arrays, stop - start)
+    except ValueError as error:
+        raise _lost(path, start, stop, str(error)) from error
+
+
+def _lost(path: Path, start: int, stop: int, why: str) -> LostCutoutsError:
+    return LostCutoutsError(
+        f"cutout store {path}: windows {start} to {stop - 1} were written, but are lost ({why})"
+    )
 
 
 def read_column(

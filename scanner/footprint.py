@@ -17,6 +17,7 @@ from catalogs.coverage import (
     write_coverage,
 )
 from scanner import cutout_store, score_store
+from scanner.cutout_store import LostCutoutsError
 from scanner.errors import InputError
 from scanner.paths import RunPaths
 from scanner.plan import Plan, read_plan, read_windows
@@ -45,7 +46,7 @@ def run_footprint(root: Path, each: Each = map) -> MOC:
     Raises
     ------
     InputError
-        If the folder holds no run, or nothing in it is scored.
+        If the folder holds no run, or nothing in it is scored, or cutouts are gone that it needs.
     """
     seen = seen_windows(root)
     path = RunPaths(root).coverage
@@ -101,7 +102,10 @@ def _shard_cells(
     fraction = cutout_store.read_column(store, "valid_fraction", start, stop)
     # All of a shard in one go, if any: to open the store for each of them takes far longer.
     partly = bool(np.any(np.asarray(fraction)[seen - start] < 1.0))
-    flux = cutout_store.read_column(store, "flux", start, stop) if partly else None
+    try:
+        flux = cutout_store.read_written_flux(store, start, stop) if partly else None
+    except LostCutoutsError as error:
+        raise InputError(f"{error}; scan this mosaic anew, into another folder") from error
     cells = [np.empty(0, np.int64)]
     for first, last, rows, cols in regions(corners[seen], REGION_SIDE_PX):
         valid = np.zeros((rows.stop - rows.start, cols.stop - cols.start), np.bool_)

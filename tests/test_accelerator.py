@@ -1,7 +1,10 @@
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from deploy.accelerator import loading_turn
 
 
 def run(code: str) -> subprocess.CompletedProcess:
@@ -28,6 +31,31 @@ def test_what_was_written_before_a_failure_is_shown():
     assert done.returncode == 1
     assert "driver is broken" in done.stderr
     assert "no tensorflow" in done.stderr
+
+
+def test_networks_are_loaded_in_turns(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    entered = threading.Event()
+
+    def load():
+        with loading_turn():
+            entered.set()
+
+    other = threading.Thread(target=load)
+    with loading_turn():
+        other.start()
+        assert not entered.wait(0.2)
+    other.join()
+    assert entered.is_set()
+    # One that is killed in its turn keeps nobody waiting.
+    killed = run(
+        f"import os, tempfile\ntempfile.tempdir = {str(tmp_path)!r}\n"
+        "from deploy.accelerator import loading_turn\n"
+        "with loading_turn():\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    assert killed.returncode == -9
+    load()
 
 
 @pytest.mark.gpu
