@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,6 +69,17 @@ def test_windows_that_were_not_scored_are_not_in_it(run):
     plan = read_plan(run, NAME)
     ra, dec = grid_to_sky(plan.grid, [60.0], [150.0])
     assert not inside(mosaic_footprint(run, plan), ra, dec).any()
+
+
+def test_cutouts_that_are_gone_are_no_empty_sky(run, tmp_path):
+    root = tmp_path / "run"
+    shutil.copytree(run, root)
+    RunPaths(root).coverage.unlink()
+    for file in (RunPaths(root).cutouts(NAME) / "flux/c").rglob("0"):
+        if file.is_file():
+            file.unlink()
+    with pytest.raises(InputError, match=r"windows 0 to 15 .* lost .*scan this mosaic anew"):
+        run_footprint(root)
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
