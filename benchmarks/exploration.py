@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pretraining import FROZEN
+from pretraining import FROZEN, SHOWN
 
 from deploy.cluster import open_client
 from scanner.ensemble import check_bundle
@@ -26,8 +26,6 @@ from training.metrics import measure
 from training.result_tables import flat
 from training.train import train
 
-SHOWN = {"roc_auc": "ROC AUC", "f1": "F1", "tpr_at_0.01": "TPR at FPR 1 %",
-         "tpr_before_tenth": "TPR before the 10th false positive"}  # fmt: skip
 ADAPTED: dict[str, Any] = {"adapt_epochs": 2, "adapt_learning_rate": 2e-4}
 # What of `TrainConfig` differs from a frozen Xception at 100 px.
 ROWS: dict[str, dict[str, Any]] = {
