@@ -28,7 +28,7 @@ def main(workdir: Path, n_cutouts: int) -> None:
     store = workdir / "test" / "cutouts.zarr"
     flux = np.asarray(cutout_store.read_column(store, "flux", 0, n_cutouts), np.float32)
     labels = read_truth(workdir / "test")["is_lens"].to_numpy(bool)[: len(flux)]
-    half = Ensemble(bundle, precision="full").logits(flux).mean(axis=1)
+    half = Ensemble(bundle, precision="full").first_look(flux).mean(axis=1)
 
     name = bundle.description.trunks[0].name
     trunk = load_network(Path(bundle.folder), name)

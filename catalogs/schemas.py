@@ -46,8 +46,9 @@ class Column:
 
 
 _P_STD = (
-    "Standard deviation of the members' uncalibrated probabilities. The spread over folds measures"
-    " training variance only; it is not the error of p_lens."
+    "Standard deviation of the members' uncalibrated probabilities. The spread measures what"
+    " training on other folds and, after a second look, turning the cutout change; it is not the"
+    " error of p_lens."
 )
 _WINDOW = "Index of the window in the run's cutout store, within its mosaic."
 _MOSAIC = "Name of the mosaic."

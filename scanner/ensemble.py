@@ -58,10 +58,13 @@ class Trunk:
         Also the stem of its files.
     members : tuple of str
         One per fold, in the order of the columns of its heads.
+    second_look : float or None
+        Mean logit of its members from which they look again, as `scanner.second_look` says.
     """
 
     name: str
     members: tuple[str, ...]
+    second_look: float | None = None
 
 
 @dataclass(frozen=True)
@@ -421,7 +424,8 @@ def summarise(
     Returns
     -------
     p_mean, p_std, logit_mean : ndarray, shape (n,), float32
-        `p_std` is the sample standard deviation; it measures training variance only.
+        `p_std` is the sample standard deviation: it measures what training and, after a second
+        look, turning the cutout change.
     """
     probability = sigmoid(logits.astype(np.float64))
     spread = probability.std(axis=1, ddof=min(1, logits.shape[1] - 1))
@@ -445,7 +449,8 @@ def _describe(manifest: dict[str, Any]) -> Description:
     names = {one.name for one in dataclasses.fields(Description)}
     values = {name: manifest[name] for name in names & manifest.keys()}
     values["trunks"] = tuple(
-        Trunk(trunk["name"], tuple(trunk["members"])) for trunk in values["trunks"]
+        Trunk(trunk["name"], tuple(trunk["members"]), trunk.get("second_look"))
+        for trunk in values["trunks"]
     )
     values["stretch"] = Stretch(**values["stretch"])
     values["calibration"] = Calibration(**values["calibration"])

@@ -1,7 +1,8 @@
 """A loaded ensemble: what it makes of cutouts, as fast as this machine can.
 
 Blank windows are passed over, then a bundle's screen passes over those that hold no lens by its
-far cheaper judgement; what is left sees the trunks, once for all members.
+far cheaper judgement; what is left sees the trunks, once for all members. What then looks like a
+lens is looked at again.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from scanner.batches import CPU_BATCH, Batches, find_batch
 from scanner.blank import BLANK_SIGNAL_TO_NOISE, peak_of_noise_units
 from scanner.ensemble import HEADS, SCREEN, SCREEN_HEAD, Bundle, EnsembleError
 from scanner.networks import load_frozen, on_gpu, reduced_precision
+from scanner.second_look import TURNS, own_turns, turned
 from scanner.stretch import in_noise_units
 
 FULL = "float32"
@@ -23,6 +25,41 @@ CPU_SCREEN_BATCH = 64
 CPU_FEW = 8
 # Cutouts whose noise is looked at together: 5 MB, and as much again for each step.
 _BLOCK = 128
+
+
+@dataclass(frozen=True)
+class LoadedTrunk:
+    """A trunk, ready to run, and the heads of the members that read it.
+
+    Attributes
+    ----------
+    network : Batches
+    weights : ndarray, shape (features, members), float32
+    biases : ndarray, shape (members,), float32
+    second_look : float or None
+        As of `scanner.ensemble.Trunk`.
+    """
+
+    network: Batches
+    weights: NDArray[np.float32]
+    biases: NDArray[np.float32]
+    second_look: float | None
+
+    def first_look(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits, shape (n, members), of cutouts as they are."""
+        return np.asarray(self.network(scaled) @ self.weights + self.biases, np.float32)
+
+    def logits(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits, shape (n, members), after a second look where the first is promising."""
+        logits = self.first_look(scaled)
+        if self.second_look is None:
+            return logits
+        again = np.flatnonzero(logits.mean(axis=1) >= self.second_look)
+        if len(again):
+            images = np.concatenate([turned(scaled[again], turn) for turn in range(1, TURNS)])
+            others = self.first_look(images).reshape(TURNS - 1, len(again), -1)
+            logits[again] = own_turns(np.concatenate([logits[again][None], others]))
+        return logits
 
 
 @dataclass(frozen=True)
@@ -81,12 +118,12 @@ class Ensemble:
             return Batches(network, stretch.of_noise_units, batch)
 
         screened = use_screen(bundle, screen)
-        self._trunks = []
+        self._trunks: list[LoadedTrunk] = []
         with np.load(folder / HEADS, allow_pickle=False) as heads:
             for trunk in bundle.description.trunks:
                 weights, biases = heads[f"{trunk.name}.weights"], heads[f"{trunk.name}.biases"]
-                cpu_batch = CPU_FEW if screened else CPU_BATCH
-                self._trunks.append((batches(trunk.name, cpu_batch), weights, biases))
+                network = batches(trunk.name, CPU_FEW if screened else CPU_BATCH)
+                self._trunks.append(LoadedTrunk(network, weights, biases, trunk.second_look))
         self.screen_threshold: float | None = None
         if screened and bundle.description.screen is not None:
             self.screen_threshold = bundle.description.screen.threshold
@@ -107,6 +144,11 @@ class Ensemble:
             Log-odds of a lens, at the training set's prior.
         """
         return self._logits(_noise_units(flux)[0])
+
+    def first_look(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `logits`, with no second look at any cutout."""
+        scaled, _ = _noise_units(flux)
+        return np.concatenate([trunk.first_look(scaled) for trunk in self._trunks], axis=1)
 
     def judge(self, flux: NDArray[np.float32]) -> Verdicts:
         """Score those cutouts that may hold a lens.
@@ -148,8 +190,7 @@ class Ensemble:
     def _logits(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
         if not len(scaled):
             return np.empty((0, len(self.description.members)), np.float32)
-        columns = [trunk(scaled) @ weights + biases for trunk, weights, biases in self._trunks]
-        return np.concatenate(columns, axis=1).astype(np.float32)
+        return np.concatenate([trunk.logits(scaled) for trunk in self._trunks], axis=1)
 
     def _screen_logits(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
         screen, weights, bias = self._screen

@@ -54,7 +54,7 @@ def tiny_bundle(tmp_path_factory) -> Path:
     heads = {"tiny": (rng.normal(0, 20, (6, 3)).astype("f4"), rng.normal(0, 1, 3).astype("f4"))}
     description = Description(
         name="tiny-3fold",
-        trunks=(Trunk("tiny", ("tiny-fold0", "tiny-fold1", "tiny-fold2")),),
+        trunks=(Trunk("tiny", ("tiny-fold0", "tiny-fold1", "tiny-fold2"), -4.5),),
         stretch=Stretch(),
         band="F814W",
         pixel_scale_arcsec=0.05,

@@ -17,6 +17,8 @@ from scanner.ensemble import (
     summarise,
 )
 from scanner.inference import Ensemble
+from scanner.second_look import TURNS, own_turns, turned
+from scanner.stretch import in_noise_units
 from scanner.tasks import load_ensemble
 
 
@@ -46,6 +48,24 @@ def test_score_does_not_depend_on_company(loaded, flux):
     # The last batch holds six cutouts and padding.
     np.testing.assert_array_equal(loaded.logits(flux[CPU_BATCH:]), together[CPU_BATCH:])
     assert loaded.logits(flux[:0]).shape == (0, 3)
+
+
+def test_promising_cutouts_are_looked_at_again_by_every_member_its_own_way(loaded, flux):
+    (trunk,), scaled = loaded._trunks, in_noise_units(flux)[0]
+    looks = [trunk.first_look(turned(scaled, turn)) for turn in range(3)]
+    logits, promising = loaded.logits(flux), looks[0].mean(axis=1) >= -4.5
+    assert 0 < promising.sum() < len(flux)
+    np.testing.assert_array_equal(logits[~promising], looks[0][~promising])
+    for member in range(3):
+        np.testing.assert_allclose(
+            logits[promising, member], looks[member][promising, member], rtol=1e-4, atol=1e-4
+        )
+        assert not member or not np.allclose(logits[promising, member], looks[0][promising, member])
+
+
+def test_the_fifth_member_looks_like_the_first():
+    looks = np.arange(TURNS)[:, None, None] * np.ones((TURNS, 2, 6))
+    assert own_turns(looks).tolist() == [[0, 1, 2, 3, 0, 1]] * 2
 
 
 # A quotient beyond float32 is set to sky.

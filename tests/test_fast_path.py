@@ -62,7 +62,7 @@ def test_an_ensemble_scores_as_its_keras_chain(tiny_bundle, flux):
     chain.build((None, 100, 100, 3))
     head.set_weights([weights, biases])
     expected = chain.predict(loaded.description.stretch(flux), verbose=0)
-    np.testing.assert_allclose(loaded.logits(flux), expected, atol=1e-4)
+    np.testing.assert_allclose(loaded.first_look(flux), expected, atol=1e-4)
     assert expected.std() > 0.1
 
 

@@ -55,7 +55,7 @@ def test_only_matches_may_be_absent_from_a_candidate():
 
 def test_descriptions_say_what_the_numbers_are_not():
     descriptions = {column.name: column.description for column in CANDIDATE_COLUMNS}
-    assert "training variance only" in descriptions["p_std"]
+    assert "not the error of p_lens" in descriptions["p_std"]
     assert "out-of-fold" in descriptions["p_lens"]
     assert "prior" in descriptions["p_lens"]
     assert "Null in every row" in descriptions["lensflow_grade"]

@@ -1,6 +1,7 @@
 """From trained members to an ensemble bundle: calibrated, measured, described."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def write_bundle(
     name: str,
     trunks: dict[str, keras.Model],
     heads: Heads,
-    members: dict[str, tuple[str, ...]],
+    described: Sequence[Trunk],
     scores: Scores,
     training: dict[str, Any],
     screen: Screening | None = None,
@@ -84,8 +85,7 @@ def write_bundle(
     trunks : dict of str to keras.Model
     heads : dict of str to (weights, biases)
         By trunk.
-    members : dict of str to tuple of str
-        By trunk.
+    described : sequence of Trunk
     scores : Scores
     training : dict
         How it was made.
@@ -95,7 +95,7 @@ def write_bundle(
     others = scores.committee[~test_labels]
     description = Description(
         name=name,
-        trunks=tuple(Trunk(trunk, members[trunk]) for trunk in trunks),
+        trunks=tuple(described),
         stretch=Stretch(),
         band="F814W",
         pixel_scale_arcsec=0.05,

@@ -83,6 +83,9 @@ class TrainConfig:
     dropout : float
     head_epochs : int
     head_learning_rate : float
+    second_look : float, optional
+        Mean logit from which the members look at a cutout again, each turned its own way
+        (`scanner.second_look`); never without.
     screen_epochs : int
         Passes over the first round's cutouts to adapt on that train the screen; 0 for a bundle
         without one.
@@ -114,6 +117,7 @@ class TrainConfig:
     protocol: str = "grouped"
     augmented_lenses: int = 0
     augmented_others: int = 0
+    second_look: float | None = None
     screen_epochs: int = 0
 
     def __post_init__(self) -> None:
@@ -196,6 +200,16 @@ class TrainConfig:
             raise InputError(f"adapt_rounds = {self.adapt_rounds}: needs n_adapt, to draw anew")
         if self.screen_epochs and not self.n_adapt:
             raise InputError("screen_epochs without n_adapt: a screen is trained on cutouts apart")
+        if self.second_look is not None and not self.shares_trunk:
+            raise InputError(
+                f"second_look = {self.second_look}: is for folds that share a trunk; give n_adapt, "
+                "or leave it out"
+            )
+        if self.second_look is not None and self.protocol == "thesis":
+            raise InputError(
+                f"second_look = {self.second_look}: not with protocol thesis, whose leak "
+                "is measured at the first look; leave it out"
+            )
         if (self.augmented_lenses > 0) != (self.augmented_others > 0):
             raise InputError("augmented_lenses and augmented_others: give both or neither")
         if self.protocol == "thesis" and not self.augmented_lenses:

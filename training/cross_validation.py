@@ -20,6 +20,7 @@ from training.features import View, compute_features, save_trunk
 from training.folds import assign_folds
 from training.heads import Head, train_head
 from training.metrics import measure
+from training.second_look import SecondLook
 
 # Heads see every cutout as it is and once augmented.
 VIEWS = 2
@@ -92,6 +93,11 @@ def cross_validate(
             f"fold {fold}: ROC AUC {reached.roc_auc:.4f}, F1 {reached.f1:.3f}, "
             f"TPR at FPR 1 % {reached.tpr_at_fpr['0.01']:.3f}"
         )
+    if config.second_look is not None:
+        (trunk,) = trunks.values()
+        look_again = SecondLook(trunk, config, workdir, client, progress)
+        test_logits = look_again.of_members(heads, test, test_logits)
+        out_of_fold = look_again.of_held_out(heads, train, folds, out_of_fold)
     return Members(trunks, tuple(heads), out_of_fold, test_logits)
 
 

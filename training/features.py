@@ -5,6 +5,7 @@ A worker loads a trunk once, by path and hash; it never travels with a task.
 
 import dataclasses
 import functools
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from deploy.accelerator import import_tensorflow
 from scanner.ensemble import sha256_of
 from scanner.networks import Network, freeze
 from scanner.progress import Progress
-from scanner.stretch import Stretch
+from scanner.second_look import turned
+from scanner.stretch import Stretch, in_noise_units
 from training.augment import AUGMENTATIONS
 from training.examples import Examples, read_flux
 from training.rows import fill_rows
@@ -36,14 +38,17 @@ class View:
     augmentation : str
         One of `training.augment.AUGMENTATIONS`.
     seed : int
+    turn : int
+        Quarter turns after all that.
     """
 
     number: int
     augmentation: str
     seed: int
+    turn: int = 0
 
     def show(self, flux: NDArray[np.float32], first: int) -> NDArray[np.float32]:
-        """Augment the cutouts first, first + 1, ... of a data set."""
+        """Augment the cutouts first, first + 1, ... of those that are asked for."""
         if not self.number:
             return flux
         rng = np.random.default_rng([self.seed, 8, self.number, first])
@@ -59,9 +64,15 @@ def save_trunk(trunk: keras.Model, path: Path) -> None:
 
 
 def compute_features(
-    trunk: Path, examples: Examples, view: View, kept: Path, client: Client, progress: Progress
+    trunk: Path,
+    examples: Examples,
+    view: View,
+    kept: Path,
+    client: Client,
+    progress: Progress,
+    rows: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
-    """Compute the features of all cutouts; what an earlier run has computed is kept.
+    """Compute the features of cutouts; what an earlier run has computed is kept.
 
     Parameters
     ----------
@@ -73,38 +84,53 @@ def compute_features(
         The Zarr array's folder.
     client : distributed.Client
     progress : Progress
+    rows : ndarray of int, shape (n,), optional
+        Which cutouts; all by default.
 
     Returns
     -------
     ndarray, shape (n, features), float32
     """
+    rows = np.arange(len(examples)) if rows is None else rows
     loaded = (str(trunk.absolute()), sha256_of(trunk))
     width = int(keras.models.load_model(trunk, compile=False).output_shape[-1])
     made_from = {
         "trunk_sha256": loaded[1], "cutouts": str(examples.store.absolute()),
         "cutouts_sha256": examples.fingerprint,
+        "rows_sha256": hashlib.sha256(rows.astype(np.int64).tobytes()).hexdigest(),
     }  # fmt: skip
     return fill_rows(
-        kept, (len(examples), width), made_from | dataclasses.asdict(view), _features, client,
-        progress, store=examples.store.absolute(), view=view, trunk=loaded,
+        kept, (len(rows), width), made_from | dataclasses.asdict(view), _features, client,
+        progress, store=examples.store.absolute(), view=view, trunk=loaded, rows=rows,
     )  # fmt: skip
 
 
 def _features(
-    start: int, stop: int, store: Path, view: View, trunk: tuple[str, str]
+    start: int,
+    stop: int,
+    store: Path,
+    view: View,
+    trunk: tuple[str, str],
+    rows: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    flux = view.show(read_flux(store, np.arange(start, stop)), start)
-    return run_trunk(_load_trunk(*trunk), flux)
+    flux = view.show(read_flux(store, rows[start:stop]), start)
+    return run_trunk(_load_trunk(*trunk), flux, view.turn)
 
 
-def run_trunk(network: Network, flux: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Features of some cutouts, in batches of one size, so that none depends on its company."""
+def run_trunk(
+    network: Network, flux: NDArray[np.float32], turn: int = 0
+) -> NDArray[np.float32]:
+    """Features of some cutouts, in batches of one size, so that none depends on its company.
+
+    They are turned in units of their noise, as `scanner.inference` does it.
+    """
     stretch, parts = Stretch(), []
     for first in range(0, len(flux), BATCH):
         few = flux[first : first + BATCH]
         padded = np.zeros((BATCH, *flux.shape[1:]), np.float32)
         padded[: len(few)] = few
-        parts.append(network(stretch(padded))[: len(few)])
+        scaled = turned(in_noise_units(padded)[0], turn)
+        parts.append(network(stretch.of_noise_units(scaled))[: len(few)])
     return np.concatenate(parts)
 
 

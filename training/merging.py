@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from scanner.ensemble import HEADS, MANIFEST, SCREEN, Bundle, check_bundle
+from scanner.ensemble import HEADS, MANIFEST, SCREEN, Bundle, Trunk, check_bundle
 from scanner.errors import InputError
 from scanner.networks import load_network
 from training.bundle import CONFIG, Heads, Scores, read_scores, write_bundle
@@ -45,7 +45,7 @@ def merge_bundles(workdirs: Sequence[Path], folder: Path, name: str) -> Path:
     _check_alike(workdirs, [bundle.description.training for bundle in bundles])
     trunks: dict[str, keras.Model] = {}
     heads: Heads = {}
-    of_trunk: dict[str, tuple[str, ...]] = {}
+    described: list[Trunk] = []
     parts = []
     training: dict[str, Any] = {}
     for workdir, bundle in zip(workdirs, bundles, strict=True):
@@ -53,7 +53,7 @@ def merge_bundles(workdirs: Sequence[Path], folder: Path, name: str) -> Path:
         with np.load(Path(bundle.folder) / HEADS, allow_pickle=False) as arrays:
             for trunk in bundle.description.trunks:
                 trunks[trunk.name] = load_network(Path(bundle.folder), trunk.name)
-                of_trunk[trunk.name] = trunk.members
+                described.append(trunk)
                 heads[trunk.name] = (
                     arrays[f"{trunk.name}.weights"], arrays[f"{trunk.name}.biases"]
                 )  # fmt: skip
@@ -61,7 +61,7 @@ def merge_bundles(workdirs: Sequence[Path], folder: Path, name: str) -> Path:
         training[backbone] = bundle.description.training
     scores = join_scores(parts)
     of_all = {"merged": training}
-    write_bundle(folder, name, trunks, heads, of_trunk, scores, of_all, _first_screen(bundles))
+    write_bundle(folder, name, trunks, heads, described, scores, of_all, _first_screen(bundles))
     return folder
 
 

@@ -22,6 +22,8 @@ def check_precision(
 ) -> tuple[str, PrecisionCheck] | None:
     """Compare the committee's mean logits in this machine's reduced precision with float32's.
 
+    Of the first look: a second one runs the same network.
+
     Parameters
     ----------
     bundle : Bundle
@@ -46,7 +48,7 @@ def check_precision(
         return None
     exact, fast = Ensemble(bundle, "full"), Ensemble(bundle, reduced)
     scores = [
-        (exact.logits(flux).mean(axis=1), fast.logits(flux).mean(axis=1))
+        (exact.first_look(flux).mean(axis=1), fast.first_look(flux).mean(axis=1))
         for flux in _blocks(stores)
     ]
     full, less = (np.concatenate(parts) for parts in zip(*scores, strict=True))

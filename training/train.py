@@ -16,6 +16,7 @@ from scanner.atomic import write_json
 from scanner.ensemble import (
     LEAST_WINDOWS,
     MANIFEST,
+    Trunk,
     check_bundle,
     record_precision,
     sha256_of,
@@ -247,10 +248,10 @@ def _write(
         for name, path in members.trunks.items()
     }
     heads: Heads = {config.backbone: (weights, biases)}
-    of_trunk = {config.backbone: names}
+    described = [Trunk(config.backbone, names, config.second_look)]
     if not config.shares_trunk:
         heads = {
             name: (weights[:, [fold]], biases[[fold]]) for fold, name in enumerate(trunks)
         }
-        of_trunk = {name: (name,) for name in trunks}
-    write_bundle(folder, config.name, trunks, heads, of_trunk, scores, training, screen)
+        described = [Trunk(name, (name,)) for name in trunks]
+    write_bundle(folder, config.name, trunks, heads, described, scores, training, screen)
