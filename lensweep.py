@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catalogs.files import is_remote, place
+from scanner.lens_commands import commands as lens_commands
+from scanner.options import Band, PixelScale, Run, Units
 from scanner.submit_command import submit_command
-from training.commands import commands as data_set_commands
+from training.data_set_commands import commands as data_set_commands
+from training.train_commands import commands as train_commands
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,11 +32,7 @@ app = typer.Typer(
 
 Mosaics = Annotated[list[str] | None, typer.Argument(help="FITS mosaics.", show_default=False)]
 Out = Annotated[str | None, typer.Option(help="The run's folder, or s3://BUCKET/FOLDER.")]
-Run = Annotated[str, typer.Argument(help="The run's folder, or s3://BUCKET/FOLDER.")]
 EnsembleName = Annotated[str | None, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
-Band = Annotated[str | None, typer.Option(help="Filter, for headers that do not say.")]
-PixelScale = Annotated[float | None, typer.Option(help="Arcsec per pixel, likewise.")]
-Units = Annotated[str | None, typer.Option(help="electrons/s, counts/s or electrons.")]
 
 
 def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options: Any) -> "Outcome":
@@ -284,196 +283,8 @@ def certificates_command(
     typer.echo(f"dask scheduler {command_options(folder)}\ndask worker {command_options(folder)}")
 
 
-Cluster = Annotated[
-    str,
-    typer.Option(help="local, cuda, slurm, kubernetes, a TOML file, or a scheduler's address."),
-]
-Workers = Annotated[int | None, typer.Option(help="Processes of a local cluster.")]
-
-
-app.add_typer(data_set_commands)
-
-
-@app.command("train")
-def train_command(
-    workdir: Annotated[Path, typer.Argument(help="Folder for the work and the bundle.")],
-    preset: Annotated[str | None, typer.Option(help="Name of a shipped training config.")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file of your own.")] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="The trunk's pretrained weights, if elsewhere.")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Folder with labelled train, test, adapt sets of your own.")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="grouped, or thesis: augment first, split after.")
-    ] = None,
-    init: Annotated[str | None, typer.Option(help="imagenet, random or file.")] = None,
-    trainable: Annotated[
-        str | None, typer.Option(help="head (the trunk stays frozen), last-N blocks, or all.")
-    ] = None,
-    cluster: Cluster = "local",
-    workers: Workers = None,
-) -> None:
-    """Train an ensemble and measure it. Repeat the command to continue a stopped training."""
-    from deploy.accelerator import import_tensorflow
-    from deploy.cluster import open_client
-    from scanner.progress import open_progress
-
-    import_tensorflow()
-    from training.config import choose_config
-    from training.report import RESULTS
-    from training.train import train
-
-    chosen = choose_config(
-        preset, config, weights=weights, data=data, protocol=protocol, init=init,
-        trainable=trainable,
-    )  # fmt: skip
-    with open_progress() as progress, open_client(cluster, workers, folder=workdir) as client:
-        folder = train(chosen, workdir, client, progress)
-    typer.echo((workdir / "evaluation" / RESULTS).read_text())
-    typer.echo(f"wrote {folder}")
-
-
-@app.command("evaluate")
-def evaluate_command(
-    target: Annotated[str, typer.Argument(help="Ensemble, or the folder of lensweep train.")],
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of a labelled set; default WORKDIR's test set.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the results; default WORKDIR/evaluation.")
-    ] = None,
-    cluster: Cluster = "local",
-    workers: Workers = None,
-) -> None:
-    """Measure an ensemble on labelled cutouts: ROC, rates with intervals, by kind and size."""
-    from deploy.accelerator import import_tensorflow
-    from deploy.cluster import open_client
-    from scanner.progress import open_progress
-
-    import_tensorflow()
-    from training.evaluate import evaluate
-
-    with open_progress() as progress, open_client(cluster, workers, folder=out) as client:
-        page = evaluate(target, data, out, client, progress)
-    typer.echo(page.read_text())
-    typer.echo(f"wrote {page.parent}")
-
-
-@app.command("merge")
-def merge_command(
-    workdirs: Annotated[list[Path], typer.Argument(help="Finished folders of lensweep train.")],
-    out: Annotated[Path, typer.Option(help="The new bundle's folder.")],
-) -> None:
-    """Make one ensemble of several trunks that were trained on the same cutouts."""
-    from training.merging import merge_bundles
-
-    typer.echo(f"wrote {merge_bundles(workdirs, out, out.name)}")
-
-
-Known = Annotated[
-    list[str] | None,
-    typer.Option(help="More known lenses: a table with RA and Dec, or lenscat; repeatable."),
-]
-MatchRadius = Annotated[float, typer.Option("--radius", help="Arcsec.")]
-
-
-@app.command("recall")
-def recall_command(
-    run: Run,
-    known: Known = None,
-    radius_arcsec: MatchRadius = 3.0,
-    top: Annotated[int | None, typer.Option(help="Count candidates up to this rank.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Parquet file; default RUN/recall.parquet.")]
-    = None,
-) -> None:
-    """What a run made of the known lenses in its footprint; those outside are no misses."""
-    from scanner.show_lenses import show_recall
-
-    show_recall(place(run), known or (), radius_arcsec, top, out)
-
-
-@app.command("crossmatch")
-def crossmatch_command(
-    source: Annotated[
-        str, typer.Argument(help="A run's folder, a table with RA and Dec, or a HATS catalogue.")
-    ],
-    known: Known = None,
-    radius_arcsec: MatchRadius = 3.0,
-    every: Annotated[bool, typer.Option("--all", help="All matches, not only the nearest.")]
-    = False,
-    out: Annotated[Path | None, typer.Option(help="Parquet file; default RUN/crossmatch.parquet.")]
-    = None,
-) -> None:
-    """Which known lenses lie near candidates or positions, on the sphere."""
-    from catalogs.hats import is_hats
-    from scanner.show_hats import show_hats_matches
-    from scanner.show_lenses import show_matches
-
-    found = place(source)
-    show = show_hats_matches if is_hats(found) else show_matches
-    show(found, known or (), radius_arcsec, every, out)
-
-
-@app.command("grades")
-def grades_command(
-    out: Annotated[Path, typer.Option(help="Folder for the tables and the picture.")],
-    mosaics: Annotated[list[str] | None, typer.Option(help="FITS mosaic; repeatable.")] = None,
-    run: Annotated[str | None, typer.Option(help="A run's folder, for its cutouts.")] = None,
-    cutouts: Annotated[str | None, typer.Option(help="A cutout store.")] = None,
-    graded: Annotated[
-        str, typer.Option("--list", help="LensFlow, CASTLES, lenscat, or a table with a grade.")
-    ] = "LensFlow",
-    ensemble: Annotated[str, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
-    = "xception-7fold",
-    min_valid_fraction: Annotated[float, typer.Option(help="Lenses with less are not covered.")]
-    = 0.5,
-    control: Annotated[int, typer.Option(help="Windows of random sky.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the random windows and the bootstrap.")] = 2018,
-    band: Band = None,
-    pixel_scale: PixelScale = None,
-    units: Units = None,
-) -> None:
-    """Score a graded list at its positions: the thesis' Table 5-2, with a random-field control."""
-    from scanner.mosaics import HeaderOverrides
-    from scanner.show_grades import one_source, report_grades
-
-    stored = one_source(run, cutouts)
-    overrides = HeaderOverrides(band, pixel_scale, units)
-    report_grades(mosaics or (), stored, graded, ensemble, overrides, min_valid_fraction, control,
-                  seed, out)  # fmt: skip
-
-
-@app.command("rank")
-def rank_command(
-    run: Run,
-    aggregate: Annotated[str, typer.Option(help="mean, median, rank or stack.")],
-    weights: Annotated[Path | None, typer.Option(help="JSON file of a stack.")] = None,
-    ensemble: Annotated[str | None, typer.Option(help="The run's bundle, if not shipped.")] = None,
-) -> None:
-    """Rank a finished run by another aggregate of its members, without a pixel."""
-    from scanner.reranking import rerank
-
-    typer.echo(f"wrote {rerank(place(run), aggregate, ensemble, weights)}")
-
-
-catalogs_app = typer.Typer(help="The catalogues of known lenses.", no_args_is_help=True)
-app.add_typer(catalogs_app, name="catalogs")
-
-
-@catalogs_app.command("update")
-def catalogs_update_command(
-    server: Annotated[str, typer.Option(help="VizieR's host, or a mirror's.")]
-    = "vizier.cds.unistra.fr",
-    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 60.0,
-) -> None:
-    """Fetch the LensFlow grades, which are not shipped, from VizieR."""
-    from catalogs.vizier import update_grades
-
-    grades, path = update_grades(server, timeout_s)
-    counts = (f"{sum(g == one for g in grades.grades.values())} {one}" for one in "ABC")
-    typer.echo(f"{grades.scheme}: {', '.join(counts)}\nwrote {path}")
+for more in (data_set_commands, train_commands, lens_commands):
+    app.add_typer(more)
 
 
 def _scan_fields() -> set[str]:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from scanner.options import Band, PixelScale, Units, Workers
+
 # What takes long to import is imported where it is used: `--help` answers at once.
 
 commands = typer.Typer()
@@ -15,7 +17,6 @@ CLUSTER_FOLDER = ".cluster"
 Out = Annotated[Path, typer.Option(help="Folder of the data set; repeat to continue.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same cutouts.")]
 Cluster = Annotated[str, typer.Option(help="local, or the address of a Dask scheduler.")]
-Workers = Annotated[int | None, typer.Option(help="Processes of a local cluster.")]
 PsfFile = Annotated[Path | None, typer.Option(help="FITS image of a PSF, in place of drawn ones.")]
 PsfScale = Annotated[float | None, typer.Option(help="Its arcsec per pixel, if not in its header.")]
 Known = Annotated[
@@ -26,9 +27,6 @@ Exclusion = Annotated[
     float, typer.Option("--exclusion-radius", help="Arcsec between windows and known lenses.")
 ]
 MinValid = Annotated[float, typer.Option(help="Windows with less data are not used.")]
-Band = Annotated[str | None, typer.Option(help="Filter, for headers that do not say.")]
-PixelScale = Annotated[float | None, typer.Option(help="Arcsec per pixel, likewise.")]
-Units = Annotated[str | None, typer.Option(help="electrons/s, counts/s or electrons.")]
 
 
 @commands.command("simulate")

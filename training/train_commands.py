@@ -1,0 +1,95 @@
+"""The commands that make ensembles and measure them: train, evaluate, merge."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scanner.options import Workers
+
+# What takes long to import is imported where it is used: `--help` answers at once.
+
+commands = typer.Typer()
+
+Cluster = Annotated[
+    str,
+    typer.Option(help="local, cuda, slurm, kubernetes, a TOML file, or a scheduler's address."),
+]
+
+
+@commands.command("train")
+def train_command(
+    workdir: Annotated[Path, typer.Argument(help="Folder for the work and the bundle.")],
+    preset: Annotated[str | None, typer.Option(help="Name of a shipped training config.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of your own.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="The trunk's pretrained weights, if elsewhere.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder with labelled train, test, adapt sets of your own.")
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="grouped, or thesis: augment first, split after.")
+    ] = None,
+    init: Annotated[str | None, typer.Option(help="imagenet, random or file.")] = None,
+    trainable: Annotated[
+        str | None, typer.Option(help="head (the trunk stays frozen), last-N blocks, or all.")
+    ] = None,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+) -> None:
+    """Train an ensemble and measure it. Repeat the command to continue a stopped training."""
+    from deploy.accelerator import import_tensorflow
+    from deploy.cluster import open_client
+    from scanner.progress import open_progress
+
+    import_tensorflow()
+    from training.config import choose_config
+    from training.report import RESULTS
+    from training.train import train
+
+    chosen = choose_config(
+        preset, config, weights=weights, data=data, protocol=protocol, init=init,
+        trainable=trainable,
+    )  # fmt: skip
+    with open_progress() as progress, open_client(cluster, workers, folder=workdir) as client:
+        folder = train(chosen, workdir, client, progress)
+    typer.echo((workdir / "evaluation" / RESULTS).read_text())
+    typer.echo(f"wrote {folder}")
+
+
+@commands.command("evaluate")
+def evaluate_command(
+    target: Annotated[str, typer.Argument(help="Ensemble, or the folder of lensweep train.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of a labelled set; default WORKDIR's test set.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; default WORKDIR/evaluation.")
+    ] = None,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+) -> None:
+    """Measure an ensemble on labelled cutouts: ROC, rates with intervals, by kind and size."""
+    from deploy.accelerator import import_tensorflow
+    from deploy.cluster import open_client
+    from scanner.progress import open_progress
+
+    import_tensorflow()
+    from training.evaluate import evaluate
+
+    with open_progress() as progress, open_client(cluster, workers, folder=out) as client:
+        page = evaluate(target, data, out, client, progress)
+    typer.echo(page.read_text())
+    typer.echo(f"wrote {page.parent}")
+
+
+@commands.command("merge")
+def merge_command(
+    workdirs: Annotated[list[Path], typer.Argument(help="Finished folders of lensweep train.")],
+    out: Annotated[Path, typer.Option(help="The new bundle's folder.")],
+) -> None:
+    """Make one ensemble of several trunks that were trained on the same cutouts."""
+    from training.merging import merge_bundles
+
+    typer.echo(f"wrote {merge_bundles(workdirs, out, out.name)}")
