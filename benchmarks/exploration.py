@@ -17,7 +17,7 @@ import numpy as np
 from pretraining import FROZEN, SHOWN
 
 from deploy.cluster import open_client
-from scanner.ensemble import check_bundle
+from scanner.bundle_store import check_bundle
 from scanner.progress import open_progress
 from training.bundle import read_scores
 from training.dataset import make_dataset

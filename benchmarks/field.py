@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from resident import Ran, run
 from score import keras_chains
 
-from scanner.ensemble import check_bundle
+from scanner.bundle_store import check_bundle
 from scanner.paths import RunPaths
 from scanner.windows import CUTOUT_SIZE, grid_windows
 from training.field import make_field

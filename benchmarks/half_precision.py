@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from scanner import cutout_store
-from scanner.ensemble import check_bundle
+from scanner.bundle_store import check_bundle
 from scanner.inference import Ensemble
 from scanner.networks import load_network
 from training.dataset import read_truth

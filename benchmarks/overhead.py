@@ -23,8 +23,8 @@ from contest import machine
 from stub import save_stub, write_config
 
 from deploy.environment import worker_environment
+from scanner.bundle_store import check_bundle
 from scanner.cutouts import cut_windows
-from scanner.ensemble import check_bundle
 from scanner.inference import Ensemble
 from scanner.mosaics import HeaderOverrides, inspect_mosaic
 from scanner.projection import scan_grid

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scanner.ensemble import check_bundle, record_precision
+from scanner.bundle_store import check_bundle, record_precision
 from training.bundle import carry_stack
 from training.dataset import read_truth
 from training.precision import check_precision

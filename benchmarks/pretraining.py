@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from deploy.cluster import open_client
-from scanner.ensemble import check_bundle
+from scanner.bundle_store import check_bundle
 from scanner.progress import open_progress
 from training.config import TrainConfig
 from training.metrics import Metrics

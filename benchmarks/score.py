@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from deploy.accelerator import import_tensorflow
 from scanner.batches import CPU_BATCH
-from scanner.ensemble import HEADS, check_bundle
+from scanner.bundle_store import HEADS, check_bundle
 from scanner.inference import Ensemble
 from scanner.networks import load_network, reduced_precision
 from training.simulate import plan_kinds, simulate

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from real_stamps import NOT_COUNTED, score_with_manifest
 
-from scanner.ensemble import Bundle, check_bundle, set_screen_default
+from scanner.bundle_store import Bundle, check_bundle, set_screen_default
 from scanner.inference import Ensemble
 from scanner.recall import binomial_interval
 from training.bundle import carry_stack

@@ -6,7 +6,8 @@ import numpy as np
 from memory import write_mosaic
 
 from deploy.accelerator import import_tensorflow
-from scanner.ensemble import Calibration, Description, Trunk, save_bundle
+from scanner.bundle_store import save_bundle
+from scanner.ensemble import Calibration, Description, Trunk
 from scanner.stretch import Stretch
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from contest import machine
 
 from deploy.accelerator import import_tensorflow
-from scanner.ensemble import check_bundle
+from scanner.bundle_store import check_bundle
 from scanner.networks import load_network
 
 BATCH, HEAD_BATCH = 32, 256

@@ -1,1 +1,1 @@
-"""Shipped ensemble bundles: data, found by scanner.ensemble."""
+"""Shipped ensemble bundles: data, found by scanner.bundle_store."""

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from scanner.batches import CPU_BATCH, Batches, find_batch
 from scanner.blank import BLANK_SIGNAL_TO_NOISE, peak_of_noise_units
-from scanner.ensemble import HEADS, SCREEN, SCREEN_HEAD, Bundle, EnsembleError
+from scanner.bundle_store import HEADS, SCREEN, SCREEN_HEAD, Bundle
+from scanner.ensemble import EnsembleError
 from scanner.networks import load_frozen, on_gpu, reduced_precision
 from scanner.second_look import TURNS, own_turns, turned
 from scanner.stretch import in_noise_units

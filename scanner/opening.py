@@ -11,8 +11,8 @@ from typing import Any
 from catalogs.files import is_remote, make_folder, remove_folder
 from catalogs.tables import read_positions
 from scanner.atomic import sweep, write_json
+from scanner.bundle_store import Bundle, check_bundle
 from scanner.config import ScanConfig
-from scanner.ensemble import Bundle, check_bundle
 from scanner.errors import InputError
 from scanner.paths import RunPaths
 from scanner.projection import SCAN_PIXEL_SCALE_ARCSEC

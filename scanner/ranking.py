@@ -11,10 +11,10 @@ from catalogs.candidates import build_candidates
 from catalogs.grades import lensflow_scheme
 from catalogs.schemas import with_provenance
 from scanner import cutout_store
+from scanner.bundle_store import Bundle
 from scanner.config import ScanConfig
 from scanner.contact_sheet import draw_contact_sheet
 from scanner.detections import read_detections
-from scanner.ensemble import Bundle
 from scanner.opening import DEFAULT_THRESHOLD, versions
 from scanner.paths import RunPaths
 from scanner.plan import Plan

@@ -17,8 +17,8 @@ from catalogs.grades import lensflow_scheme
 from catalogs.schemas import CANDIDATES, PROVENANCE_PREFIX, Column, with_provenance
 from catalogs.tables import write_parquet
 from scanner import score_store
+from scanner.bundle_store import Bundle, check_bundle
 from scanner.detections import read_detections
-from scanner.ensemble import Bundle, check_bundle
 from scanner.errors import InputError
 from scanner.paths import RunPaths
 from scanner.plan import read_plan

@@ -18,10 +18,11 @@ from deploy.cluster import CUT, SCORE
 from scanner import cutout_store, score_store
 from scanner.atomic import sweep, write_json
 from scanner.attempts import ATTEMPTS, AttemptsError
+from scanner.bundle_store import Bundle
 from scanner.config import ScanConfig, mosaic_name
 from scanner.cutout_store import LostCutoutsError, StoreAttributes
 from scanner.dispatch import POLL_S, Crew, Dispatch, reconnected
-from scanner.ensemble import Bundle, EnsembleError, Scoring
+from scanner.ensemble import EnsembleError, Scoring
 from scanner.errors import InputError, TryAgainError
 from scanner.footprint import Each, run_footprint
 from scanner.ledger import write_ledger

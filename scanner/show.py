@@ -13,8 +13,8 @@ from rich.text import Text
 
 from catalogs.crossmatch import nearest
 from catalogs.tables import read_positions
+from scanner.bundle_store import check_bundle
 from scanner.config import ScanConfig
-from scanner.ensemble import check_bundle
 from scanner.errors import InputError
 from scanner.inference import Ensemble
 from scanner.mosaics import MosaicError

@@ -13,7 +13,7 @@ from catalogs.grades import stored_grades
 from catalogs.lens_lists import known_lenses, read_lens_list
 from catalogs.schemas import with_provenance
 from catalogs.tables import write_parquet
-from scanner.ensemble import Bundle, check_bundle
+from scanner.bundle_store import Bundle, check_bundle
 from scanner.errors import InputError
 from scanner.grade_page import GradeReport, draw_grades, markdown
 from scanner.grade_table import grade_order, rank_correlations, summarise_grades

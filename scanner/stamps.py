@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from catalogs.schemas import SCORES, with_provenance
 from catalogs.tables import write_parquet
-from scanner.ensemble import Bundle, check_bundle, summarise
+from scanner.bundle_store import Bundle, check_bundle
+from scanner.ensemble import summarise
 from scanner.errors import InputError
 from scanner.inference import Ensemble
 from scanner.mosaics import HeaderOverrides, MosaicError, inspect_mosaic

@@ -58,7 +58,7 @@ def submit_scan(config: ScanConfig, options: Options) -> Job:
 
 def describe_submission(config: ScanConfig, options: Options) -> str:
     """What `submit_scan` would hand over, after the same checks of the scan; writes nothing."""
-    from scanner.ensemble import check_bundle
+    from scanner.bundle_store import check_bundle
 
     _refuse_unencrypted(config, options)
     config = _settled(config)

@@ -14,10 +14,11 @@ from scanner import cutout_store, score_store
 from scanner.atomic import write_json
 from scanner.attempts import attempt
 from scanner.batches import BatchError
+from scanner.bundle_store import Bundle, check_bundle
 from scanner.config import ScanConfig, mosaic_name
 from scanner.cutout_store import Cutouts, LostCutoutsError
 from scanner.cutouts import cut_windows
-from scanner.ensemble import Bundle, EnsembleError, Scoring, check_bundle
+from scanner.ensemble import EnsembleError, Scoring
 from scanner.errors import TryAgainError
 from scanner.inference import Ensemble
 from scanner.paths import RunPaths

@@ -14,8 +14,9 @@ from distributed import Client
 from drizzled_files import add_star, write_hla
 
 from deploy.environment import DASK_SETTINGS
+from scanner.bundle_store import save_bundle
 from scanner.config import ScanConfig
-from scanner.ensemble import Calibration, Description, Trunk, save_bundle
+from scanner.ensemble import Calibration, Description, Trunk
 from scanner.opening import open_run
 from scanner.progress import PlainProgress
 from scanner.run import Outcome, run_scan

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from scanner.ensemble import sha256_of
+from scanner.bundle_store import sha256_of
 from scanner.errors import InputError
 from training.backbones import BACKBONES
 from training.classifier import (

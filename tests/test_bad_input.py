@@ -201,7 +201,7 @@ def test_ensembles_that_do_not_fit_are_refused(
 
     from conftest import scan_here
 
-    from scanner.ensemble import check_bundle, save_bundle
+    from scanner.bundle_store import check_bundle, save_bundle
     from scanner.networks import load_network
 
     bundle = check_bundle(str(tiny_bundle))

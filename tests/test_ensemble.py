@@ -7,15 +7,8 @@ import numpy as np
 import pytest
 
 from scanner.batches import CPU_BATCH
-from scanner.ensemble import (
-    EnsembleError,
-    PrecisionCheck,
-    Scoring,
-    check_bundle,
-    record_precision,
-    sigmoid,
-    summarise,
-)
+from scanner.bundle_store import check_bundle, record_precision
+from scanner.ensemble import EnsembleError, PrecisionCheck, Scoring, sigmoid, summarise
 from scanner.inference import Ensemble
 from scanner.second_look import TURNS, own_turns, turned
 from scanner.stretch import in_noise_units

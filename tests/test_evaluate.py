@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from scanner.ensemble import Calibration, Description, Trunk, check_bundle
+from scanner.bundle_store import check_bundle
+from scanner.ensemble import Calibration, Description, Trunk
 from scanner.errors import InputError
 from scanner.inference import Ensemble
 from scanner.progress import PlainProgress

@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from scanner.batches import CPU_BATCH
-from scanner.ensemble import PrecisionCheck, check_bundle, record_precision
+from scanner.bundle_store import check_bundle, record_precision
+from scanner.ensemble import PrecisionCheck
 from scanner.inference import FULL, Ensemble
 from scanner.networks import freeze, load_network, reduced_precision
 from training.simulate import plan_kinds, simulate

@@ -16,15 +16,9 @@ from catalogs.grades import LensFlowGrades, store_grades
 from catalogs.known_lenses import lensflow92
 from catalogs.tables import TableError
 from scanner import cutout_store
+from scanner.bundle_store import check_bundle, save_bundle
 from scanner.cutouts import cut_windows
-from scanner.ensemble import (
-    Calibration,
-    Description,
-    Trunk,
-    check_bundle,
-    save_bundle,
-    sigmoid,
-)
+from scanner.ensemble import Calibration, Description, Trunk, sigmoid
 from scanner.errors import InputError
 from scanner.grade_table import CONTROL, grade_order
 from scanner.inference import Ensemble

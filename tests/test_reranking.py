@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 
 from catalogs.schemas import CANDIDATES
 from scanner import score_store
-from scanner.ensemble import check_bundle
+from scanner.bundle_store import check_bundle
 from scanner.errors import InputError
 from scanner.paths import RunPaths
 from scanner.reranking import RERANKED, Stack, fit_stack, read_stack, rerank, save_stack

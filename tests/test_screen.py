@@ -11,7 +11,8 @@ import lensweep
 from catalogs.lens_schemas import KNOWN
 from scanner import score_store
 from scanner.blank import BLANK_SIGNAL_TO_NOISE, peak_signal_to_noise
-from scanner.ensemble import EnsembleError, add_screen, check_bundle, set_screen_default
+from scanner.bundle_store import add_screen, check_bundle, set_screen_default
+from scanner.ensemble import EnsembleError
 from scanner.errors import InputError
 from scanner.inference import Ensemble
 from scanner.ledger import write_ledger

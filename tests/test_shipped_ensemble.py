@@ -13,7 +13,7 @@ from astropy.coordinates import SkyCoord
 
 import lensweep
 from catalogs.schemas import CANDIDATES
-from scanner.ensemble import check_bundle
+from scanner.bundle_store import check_bundle
 
 SHIPPED = "xception-7fold"
 # Crops of HLA drizzles with their own headers: two north-up, two turned, one snapshot.

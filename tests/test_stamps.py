@@ -7,7 +7,7 @@ from drizzled_files import add_star, write_hla
 
 import lensweep
 from catalogs.schemas import SCORES
-from scanner.ensemble import check_bundle
+from scanner.bundle_store import check_bundle
 from scanner.errors import InputError
 from scanner.inference import Ensemble
 from scanner.mosaics import HeaderOverrides

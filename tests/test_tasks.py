@@ -8,8 +8,9 @@ from conftest import scan_here
 from drizzled_files import add_star
 
 from scanner import score_store
+from scanner.bundle_store import check_bundle, save_bundle
 from scanner.cutout_store import LostCutoutsError
-from scanner.ensemble import Scoring, check_bundle, save_bundle
+from scanner.ensemble import Scoring
 from scanner.networks import load_frozen, load_network
 from scanner.tasks import brightest_peak, cut_shard, load_ensemble, score_shard
 

@@ -13,7 +13,8 @@ from test_examples import write_set
 
 import lensweep
 from scanner import cutout_store
-from scanner.ensemble import Scoring, check_bundle
+from scanner.bundle_store import check_bundle
+from scanner.ensemble import Scoring
 from scanner.errors import InputError
 from scanner.inference import Ensemble
 from scanner.networks import load_network

@@ -12,16 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from scanner.bundle_store import Bundle, add_screen, check_bundle, save_bundle
 from scanner.cutout_store import CUTOUT_SIZE
-from scanner.ensemble import (
-    Bundle,
-    Calibration,
-    Description,
-    Trunk,
-    add_screen,
-    check_bundle,
-    save_bundle,
-)
+from scanner.ensemble import Calibration, Description, Trunk
 from scanner.reranking import Stack, fit_stack, read_stack, save_stack
 from scanner.stretch import Stretch
 from training.metrics import FALSE_POSITIVE_RATES, measure, threshold, within_cuts

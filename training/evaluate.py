@@ -7,7 +7,8 @@ import numpy as np
 from distributed import Client
 from numpy.typing import NDArray
 
-from scanner.ensemble import Bundle, Scoring, check_bundle
+from scanner.bundle_store import Bundle, check_bundle
+from scanner.ensemble import Scoring
 from scanner.errors import InputError
 from scanner.progress import Progress
 from scanner.tasks import load_ensemble

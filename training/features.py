@@ -15,7 +15,7 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from deploy.accelerator import import_tensorflow
-from scanner.ensemble import sha256_of
+from scanner.bundle_store import sha256_of
 from scanner.networks import Network, freeze
 from scanner.progress import Progress
 from scanner.second_look import turned

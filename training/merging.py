@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from scanner.ensemble import HEADS, MANIFEST, SCREEN, Bundle, Trunk, check_bundle
+from scanner.bundle_store import HEADS, MANIFEST, SCREEN, Bundle, check_bundle
+from scanner.ensemble import Trunk
 from scanner.errors import InputError
 from scanner.networks import load_network
 from training.bundle import CONFIG, Heads, Scores, read_scores, write_bundle

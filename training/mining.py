@@ -10,9 +10,9 @@ from distributed import Client
 
 from catalogs.candidates import merge_overlaps
 from scanner import cutout_store, score_store
+from scanner.bundle_store import check_bundle
 from scanner.config import ScanConfig
 from scanner.cutout_store import Cutouts
-from scanner.ensemble import check_bundle
 from scanner.errors import InputError
 from scanner.opening import open_run
 from scanner.paths import RunPaths

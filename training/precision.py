@@ -9,7 +9,8 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from scanner import cutout_store
-from scanner.ensemble import Bundle, PrecisionCheck
+from scanner.bundle_store import Bundle
+from scanner.ensemble import PrecisionCheck
 from scanner.inference import Ensemble
 from scanner.networks import reduced_precision
 
@@ -35,7 +36,7 @@ def check_precision(
     Returns
     -------
     tuple or None
-        The reduced precision and the figures, for `scanner.ensemble.record_precision`; None if
+        The reduced precision and the figures, for `scanner.bundle_store.record_precision`; None if
         this machine has none.
 
     Raises

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import requests
 
-from scanner.ensemble import sha256_of
+from scanner.bundle_store import sha256_of
 from scanner.errors import InputError
 from training.backbones import BACKBONES, Backbone
 

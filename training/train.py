@@ -13,14 +13,8 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from scanner.atomic import write_json
-from scanner.ensemble import (
-    LEAST_WINDOWS,
-    MANIFEST,
-    Trunk,
-    check_bundle,
-    record_precision,
-    sha256_of,
-)
+from scanner.bundle_store import MANIFEST, check_bundle, record_precision, sha256_of
+from scanner.ensemble import LEAST_WINDOWS, Trunk
 from scanner.errors import InputError
 from scanner.progress import Progress
 from training.augment import materialise
