@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.environment import worker_environment
 from deploy.job_record import SubmissionError
 
 TEMPLATES = Path(__file__).parent / "slurm"
@@ -141,7 +142,7 @@ def slurm_scripts(
             settings = common | {"gpus": str(gpus), "resources": does}
             scripts[f"{name}.sh"] = _fill(
                 "worker.sh", options, [*_node(options, gpus), f"--array=1-{jobs}", output],
-                [*_shell(settings), *tls_lines],
+                [*_shell(settings), *_exports(worker_environment()), *tls_lines],
             )  # fmt: skip
     return scripts
 
@@ -162,6 +163,10 @@ def _shell(settings: Mapping[str, str]) -> list[str]:
     return [f"{key}={shlex.quote(value)}" for key, value in settings.items()]
 
 
+def _exports(variables: Mapping[str, str]) -> list[str]:
+    return [f"export {line}" for line in _shell(variables)]
+
+
 def _tls_lines(tls: Path) -> list[str]:
     """What makes all of Dask's processes use the certificates, by Dask's own configuration."""
     from deploy.tls import CERTIFICATE, KEY
@@ -170,7 +175,7 @@ def _tls_lines(tls: Path) -> list[str]:
     settings = {"REQUIRE_ENCRYPTION": "True", "TLS__CA_FILE": certificate}
     for role in ("SCHEDULER", "WORKER", "CLIENT"):
         settings |= {f"TLS__{role}__CERT": certificate, f"TLS__{role}__KEY": key}
-    return [f"export {prefix}{line}" for line in _shell(settings)]
+    return _exports({f"{prefix}{key}": value for key, value in settings.items()})
 
 
 def _fill(

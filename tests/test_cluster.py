@@ -7,9 +7,9 @@ import pytest
 from dask_nodes import free_port
 from distributed import LocalCluster
 
-from deploy import jobs, slurm_scripts
+from deploy import jobs
 from deploy.cluster import ClusterConfig, ClusterError, NoSchedulerError, open_client, read_cluster
-from deploy.environment import ALLOCATOR, worker_environment
+from deploy.environment import ALLOCATOR
 from deploy.jobs import make_cluster, walltime_s
 from deploy.pods import cluster_spec, worker_spec
 
@@ -92,12 +92,6 @@ def _threads():
 
 def _environment_at_start():
     return Path("/proc/self/environ").read_text().split("\0")
-
-
-def test_slurm_workers_of_a_submitted_scan_have_the_same_environment():
-    script = (Path(slurm_scripts.__file__).parent / "slurm" / "worker.sh").read_text()
-    for name, value in worker_environment().items():
-        assert f"{name}={value}" in script
 
 
 def test_a_file_says_what_a_cluster_is(tmp_path):

@@ -197,5 +197,5 @@ def test_a_bundle_alone_needs_cutouts_and_a_place(tiny_bundle, client, tmp_path)
     progress = PlainProgress(io.StringIO(), time.monotonic)
     with pytest.raises(InputError, match="give --data"):
         evaluate(str(tiny_bundle), None, tmp_path, client, progress)
-    with pytest.raises(InputError, match="simulate or collect"):
+    with pytest.raises(InputError, match="simulate, collect or mine"):
         evaluate(str(tiny_bundle), tmp_path / "absent", tmp_path, client, progress)

@@ -13,6 +13,7 @@ import yaml
 from conftest import scan_here, write_field
 
 import lensweep
+from deploy.environment import worker_environment
 from deploy.job_record import Job, SubmissionError, read_job, write_job
 from deploy.slurm_jobs import slurm_state
 from deploy.slurm_scripts import SlurmOptions, slurm_scripts
@@ -99,6 +100,13 @@ def test_what_is_asked_of_slurm():
     assert "resources=CUT=1\n" in made["worker.sh"]
     assert "resources=SCORE=1\n" in made["gpu-worker.sh"]
     assert "resources=CUT=1,SCORE=1\n" in scripts(nodes=1)["worker.sh"]
+
+
+def test_workers_have_the_environment_of_any_worker():
+    made = scripts(nodes=1, gpu_nodes=1, gpus=1)
+    for name, value in worker_environment().items():
+        assert f"export {name}={value}\n" in made["worker.sh"]
+        assert f"export {name}={value}\n" in made["gpu-worker.sh"]
 
 
 @pytest.mark.parametrize(

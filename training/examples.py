@@ -95,7 +95,9 @@ def open_examples(
         class, or a cutout has no data.
     """
     if not list((folder / "truth").glob("*.parquet")):
-        raise InputError(f"data set {folder}: no truth/*.parquet in it; simulate or collect it")
+        raise InputError(
+            f"data set {folder}: no truth/*.parquet in it; simulate, collect or mine it"
+        )
     truth = read_truth(folder)
     _check_columns(folder, truth)
     _, n_stored = cutout_store.read_attributes(folder / "cutouts.zarr")

@@ -16,14 +16,6 @@ set -u
 @settings
 
 set -m
-# As deploy/environment.py has them: one thread of numerics per worker, memory that is kept, and
-# Dask's settings.
-export OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 TF_CPP_MIN_LOG_LEVEL=3
-export MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=67108864
-export DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD=spawn
-export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False DASK_DISTRIBUTED__WORKER__MEMORY__TARGET=False
-export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False
-export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False
 driver="$1"
 cores="${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}"
 scheduler_file="$job/scheduler.json"
