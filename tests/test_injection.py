@@ -16,8 +16,9 @@ from scanner.progress import PlainProgress
 from scanner.projection import scan_grid, sky_to_grid
 from training.dataset import read_truth
 from training.hosts import measure_host, measure_noise
-from training.injection import Depth, InjectionConfig, inject, paint
+from training.injection import InjectionConfig, inject
 from training.light import Sersic, draw_galaxy_light, flux_of
+from training.painting import Depth, paint
 from training.psf_file import read_psf
 from training.real_cutouts import cut_rows
 
