@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from catalogs.candidates import build_candidates
 from catalogs.grades import lensflow_scheme
-from catalogs.schemas import CANDIDATES, PROVENANCE_PREFIX, Column, with_provenance
+from catalogs.schemas import CANDIDATES, Column, with_provenance
 from catalogs.tables import write_parquet
 from scanner import score_store
-from scanner.bundle_store import Bundle, check_bundle
+from scanner.bundle_store import Bundle
 from scanner.detections import read_detections
 from scanner.errors import InputError
+from scanner.finished import bundle_of, read_facts
 from scanner.paths import RunPaths
 from scanner.plan import read_plan
 from scanner.tally import planned_mosaics
@@ -149,8 +149,8 @@ def rerank(
         raise InputError(f"aggregate {aggregate}: none of {', '.join(AGGREGATES)}")
     if stack_file is not None and aggregate != "stack":
         raise InputError(f"aggregate {aggregate}: --weights belongs to stack, and to it alone")
-    facts = _facts(root)
-    bundle = _bundle_of(facts, ensemble)
+    facts = read_facts(root)
+    bundle = bundle_of(facts, ensemble)
     if aggregate == "stack" and stack_file is None:
         stack_file = Path(bundle.folder) / STACK
         if not stack_file.is_file():
@@ -177,31 +177,6 @@ def rerank(
         more["stack"] = stack_file.read_text()
     write_parquet(with_provenance(rows.replace_schema_metadata(), facts | more), path)
     return path
-
-
-def _facts(root: Path) -> dict[str, str]:
-    """What the run's catalogue says of itself."""
-    path = RunPaths(root).candidates
-    if not path.is_file():
-        raise InputError(f"run {root}: no {path.name} in it; finish its scan first")
-    with path.open("rb") as file:
-        metadata = pq.read_schema(file).metadata or {}
-    prefix = PROVENANCE_PREFIX.encode()
-    return {
-        key.removeprefix(prefix).decode(): value.decode()
-        for key, value in metadata.items()
-        if key.startswith(prefix)
-    }
-
-
-def _bundle_of(facts: dict[str, str], ensemble: str | None) -> Bundle:
-    bundle = check_bundle(ensemble or facts["ensemble"])
-    if bundle.sha256 != facts["ensemble_sha256"]:
-        raise InputError(
-            f"ensemble {bundle.folder}: SHA-256 {bundle.sha256}, but the run was scored by "
-            f"{facts['ensemble_sha256']}; name it with --ensemble"
-        )
-    return bundle
 
 
 Score = Callable[[str, NDArray[np.float32]], NDArray[np.float64]]

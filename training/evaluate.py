@@ -73,7 +73,7 @@ def score_examples(
         "cutouts_sha256": examples.fingerprint,
     }  # fmt: skip
     return fill_rows(
-        kept, shape, made_from, _logits, client, progress, store=store,
+        kept, shape, made_from, _logits, client, progress, "scoring", store=store,
         scoring=Scoring(bundle.folder, bundle.sha256, "full", "off"),
     )  # fmt: skip
 

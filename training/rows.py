@@ -26,6 +26,7 @@ def fill_rows(
     task: Callable[..., NDArray[np.float32]],
     client: Client,
     progress: Progress,
+    stage: str = "features",
     **fixed: Any,
 ) -> NDArray[np.float32]:
     """Compute the rows that are missing, and read all.
@@ -42,6 +43,8 @@ def fill_rows(
         From a shard's first cutout and end, and `fixed`, to its rows; runs on workers.
     client : distributed.Client
     progress : Progress
+    stage : str
+        What is shown of it.
     **fixed
         More arguments of `task`.
 
@@ -54,10 +57,10 @@ def fill_rows(
     shards = [(start, min(start + SHARD, shape[0])) for start in range(0, shape[0], SHARD)]
     missing = [shard for shard in shards if np.isnan(rows[shard[0], 0])]
     done = shape[0] - sum(stop - start for start, stop in missing)
-    stage = progress.stage("features", shape[0], done, unit="cutouts")
+    shown = progress.stage(stage, shape[0], done, unit="cutouts")
     futures = client.map(_fill_shard, missing, kept=kept, task=task, fixed=fixed, pure=False)
     for future in as_completed(futures):
-        progress.advance(stage, future.result())
+        progress.advance(shown, future.result())
     return np.asarray(rows[:])
 
 

@@ -1,11 +1,12 @@
-"""The commands that make ensembles and measure them: train, evaluate, merge."""
+"""The commands that make ensembles and measure them: train, merge, evaluate, completeness."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scanner.options import Workers
+from scanner.options import Run, Workers
+from training.data_set_commands import CLUSTER_FOLDER, Known, PsfFile, PsfScale, Seed
 
 # What takes long to import is imported where it is used: `--help` answers at once.
 
@@ -93,3 +94,47 @@ def merge_command(
     from training.merging import merge_bundles
 
     typer.echo(f"wrote {merge_bundles(workdirs, out, out.name)}")
+
+
+@commands.command("completeness")
+def completeness_command(
+    run: Run,
+    n: Annotated[int, typer.Option(help="Lenses to paint.")] = 1000,
+    out: Annotated[Path | None, typer.Option(help="Folder; default RUN/completeness.")] = None,
+    ensemble: Annotated[str | None, typer.Option(help="The run's bundle, if not shipped.")] = None,
+    seed: Seed = 2018,
+    drawn_hosts: Annotated[
+        float, typer.Option(help="Share painted with a drawn galaxy, on empty sky.")
+    ] = 0.3,
+    known: Known = None,
+    psf: PsfFile = None,
+    psf_scale: PsfScale = None,
+    zero_point: Annotated[
+        float | None, typer.Option(help="AB magnitude of 1 e-/s, without PHOTFLAM and PHOTPLAM.")
+    ] = None,
+    exposure_time: Annotated[float | None, typer.Option(help="Seconds, without EXPTIME.")] = None,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+) -> None:
+    """Paint lenses on a finished run's mosaics, and tell what share of them it finds."""
+    from catalogs.files import is_remote, place
+    from deploy.cluster import open_client
+    from scanner.errors import InputError
+    from scanner.progress import open_progress
+    from training.completeness import measure_completeness
+    from training.show_completeness import show_completeness
+
+    root = place(run)
+    if out is None and is_remote(root):
+        raise InputError(f"run {run}: is in an object store; name a folder with --out")
+    folder = out or root / "completeness"
+    with (
+        open_progress() as progress,
+        open_client(cluster, workers, folder=folder / CLUSTER_FOLDER) as client,
+    ):
+        found = measure_completeness(
+            root, ensemble, folder, client, progress, n=n, seed=seed, drawn_hosts=drawn_hosts,
+            known=tuple(known or ()), psf=None if psf is None else str(psf),
+            psf_scale_arcsec=psf_scale, zero_point_ab=zero_point, exposure_time_s=exposure_time,
+        )  # fmt: skip
+    show_completeness(found, folder)

@@ -1,0 +1,101 @@
+"""Lenses painted on the mosaics of a finished run: which it would have found."""
+
+import io
+import shutil
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import scan_here, write_field
+
+from scanner import cutout_store
+from scanner.bundle_store import check_bundle
+from scanner.ensemble import Scoring
+from scanner.errors import InputError
+from scanner.progress import PlainProgress
+from scanner.tasks import load_ensemble
+from training.completeness import measure_completeness
+from training.show_completeness import show_completeness
+
+PAINTED = {"n": 6, "seed": 4, "drawn_hosts": 1.0}
+
+
+@pytest.fixture(scope="module")
+def run(client, tiny_bundle, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("completeness")
+    mosaic = write_field(folder / "field_drz.fits", 3, (500, 900))
+    options = {"screen": "auto", "merge_radius_arcsec": 2.5}
+    outcome = scan_here(client, tiny_bundle, [mosaic], folder / "run", **options)
+    return outcome.paths.root
+
+
+def measure_here(run, bundle, out, client, **changes):
+    progress = PlainProgress(io.StringIO(), time.monotonic)
+    return measure_completeness(run, str(bundle), out, client, progress, **(PAINTED | changes))
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("measured") / "out"
+
+
+@pytest.fixture(scope="module")
+def found(run, tiny_bundle, client, out):
+    return measure_here(run, tiny_bundle, out, client)
+
+
+def test_painted_lenses_are_judged_as_the_run_judged(found, run, tiny_bundle, out):
+    assert len(found.lenses) == 6
+    bundle = check_bundle(str(tiny_bundle))
+    ensemble = load_ensemble(Scoring(bundle.folder, bundle.sha256))
+    verdicts = ensemble.judge(cutout_store.read(out / "cutouts.zarr").flux)
+    expected = np.where(verdicts.scored, verdicts.logits.mean(axis=1), -np.inf)
+    np.testing.assert_array_equal(found.cutouts["logit_mean"], expected)
+    assert not verdicts.scored.all()
+
+
+def test_depths_are_those_of_the_catalogue(found, run):
+    candidates = pd.read_parquet(run / "candidates.parquet")
+    assert set(found.depths) == {"catalogue", "first_10"}
+    assert found.depths["first_10"] == candidates["logit_mean"][9]
+    assert found.depths["catalogue"] <= candidates["logit_mean"].min()
+
+
+def test_shares_count_what_reaches_a_depth(found):
+    lensed = found.shares[found.shares["by"] == "signal_to_noise"]
+    assert lensed["n"].sum() == 6
+    for depth, least in found.depths.items():
+        reached = (found.lenses["logit_mean"] >= least).sum()
+        assert round((lensed[depth] * lensed["n"]).sum()) == reached
+        assert lensed[f"{depth}_low"].le(lensed[depth]).all()
+
+
+def test_a_finished_measurement_repeats_nothing(found, run, tiny_bundle, out, client):
+    shards = [*out.glob("truth/*"), *out.glob("scores.zarr/c/**/*")]
+    before = [path.stat().st_mtime_ns for path in shards]
+    again = measure_here(run, tiny_bundle, out, client)
+    assert [path.stat().st_mtime_ns for path in shards] == before
+    pd.testing.assert_frame_equal(again.shares, found.shares)
+    kept = pd.read_parquet(out / "completeness.parquet")
+    pd.testing.assert_frame_equal(kept, found.shares)
+
+
+def test_it_is_shown(found, out, capsys):
+    show_completeness(found, out)
+    said = capsys.readouterr().out
+    assert "6 lenses; least mean logits: catalogue" in said
+    assert (out / "completeness.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_unfit_runs_are_refused(run, tiny_bundle, client, tmp_path):
+    with pytest.raises(InputError, match="but the run was scored by"):
+        measure_here(run, "xception-7fold", tmp_path / "a", client)
+    with pytest.raises(InputError, match="finish its scan first"):
+        measure_here(tmp_path, tiny_bundle, tmp_path / "b", client)
+    unplanned = shutil.copytree(run, tmp_path / "unplanned", ignore=lambda *_: {"plan"})
+    with pytest.raises(InputError, match="not one of its mosaics was scanned"):
+        measure_here(unplanned, tiny_bundle, tmp_path / "c", client)
+    with pytest.raises(InputError, match="holds another data set"):
+        measure_here(run, tiny_bundle, tmp_path / "d", client, n=2)
+        measure_here(run, tiny_bundle, tmp_path / "d", client, n=3)
