@@ -14,6 +14,7 @@ import numpy as np
 from distributed import Client
 from numpy.typing import NDArray
 
+from catalogs.files import whole_file
 from deploy.accelerator import import_tensorflow
 from scanner.bundle_store import sha256_of
 from scanner.networks import Network, freeze
@@ -92,6 +93,10 @@ def compute_features(
     ndarray, shape (n, features), float32
     """
     rows = np.arange(len(examples)) if rows is None else rows
+    listed = kept.with_suffix(".rows.npy")
+    listed.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(listed) as aside, aside.open("wb") as file:
+        np.save(file, rows)
     loaded = (str(trunk.absolute()), sha256_of(trunk))
     width = int(keras.models.load_model(trunk, compile=False).output_shape[-1])
     made_from = {
@@ -101,7 +106,8 @@ def compute_features(
     }  # fmt: skip
     return fill_rows(
         kept, (len(rows), width), made_from | dataclasses.asdict(view), _features, client,
-        progress, store=examples.store.absolute(), view=view, trunk=loaded, rows=rows,
+        progress, store=examples.store.absolute(), view=view, trunk=loaded,
+        rows=listed.absolute(),
     )  # fmt: skip
 
 
@@ -111,9 +117,9 @@ def _features(
     store: Path,
     view: View,
     trunk: tuple[str, str],
-    rows: NDArray[np.int64],
+    rows: Path,
 ) -> NDArray[np.float32]:
-    flux = view.show(read_flux(store, rows[start:stop]), start)
+    flux = view.show(read_flux(store, np.load(rows, mmap_mode="r")[start:stop]), start)
     return run_trunk(_load_trunk(*trunk), flux, view.turn)
 
 
