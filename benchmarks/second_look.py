@@ -27,7 +27,9 @@ SHOWN = {"roc_auc": "ROC AUC", "tpr_at_0.01": "TPR at FPR 1 %", "tpr_at_0.001": 
 def main(workdir: Path) -> None:
     """Print one table: committee and members, before and after."""
     bundle = check_bundle(str(workdir / json.loads((workdir / CONFIG).read_text())["name"]))
-    (trunk,) = bundle.description.trunks
+    trunk = bundle.description.trunks[0]
+    if len(bundle.description.trunks) > 1 or trunk.second_look is None:
+        sys.exit(f"{bundle.folder}: not one trunk with second looks")
     scores = read_scores(workdir, {trunk.name: trunk.members})
     labels = scores.test["is_lens"].to_numpy(bool)
     features = np.asarray(zarr.open_array(workdir / "features" / trunk.name / "test.zarr")[:])
@@ -41,8 +43,8 @@ def main(workdir: Path) -> None:
     for name, logits in (("first look", first), ("second look", second)):
         show(f"committee, {name}", [logits.mean(axis=1)], labels)
         show(f"members, {name}, mean", list(logits.T), labels)
-    print(f"\nlooked at again: {promising(again & labels, labels)} of the lenses, "
-          f"{promising(again & ~labels, ~labels)} of the others")  # fmt: skip
+    print(f"\nlooked at again: {share(again & labels, labels)} of the lenses, "
+          f"{share(again & ~labels, ~labels)} of the others")  # fmt: skip
 
 
 def show(name: str, scorers: list[NDArray[np.floating]], labels: NDArray[np.bool_]) -> None:
@@ -52,7 +54,7 @@ def show(name: str, scorers: list[NDArray[np.floating]], labels: NDArray[np.bool
     print(f"| {name} | {' | '.join(means)} |")
 
 
-def promising(again: NDArray[np.bool_], of: NDArray[np.bool_]) -> str:
+def share(again: NDArray[np.bool_], of: NDArray[np.bool_]) -> str:
     """A share."""
     return f"{again.sum() / of.sum():.1%}"
 

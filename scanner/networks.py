@@ -7,6 +7,7 @@ them for bfloat16, and nothing of Keras stays in memory.
 
 import ctypes
 import gc
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,10 @@ def save_network(folder: Path, name: str, model: "keras.Model", half: bool) -> N
         Keep the kernels of its convolutions in half precision.
     """
     graph, weights = (folder / file for file in network_files(name))
-    graph.write_text(model.to_json())
+    layers = json.loads(model.to_json())
+    # How it was trained is no part of it, and an optimiser would be built with it.
+    layers.pop("compile_config", None)
+    graph.write_text(json.dumps(layers))
     arrays: dict[str, Any] = {
         key: value.astype(np.float16) if half and value.ndim == 4 else value
         for key, value in zip(_weight_names(model), model.get_weights(), strict=True)

@@ -84,8 +84,16 @@ def test_a_finished_measurement_repeats_nothing(found, run, tiny_bundle, out, cl
 def test_it_is_shown(found, out, capsys):
     show_completeness(found, out)
     said = capsys.readouterr().out
-    assert "6 lenses; least mean logits: catalogue" in said
+    assert "6 lenses at " in said
+    assert "no lens painted" in said
     assert (out / "completeness.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_only_grids_are_measured(client, tiny_bundle, tmp_path):
+    mosaic = write_field(tmp_path / "field_drz.fits", 3, (300, 300), 0)
+    coarse = scan_here(client, tiny_bundle, [mosaic], tmp_path / "run", stride=60)
+    with pytest.raises(InputError, match="stride = 60; completeness is for grids of stride 50"):
+        measure_here(coarse.paths.root, tiny_bundle, tmp_path / "out", client)
 
 
 def test_unfit_runs_are_refused(run, tiny_bundle, client, tmp_path):

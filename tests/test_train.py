@@ -261,6 +261,8 @@ def test_cutouts_may_be_given_instead_of_simulated(trained, client, tmp_path):
         ({"backbone": "xception", "trainable": "head"}, "needs 71 pixels or more"),
         ({"protocol": "thesis", "second_look": None}, "augments before it splits"),
         ({"n_adapt": 0, "screen_epochs": 0}, "second_look = 0.0: is for folds that share a trunk"),
+        ({"second_look": float("nan")}, "second_look = nan: must be a finite number"),
+        ({"second_look": "high"}, "second_look = 'high': must be a finite number"),
         ({"protocol": "thesis", "augmented_lenses": 9, "augmented_others": 9},
          "second_look = 0.0: not with protocol thesis"),
         ({"augmented_lenses": 5}, "both or neither"),

@@ -1,9 +1,12 @@
 """Completeness of a finished run: lenses painted on its own mosaics, judged as its windows were.
 
-Every painted lens lies in one window, as far off its centre as a grid of stride 50 may leave it. A
-scan has more windows that hold it and keeps the best score, so that it finds these at least.
+Every painted lens lies in one window: two in three as far off its centre as a grid of stride 50
+leaves them, the others near it. A scan has up to four windows that hold a lens, and keeps the best.
+Lenses are those of `training.lenses` that would be seen, in windows that have most of their pixels:
+what is lost to edges, gaps and merging is not counted.
 """
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +31,13 @@ from training.examples import open_examples, read_flux
 from training.injection import InjectionConfig, inject
 from training.metrics import passed_by
 from training.rows import fill_rows
+from training.simulate import MAX_GRID_OFFSET_PX
 
 CATALOGUE = "catalogue"
 # As many candidates as somebody may look at.
 TOPS = (10, 100, 1000)
+# Painted lenses lie off a window's centre as on such a grid.
+LARGEST_STRIDE_PX = 2 * round(MAX_GRID_OFFSET_PX)
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,8 @@ class Completeness:
         Found at each depth, by kind and by bins of what the lenses were drawn from; columns of
         `training.metrics.passed_by`.
     depths : dict of str to float
-        Least mean logit: of the ``catalogue``, and of its ``first_10``, ``first_100`` and so on.
+        Least mean logit: of the ``catalogue``, and of its ``first_10``, ``first_100`` and
+        ``first_1000`` as far as it has so many.
     """
 
     cutouts: pd.DataFrame
@@ -87,11 +94,17 @@ def measure_completeness(
     Raises
     ------
     InputError
-        If the run is not finished, the ensemble is not the run's, or nothing can be painted.
+        If the run is not finished or not of a grid, the ensemble is not the run's, or nothing can
+        be painted.
     """
     facts = read_facts(root)
     bundle = bundle_of(facts, ensemble)
     asked = json.loads(facts["run"])["asked"]
+    if asked["centres"] != "grid" or asked["stride"] > LARGEST_STRIDE_PX:
+        raise InputError(
+            f"run {root}: its windows are at centres = {asked['centres']}, stride = "
+            f"{asked['stride']}; completeness is for grids of stride {LARGEST_STRIDE_PX} or less"
+        )
     scanned = set(planned_mosaics(root))
     mosaics = tuple(path for path in asked["mosaics"] if mosaic_name(path) in scanned)
     if not mosaics:
@@ -102,7 +115,7 @@ def measure_completeness(
     scoring = Scoring(bundle.folder, bundle.sha256, asked["precision"], asked["screen"])
     judged = fill_rows(
         out / "scores.zarr", (len(examples), 2),
-        {"scored_by": bundle.sha256, "cutouts_sha256": examples.fingerprint}, _judge, client,
+        dataclasses.asdict(scoring) | {"cutouts_sha256": examples.fingerprint}, _judge, client,
         progress, "scoring", store=examples.store.absolute(), scoring=scoring,
     )  # fmt: skip
     logits = np.where(judged[:, 0] > 0.0, judged[:, 1], -np.inf)
@@ -124,9 +137,9 @@ def _judge(start: int, stop: int, store: Path, scoring: Scoring) -> NDArray[np.f
     return np.stack([verdicts.scored, verdicts.logits.mean(axis=1)], axis=1, dtype=np.float32)
 
 
-def _depths(root: Path, least: float) -> dict[str, float]:
+def _depths(root: Path, min_logit: float) -> dict[str, float]:
     with RunPaths(root).candidates.open("rb") as file:
         candidates = pd.read_parquet(file, columns=["rank", "logit_mean"])
     logits = candidates.sort_values("rank")["logit_mean"].to_numpy(np.float64)
     tops = {f"first_{top}": float(logits[top - 1]) for top in TOPS if top <= len(logits)}
-    return {CATALOGUE: least} | tops
+    return {CATALOGUE: min_logit} | tops

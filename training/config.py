@@ -1,6 +1,7 @@
 """What one training run is asked to do."""
 
 import dataclasses
+import math
 import re
 import tomllib
 from dataclasses import dataclass
@@ -200,6 +201,10 @@ class TrainConfig:
             raise InputError(f"adapt_rounds = {self.adapt_rounds}: needs n_adapt, to draw anew")
         if self.screen_epochs and not self.n_adapt:
             raise InputError("screen_epochs without n_adapt: a screen is trained on cutouts apart")
+        if not isinstance(self.second_look, float | int | None) or (
+            self.second_look is not None and not math.isfinite(self.second_look)
+        ):
+            raise InputError(f"second_look = {self.second_look!r}: must be a finite number")
         if self.second_look is not None and not self.shares_trunk:
             raise InputError(
                 f"second_look = {self.second_look}: is for folds that share a trunk; give n_adapt, "

@@ -64,7 +64,11 @@ def mine(config: MiningConfig, out: Path, client: Client, progress: Progress) ->
     path, run = out / "plan.parquet", RunPaths(out / "scan")
     if not path.is_file():
         mosaics = _make_fields(config, out / "fields", client, progress)
-        asked_of_scan = ScanConfig(tuple(map(str, mosaics)), str(run.root), config.ensemble)
+        # What a scan would not look at twice is not hard.
+        screen = "off" if bundle.description.screen is None else "on"
+        asked_of_scan = ScanConfig(
+            tuple(map(str, mosaics)), str(run.root), config.ensemble, screen=screen
+        )
         outcome = run_scan(asked_of_scan, *open_run(asked_of_scan), client, progress)
         if outcome.failed_mosaics:
             raise InputError(f"{out}: fields were not scanned: {outcome.failed_mosaics}; repeat")

@@ -13,9 +13,10 @@ from scanner.show_lenses import wide_console
 from training.completeness import Completeness
 
 NAMES = {
-    "kind": "kind", "theta_e_arcsec": "Einstein radius, arcsec",
+    "kind": "kind of lens", "theta_e_arcsec": "Einstein radius, arcsec",
     "source_magnitude": "unlensed source, mag", "signal_to_noise": "signal-to-noise of the arcs",
 }  # fmt: skip
+OTHERS = "no lens painted"
 PANELS = {by: name for by, name in NAMES.items() if by != "kind"}
 COLOURS = ("#15171a", "#3b6ea5", "#4c8f63", "#c8553d")
 
@@ -30,19 +31,23 @@ def show_completeness(found: Completeness, out: Path) -> None:
         Folder; receives ``completeness.png``.
     """
     table = Table()
-    for name in ("", "", "painted", *(depth.replace("_", " ") for depth in found.depths)):
+    for name in ("", "", "cutouts", *(depth.replace("_", " ") for depth in found.depths)):
         table.add_column(name, justify="right" if name else "left")
-    for by, rows in found.shares.groupby("by", sort=False):
+    lens = found.shares["value"].isin(found.lenses["kind"]) | (found.shares["by"] != "kind")
+    names = found.shares["by"].map(NAMES).where(lens, OTHERS)
+    for name, rows in found.shares.groupby(names, sort=False):
         for row in rows.to_dict("records"):
             shares = (f"{row[d]:.2f} ({row[f'{d}_low']:.2f}-{row[f'{d}_high']:.2f})"
                       for d in found.depths)  # fmt: skip
-            table.add_row(NAMES[str(by)], row["value"], f"{row['n']:,}", *shares)
+            table.add_row(str(name), row["value"], f"{row['n']:,}", *shares)
         table.add_section()
     draw_completeness(found.shares, out / "completeness.png")
     console = wide_console()
     console.print(table)
     depths = (f"{name.replace('_', ' ')} {least:+.2f}" for name, least in found.depths.items())
-    console.print(f"{len(found.lenses):,} lenses; least mean logits: {', '.join(depths)}")
+    places = found.lenses["object_id"].nunique()
+    console.print(f"{len(found.lenses):,} lenses at {places:,} places, whose neighbours and noise "
+                  f"they share; least mean logits: {', '.join(depths)}")  # fmt: skip
     console.print(f"wrote {out}")
 
 

@@ -196,11 +196,14 @@ def measure_leak(
 def describe_training(config: TrainConfig, weights: Path | None, sets: Sets) -> dict[str, Any]:
     """How a bundle was made, for its manifest."""
     asked: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    also = sets.adapt[0][-len(config.adapt_also) :] if sets.adapt and config.adapt_also else []
     return asked | {
         "weights": weights.name if weights else "",
         "weights_sha256": sha256_of(weights) if weights else "",
         "cutouts": config.data
-        or "training.simulate; seed, seed + 1, seed + 2: adapt, train, test; seed + 10: adapt-2",
+        or "training.simulate; seed, seed + 1, seed + 2: adapt, train, test; seed + 10 (n - 1): "
+        "adapt-n",
+        "adapt_also_sha256": [one.fingerprint for one in also],
         "training_set_sha256": sets.train.fingerprint,
         "test_set_sha256": sets.test.fingerprint,
     }
