@@ -401,8 +401,13 @@ def _prepare_stores(paths: RunPaths, plan: Plan, bundle: Bundle) -> None:
         # Markers of a store that somebody removed would stand for windows that are not there.
         remove_folder(paths.markers(mosaic.name))
     elif len(paths.score_markers(mosaic.name)) < plan.n_shards:
-        for store in (paths.cutouts(mosaic.name), paths.scores(mosaic.name)):
-            sweep(store, "**/*.partial")
+        _sweep_stores(paths, mosaic.name)
+
+
+def _sweep_stores(paths: RunPaths, mosaic: str) -> None:
+    """Remove what workers were writing when they were killed."""
+    for store in (paths.cutouts(mosaic), paths.scores(mosaic)):
+        sweep(store, "**/*.partial")
 
 
 def _finish(
@@ -427,6 +432,8 @@ def _finish(
         if count.failed
     }
     remove_folder(paths.attempts)
+    for plan in plans:
+        _sweep_stores(paths, plan.mosaic.name)
     if not incomplete:
         remove_folder(paths.scratch)
     return Outcome(paths, total, incomplete | failed)

@@ -44,6 +44,16 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory) -> Path:
     """An ensemble of three members on a network of one small convolution."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny-3fold", None)
+
+
+@pytest.fixture(scope="session")
+def second_look_bundle(tmp_path_factory) -> Path:
+    """The same, with second looks at about half of what is scored."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny-3fold", -4.5)
+
+
+def write_tiny_bundle(folder, second_look) -> Path:
     import keras
 
     keras.utils.set_random_seed(5)
@@ -55,7 +65,7 @@ def tiny_bundle(tmp_path_factory) -> Path:
     heads = {"tiny": (rng.normal(0, 20, (6, 3)).astype("f4"), rng.normal(0, 1, 3).astype("f4"))}
     description = Description(
         name="tiny-3fold",
-        trunks=(Trunk("tiny", ("tiny-fold0", "tiny-fold1", "tiny-fold2"), -4.5),),
+        trunks=(Trunk("tiny", ("tiny-fold0", "tiny-fold1", "tiny-fold2"), second_look),),
         stretch=Stretch(),
         band="F814W",
         pixel_scale_arcsec=0.05,
@@ -66,7 +76,6 @@ def tiny_bundle(tmp_path_factory) -> Path:
         metrics={},
         training={},
     )
-    folder = tmp_path_factory.mktemp("bundles") / "tiny-3fold"
     save_bundle(folder, description, {"tiny": trunk}, heads)
     return folder
 

@@ -22,11 +22,11 @@ PAINTED = {"n": 6, "seed": 4, "drawn_hosts": 1.0}
 
 
 @pytest.fixture(scope="module")
-def run(client, tiny_bundle, tmp_path_factory):
+def run(client, second_look_bundle, tmp_path_factory):
     folder = tmp_path_factory.mktemp("completeness")
     mosaic = write_field(folder / "field_drz.fits", 3, (500, 900))
     options = {"screen": "auto", "merge_radius_arcsec": 2.5}
-    outcome = scan_here(client, tiny_bundle, [mosaic], folder / "run", **options)
+    outcome = scan_here(client, second_look_bundle, [mosaic], folder / "run", **options)
     return outcome.paths.root
 
 
@@ -41,13 +41,13 @@ def out(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def found(run, tiny_bundle, client, out):
-    return measure_here(run, tiny_bundle, out, client)
+def found(run, second_look_bundle, client, out):
+    return measure_here(run, second_look_bundle, out, client)
 
 
-def test_painted_lenses_are_judged_as_the_run_judged(found, run, tiny_bundle, out):
+def test_painted_lenses_are_judged_as_the_run_judged(found, run, second_look_bundle, out):
     assert len(found.lenses) == 6
-    bundle = check_bundle(str(tiny_bundle))
+    bundle = check_bundle(str(second_look_bundle))
     ensemble = load_ensemble(Scoring(bundle.folder, bundle.sha256))
     verdicts = ensemble.judge(cutout_store.read(out / "cutouts.zarr").flux)
     expected = np.where(verdicts.scored, verdicts.logits.mean(axis=1), -np.inf)
@@ -71,10 +71,10 @@ def test_shares_count_what_reaches_a_depth(found):
         assert lensed[f"{depth}_low"].le(lensed[depth]).all()
 
 
-def test_a_finished_measurement_repeats_nothing(found, run, tiny_bundle, out, client):
+def test_a_finished_measurement_repeats_nothing(found, run, second_look_bundle, out, client):
     shards = [*out.glob("truth/*"), *out.glob("scores.zarr/c/**/*")]
     before = [path.stat().st_mtime_ns for path in shards]
-    again = measure_here(run, tiny_bundle, out, client)
+    again = measure_here(run, second_look_bundle, out, client)
     assert [path.stat().st_mtime_ns for path in shards] == before
     pd.testing.assert_frame_equal(again.shares, found.shares)
     kept = pd.read_parquet(out / "completeness.parquet")
@@ -89,21 +89,21 @@ def test_it_is_shown(found, out, capsys):
     assert (out / "completeness.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_only_grids_are_measured(client, tiny_bundle, tmp_path):
+def test_only_grids_are_measured(client, second_look_bundle, tmp_path):
     mosaic = write_field(tmp_path / "field_drz.fits", 3, (300, 300), 0)
-    coarse = scan_here(client, tiny_bundle, [mosaic], tmp_path / "run", stride=60)
+    coarse = scan_here(client, second_look_bundle, [mosaic], tmp_path / "run", stride=60)
     with pytest.raises(InputError, match="stride = 60; completeness is for grids of stride 50"):
-        measure_here(coarse.paths.root, tiny_bundle, tmp_path / "out", client)
+        measure_here(coarse.paths.root, second_look_bundle, tmp_path / "out", client)
 
 
-def test_unfit_runs_are_refused(run, tiny_bundle, client, tmp_path):
+def test_unfit_runs_are_refused(run, second_look_bundle, client, tmp_path):
     with pytest.raises(InputError, match="but the run was scored by"):
         measure_here(run, "xception-7fold", tmp_path / "a", client)
     with pytest.raises(InputError, match="finish its scan first"):
-        measure_here(tmp_path, tiny_bundle, tmp_path / "b", client)
+        measure_here(tmp_path, second_look_bundle, tmp_path / "b", client)
     unplanned = shutil.copytree(run, tmp_path / "unplanned", ignore=lambda *_: {"plan"})
     with pytest.raises(InputError, match="not one of its mosaics was scanned"):
-        measure_here(unplanned, tiny_bundle, tmp_path / "c", client)
+        measure_here(unplanned, second_look_bundle, tmp_path / "c", client)
     with pytest.raises(InputError, match="holds another data set"):
-        measure_here(run, tiny_bundle, tmp_path / "d", client, n=2)
-        measure_here(run, tiny_bundle, tmp_path / "d", client, n=3)
+        measure_here(run, second_look_bundle, tmp_path / "d", client, n=2)
+        measure_here(run, second_look_bundle, tmp_path / "d", client, n=3)

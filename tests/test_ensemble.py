@@ -16,8 +16,8 @@ from scanner.tasks import load_ensemble
 
 
 @pytest.fixture(scope="module")
-def loaded(tiny_bundle):
-    return Ensemble(check_bundle(str(tiny_bundle)))
+def loaded(second_look_bundle):
+    return Ensemble(check_bundle(str(second_look_bundle)))
 
 
 @pytest.fixture(scope="module")
