@@ -16,7 +16,7 @@ from scanner.errors import InputError
 from scanner.progress import PlainProgress
 from scanner.tasks import load_ensemble
 from training.completeness import measure_completeness
-from training.show_completeness import show_completeness
+from training.show_completeness import draw_completeness, show_completeness
 
 PAINTED = {"n": 6, "seed": 4, "drawn_hosts": 1.0}
 
@@ -87,6 +87,15 @@ def test_it_is_shown(found, out, capsys):
     assert "6 lenses at " in said
     assert "no lens painted" in said
     assert (out / "completeness.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_all_and_nothing_can_be_drawn(found, share, tmp_path):
+    shares = found.shares.assign(
+        catalogue=share, catalogue_low=np.abs(share - 1e-17), catalogue_high=share - 1e-17
+    )
+    draw_completeness(shares, tmp_path / "drawn.png")
+    assert (tmp_path / "drawn.png").is_file()
 
 
 def test_only_grids_are_measured(client, second_look_bundle, tmp_path):

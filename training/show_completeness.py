@@ -69,7 +69,8 @@ def draw_completeness(shares: pd.DataFrame, path: Path) -> None:
         places = np.arange(len(rows))
         for number, (depth, colour) in enumerate(zip(depths, COLOURS, strict=False)):
             middle = rows[depth].to_numpy()
-            reach = [middle - rows[f"{depth}_low"], rows[f"{depth}_high"] - middle]
+            # At shares of 0 and 1 rounding may put an end of the interval on the wrong side.
+            reach = np.abs([middle - rows[f"{depth}_low"], rows[f"{depth}_high"] - middle])
             panel.errorbar(
                 places + 0.08 * (number - 1), middle, reach, color=colour, marker="o",
                 markersize=4, linewidth=1.4, capsize=2, label=depth.replace("_", " "),
