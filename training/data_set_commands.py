@@ -26,6 +26,13 @@ Known = Annotated[
 Exclusion = Annotated[
     float, typer.Option("--exclusion-radius", help="Arcsec between windows and known lenses.")
 ]
+DrawnHosts = Annotated[
+    float, typer.Option(help="Share painted with a drawn galaxy, on empty sky.")
+]
+ZeroPoint = Annotated[
+    float | None, typer.Option(help="AB magnitude of 1 e-/s, without PHOTFLAM and PHOTPLAM.")
+]
+ExposureTime = Annotated[float | None, typer.Option(help="Seconds, without EXPTIME.")]
 MinValid = Annotated[float, typer.Option(help="Windows with less data are not used.")]
 
 
@@ -63,18 +70,14 @@ def inject_command(
     out: Out,
     n: Annotated[int, typer.Option(help="Lenses to paint.")] = 1000,
     seed: Seed = 2018,
-    drawn_hosts: Annotated[
-        float, typer.Option(help="Share painted with a drawn galaxy, on empty sky.")
-    ] = 0.3,
+    drawn_hosts: DrawnHosts = 0.3,
     psf: PsfFile = None,
     psf_scale: PsfScale = None,
     known: Known = None,
     exclusion_radius: Exclusion = 10.0,
     min_valid_fraction: MinValid = 0.9,
-    zero_point: Annotated[
-        float | None, typer.Option(help="AB magnitude of 1 e-/s, without PHOTFLAM and PHOTPLAM.")
-    ] = None,
-    exposure_time: Annotated[float | None, typer.Option(help="Seconds, without EXPTIME.")] = None,
+    zero_point: ZeroPoint = None,
+    exposure_time: ExposureTime = None,
     band: Band = None,
     pixel_scale: PixelScale = None,
     units: Units = None,

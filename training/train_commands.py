@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from scanner.options import Run, Workers
-from training.data_set_commands import CLUSTER_FOLDER, Known, PsfFile, PsfScale, Seed
+from training.data_set_commands import (
+    CLUSTER_FOLDER,
+    DrawnHosts,
+    ExposureTime,
+    Known,
+    PsfFile,
+    PsfScale,
+    Seed,
+    ZeroPoint,
+)
 
 # What takes long to import is imported where it is used: `--help` answers at once.
 
@@ -103,16 +112,12 @@ def completeness_command(
     out: Annotated[Path | None, typer.Option(help="Folder; default RUN/completeness.")] = None,
     ensemble: Annotated[str | None, typer.Option(help="The run's bundle, if not shipped.")] = None,
     seed: Seed = 2018,
-    drawn_hosts: Annotated[
-        float, typer.Option(help="Share painted with a drawn galaxy, on empty sky.")
-    ] = 0.3,
+    drawn_hosts: DrawnHosts = 0.3,
     known: Known = None,
     psf: PsfFile = None,
     psf_scale: PsfScale = None,
-    zero_point: Annotated[
-        float | None, typer.Option(help="AB magnitude of 1 e-/s, without PHOTFLAM and PHOTPLAM.")
-    ] = None,
-    exposure_time: Annotated[float | None, typer.Option(help="Seconds, without EXPTIME.")] = None,
+    zero_point: ZeroPoint = None,
+    exposure_time: ExposureTime = None,
     cluster: Cluster = "local",
     workers: Workers = None,
 ) -> None:
