@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scanner import cutout_store
-from scanner.blank import BLANK_SIGNAL_TO_NOISE, peak_signal_to_noise
-from training.dataset import read_truth
-from training.simulate import plan_kinds, simulate
+from lensweep.scanner.network.blank import BLANK_SIGNAL_TO_NOISE, peak_signal_to_noise
+from lensweep.scanner.run import cutout_store
+from lensweep.training.data.simulated_set import read_truth
+from lensweep.training.simulation.simulate import plan_kinds, simulate
 
 BLOCK, SEED = 250, 77
 

@@ -25,13 +25,13 @@ from astropy.wcs import WCS
 from contest import Way, Work, contest, print_table
 from numpy.typing import NDArray
 
-from catalogs.files import flush
-from scanner import cutout_store
-from scanner.cutout_store import Cutouts, StoreAttributes
-from scanner.cutouts import cut_windows
-from scanner.mosaics import HeaderOverrides, Mosaic, inspect_mosaic
-from scanner.projection import ScanGrid, grid_to_sky, scan_grid
-from scanner.windows import CUTOUT_SIZE, centred_windows, grid_windows
+from lensweep.ground.files import flush
+from lensweep.scanner.run import cutout_store
+from lensweep.scanner.run.cutout_store import Cutouts, StoreAttributes
+from lensweep.scanner.sky.cutouts import cut_windows
+from lensweep.scanner.sky.grid import ScanGrid, grid_to_sky, scan_grid
+from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, inspect_mosaic
+from lensweep.scanner.sky.windows import CUTOUT_SIZE, centred_windows, grid_windows
 
 SHARD = 512
 
@@ -86,7 +86,7 @@ def shards(corners: NDArray[np.int32]) -> list[NDArray[np.int32]]:
 
 
 def ours(image: str, windows: str, folder: str, processes: int = 1) -> Work:
-    """As `scanner.tasks.cut_shard` does, in this process or in several, as in a scan."""
+    """As `lensweep.scanner.work.tasks.cut_shard` does, in this process or in several, as in a scan."""
     corners = np.load(windows)
     mosaic = inspect_mosaic(image, HeaderOverrides(), "F814W", "", Path(folder).parent)
     grid, store = scan_grid(mosaic), Path(folder) / "cutouts.zarr"

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 from pretraining import FROZEN, SHOWN
 
-from deploy.cluster import open_client
-from scanner.bundle_store import check_bundle
-from scanner.progress import open_progress
-from training.bundle import read_scores
-from training.dataset import make_dataset
-from training.merging import join_scores
-from training.metrics import measure
-from training.result_tables import flat
-from training.train import train
+from lensweep.deploy.cluster import open_client
+from lensweep.ground.progress import open_progress
+from lensweep.scanner.network.bundle_store import check_bundle
+from lensweep.training.data.simulated_set import make_dataset
+from lensweep.training.evaluation.result_tables import flat
+from lensweep.training.fit.bundle import read_scores
+from lensweep.training.fit.merge_bundles import join_scores
+from lensweep.training.fit.metrics import measure
+from lensweep.training.train import train
 
 ADAPTED: dict[str, Any] = {"adapt_epochs": 2, "adapt_learning_rate": 2e-4}
 # What of `TrainConfig` differs from a frozen Xception at 100 px.

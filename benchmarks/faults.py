@@ -26,8 +26,8 @@ import psutil
 import pyarrow.parquet as pq
 from stub import save_stub, write_config, write_noise
 
-from scanner.paths import RunPaths
-from scanner.plan import read_plan
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.plan import read_plan
 
 # The tests' cluster of processes that can be lost.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))

@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 from resident import Ran, run
 from score import keras_chains
 
-from scanner.bundle_store import check_bundle
-from scanner.paths import RunPaths
-from scanner.windows import CUTOUT_SIZE, grid_windows
-from training.field import make_field
+from lensweep.scanner.network.bundle_store import check_bundle
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.sky.windows import CUTOUT_SIZE, grid_windows
+from lensweep.training.simulation.field import make_field
 
 STRIDE, PREDICT_BATCH = 50, 32
 

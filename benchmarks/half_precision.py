@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from scanner import cutout_store
-from scanner.bundle_store import check_bundle
-from scanner.inference import Ensemble
-from scanner.networks import load_network
-from training.dataset import read_truth
-from training.metrics import measure
+from lensweep.scanner.network.bundle_store import check_bundle
+from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.network.networks import load_network
+from lensweep.scanner.run import cutout_store
+from lensweep.training.data.simulated_set import read_truth
+from lensweep.training.fit.metrics import measure
 
 
 def main(workdir: Path, n_cutouts: int) -> None:

@@ -22,15 +22,15 @@ from pathlib import Path
 from contest import machine
 from stub import save_stub, write_config
 
-from deploy.environment import worker_environment
-from scanner.bundle_store import check_bundle
-from scanner.cutouts import cut_windows
-from scanner.inference import Ensemble
-from scanner.mosaics import HeaderOverrides, inspect_mosaic
-from scanner.projection import scan_grid
-from scanner.tasks import brightest_peak
-from scanner.windows import grid_windows
-from training.field import make_field
+from lensweep.deploy.environment import worker_environment
+from lensweep.scanner.network.bundle_store import check_bundle
+from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.sky.cutouts import cut_windows
+from lensweep.scanner.sky.grid import scan_grid
+from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.windows import grid_windows
+from lensweep.scanner.work.tasks import brightest_peak
+from lensweep.training.simulation.field import make_field
 
 # 13,689 windows, 27 shards.
 SIDE_PX, STRIDE, WINDOWS_PER_SHARD = 3000, 25, 512

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scanner.bundle_store import check_bundle, record_precision
-from training.bundle import carry_stack
-from training.dataset import read_truth
-from training.precision import check_precision
+from lensweep.scanner.network.bundle_store import check_bundle, record_precision
+from lensweep.training.data.simulated_set import read_truth
+from lensweep.training.fit.bundle import carry_stack
+from lensweep.training.fit.precision import check_precision
 
 
 def main(folder: Path, datasets: list[Path]) -> None:

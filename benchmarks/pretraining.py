@@ -11,13 +11,13 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from deploy.cluster import open_client
-from scanner.bundle_store import check_bundle
-from scanner.progress import open_progress
-from training.config import TrainConfig
-from training.metrics import Metrics
-from training.result_tables import flat, fold_table
-from training.train import train
+from lensweep.deploy.cluster import open_client
+from lensweep.ground.progress import open_progress
+from lensweep.scanner.network.bundle_store import check_bundle
+from lensweep.training.evaluation.result_tables import flat, fold_table
+from lensweep.training.fit.config import TrainConfig
+from lensweep.training.fit.metrics import Metrics
+from lensweep.training.train import train
 
 FROZEN = TrainConfig(
     name="frozen", seed=11, backbone="xception", init="imagenet", input_size=100, stem="fixed",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 import lensweep
-from scanner.bundle_store import check_bundle
+from lensweep.scanner.network.bundle_store import check_bundle
 
 # Faint or invisible in F814W by the account of those who found them with JWST: shown, not counted.
 NOT_COUNTED = ("COSJ",)

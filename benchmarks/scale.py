@@ -16,7 +16,7 @@ from contest import machine
 from memory import write_mosaic
 from resident import run
 
-from training.field import make_field
+from lensweep.training.simulation.field import make_field
 
 NUMBERS = (1, 4, 16)
 

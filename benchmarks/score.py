@@ -17,12 +17,12 @@ import numpy as np
 from contest import Way, Work, contest, print_table
 from numpy.typing import NDArray
 
-from deploy.accelerator import import_tensorflow
-from scanner.batches import CPU_BATCH
-from scanner.bundle_store import HEADS, check_bundle
-from scanner.inference import Ensemble
-from scanner.networks import load_network, reduced_precision
-from training.simulate import plan_kinds, simulate
+from lensweep.deploy.accelerator import import_tensorflow
+from lensweep.scanner.network.batch_size import CPU_BATCH
+from lensweep.scanner.network.bundle_store import HEADS, check_bundle
+from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.network.networks import load_network, reduced_precision
+from lensweep.training.simulation.simulate import plan_kinds, simulate
 
 PREDICT_BATCH = 32  # as keras.predict has it
 DISTINCT = 64  # simulated cutouts; repeated, since simulating costs more than scoring

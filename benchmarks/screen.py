@@ -17,12 +17,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from real_stamps import NOT_COUNTED, score_with_manifest
 
-from scanner.bundle_store import Bundle, check_bundle, set_screen_default
-from scanner.inference import Ensemble
-from scanner.recall import binomial_interval
-from training.bundle import carry_stack
-from training.examples import KIND, open_examples, read_flux
-from training.metrics import threshold
+from lensweep.scanner.lenses.recall import binomial_interval
+from lensweep.scanner.network.bundle_store import Bundle, check_bundle, set_screen_default
+from lensweep.scanner.network.inference import Ensemble
+from lensweep.training.data.examples import KIND, open_examples, read_flux
+from lensweep.training.fit.bundle import carry_stack
+from lensweep.training.fit.metrics import threshold
 
 RATES = (1e-2, 1e-3)
 LARGEST_LOSS = 0.01

@@ -14,10 +14,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from scanner.bundle_store import HEADS, check_bundle
-from training.bundle import CONFIG, read_scores
-from training.metrics import measure
-from training.result_tables import flat
+from lensweep.scanner.network.bundle_store import HEADS, check_bundle
+from lensweep.training.evaluation.result_tables import flat
+from lensweep.training.fit.bundle import CONFIG, read_scores
+from lensweep.training.fit.metrics import measure
 
 SHOWN = {"roc_auc": "ROC AUC", "tpr_at_0.01": "TPR at FPR 1 %", "tpr_at_0.001": "TPR at FPR 0.1 %",
          "tpr_before_first": "TPR before the 1st false positive",

@@ -39,7 +39,7 @@ def main(n_cutouts: int, n_processes: int) -> None:
 
 def prepare(number: int) -> int:
     """Import, and make the PSF bank of this process."""
-    from training.simulate import psf_bank
+    from lensweep.training.simulation.simulate import psf_bank
 
     bank = psf_bank(SEED)
     # Long enough that no process is handed two of these.
@@ -49,7 +49,7 @@ def prepare(number: int) -> int:
 
 def draw(n_cutouts: int, chunk: tuple[int, int]) -> int:
     """Draw a part of the data set."""
-    from training.simulate import plan_kinds, simulate
+    from lensweep.training.simulation.simulate import plan_kinds, simulate
 
     first, count = chunk
     kinds = plan_kinds(n_cutouts, SEED)[first : first + count]

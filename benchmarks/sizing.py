@@ -20,8 +20,8 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from scanner.projection import SCAN_PIXEL_SCALE_ARCSEC
-from scanner.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.grid import SCAN_PIXEL_SCALE_ARCSEC
+from lensweep.scanner.sky.windows import CUTOUT_SIZE
 
 # The field of view of ACS/WFC, about 202 x 202 arcsec (STScI, ACS frequently asked questions).
 ACS_FIELD_ARCMIN2 = (202.0 / 60.0) ** 2

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from memory import write_mosaic
 
-from deploy.accelerator import import_tensorflow
-from scanner.bundle_store import save_bundle
-from scanner.ensemble import Calibration, Description, Trunk
-from scanner.stretch import Stretch
+from lensweep.deploy.accelerator import import_tensorflow
+from lensweep.scanner.network.bundle_store import save_bundle
+from lensweep.scanner.network.ensemble import Calibration, Description, Trunk
+from lensweep.scanner.network.stretch import Stretch
 
 
 def save_stub(folder: Path) -> Path:

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from contest import machine
 
-from deploy.accelerator import import_tensorflow
-from scanner.bundle_store import check_bundle
-from scanner.networks import load_network
+from lensweep.deploy.accelerator import import_tensorflow
+from lensweep.scanner.network.bundle_store import check_bundle
+from lensweep.scanner.network.networks import load_network
 
 BATCH, HEAD_BATCH = 32, 256
 

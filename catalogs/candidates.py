@@ -8,10 +8,10 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
-from catalogs.crossmatch import check_radius
-from catalogs.known_lenses import match_known
-from catalogs.schemas import CANDIDATES
-from catalogs.tables import TableError, check_positions
+from lensweep.catalogs.crossmatch import check_radius
+from lensweep.catalogs.known_lenses import match_known
+from lensweep.catalogs.schemas import CANDIDATES
+from lensweep.catalogs.tables import TableError, check_positions
 
 DETECTION_COLUMNS = (
     "ra_deg", "dec_deg", "p_lens", "p_mean", "p_std", "logit_mean", "n_members",
@@ -139,7 +139,7 @@ def build_candidates(
     ----------
     detections : DataFrame
         One row per window, with the columns `DETECTION_COLUMNS`, of the units and meanings of
-        `catalogs.schemas.CANDIDATES`.
+        `lensweep.catalogs.schemas.CANDIDATES`.
     merge_radius_arcsec : float
         Windows within it of a better one are merged into that one; in (0, 3600].
     match_radius_arcsec : float
@@ -150,7 +150,7 @@ def build_candidates(
     Returns
     -------
     pyarrow.Table
-        Schema `catalogs.schemas.CANDIDATES`, by rank; empty if there are no detections.
+        Schema `lensweep.catalogs.schemas.CANDIDATES`, by rank; empty if there are no detections.
 
     Raises
     ------

@@ -14,8 +14,8 @@ from astropy_healpix import healpix_to_lonlat
 from mocpy import MOC
 from numpy.typing import ArrayLike, NDArray
 
-from catalogs.files import local_copy, place, whole_file
-from catalogs.tables import TableError, check_positions
+from lensweep.catalogs.tables import TableError, check_positions
+from lensweep.ground.files import local_copy, place, whole_file
 
 # Cells of 0.81 arcsec a side (58.63 deg / 2**18): 16 pixels of 0.05 arcsec. Positions of known
 # lenses are listed to about an arcsecond, so smaller cells would say nothing more.

@@ -7,7 +7,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord, search_around_sky
 from numpy.typing import ArrayLike, NDArray
 
-from catalogs.tables import TableError, check_positions
+from lensweep.catalogs.tables import TableError, check_positions
 
 # Beyond a degree a match means nothing for lenses, and the pairs may not fit in memory.
 MAX_RADIUS_ARCSEC = 3600.0

@@ -16,9 +16,9 @@ from astropy.coordinates import Latitude, Longitude
 from mocpy import MOC
 from numpy.typing import ArrayLike, NDArray
 
-from catalogs.crossmatch import check_radius
-from catalogs.files import place
-from catalogs.tables import NAME_COLUMNS, TableError
+from lensweep.catalogs.crossmatch import check_radius
+from lensweep.catalogs.tables import NAME_COLUMNS, TableError
+from lensweep.ground.files import place
 
 _PROPERTIES = ("hats.properties", "collection.properties", "properties")
 # Cells of 3 arcsec: cones of any radius in use are followed closely.
@@ -181,7 +181,7 @@ def _columns(catalogue: Any) -> list[str]:
 
 def _pairs(left: Any, right: Any, radius_arcsec: float, swapped: bool) -> pd.DataFrame:
     """Pairs of the left catalogue's partitions; `swapped` if it is not the source."""
-    from catalogs.hats_pairs import SEPARATION, AllPairs
+    from lensweep.catalogs.hats_pairs import SEPARATION, AllPairs
 
     if not _overlap(left, right):
         return _named(pd.DataFrame(), left, right, SEPARATION, swapped)

@@ -11,13 +11,13 @@ import pyarrow as pa
 from lsdb.core.crossmatch.abstract_crossmatch_algorithm import AbstractCrossmatchAlgorithm
 from numpy.typing import NDArray
 
-from catalogs.crossmatch import all_pairs, check_radius
+from lensweep.catalogs.crossmatch import all_pairs, check_radius
 
 SEPARATION = "separation_arcsec"
 
 
 class AllPairs(AbstractCrossmatchAlgorithm):
-    """Every pair within a radius, by `catalogs.crossmatch.all_pairs` in each partition.
+    """Every pair within a radius, by `lensweep.catalogs.crossmatch.all_pairs` in each partition.
 
     LSDB's own algorithm stops at a number of neighbours; this one does not, and its separations
     are the same to the last digit as those of tables that are matched at once.

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from catalogs.crossmatch import nearest
-from catalogs.grades import stored_grades
+from lensweep.catalogs.crossmatch import nearest
+from lensweep.catalogs.lensflow_grades import stored_grades
 
 _CASTLES_TYPES = {
     "castles_no": "int16",
@@ -107,7 +107,7 @@ def match_known(ra_deg: ArrayLike, dec_deg: ArrayLike, radius_arcsec: float = 3.
     -------
     DataFrame
         One row per position, in order, with the six ``castles_`` and ``lensflow_`` columns of
-        `catalogs.schemas.CANDIDATES`; null where nothing is within the radius.
+        `lensweep.catalogs.schemas.CANDIDATES`; null where nothing is within the radius.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def match_known(ra_deg: ArrayLike, dec_deg: ArrayLike, radius_arcsec: float = 3.
 
 
 def _read(name: str, types: dict[str, Any]) -> pd.DataFrame:
-    with files("catalogs").joinpath("data", name).open(encoding="utf-8") as stream:
+    with files("lensweep.catalogs").joinpath("data", name).open(encoding="utf-8") as stream:
         # Empty is the only null: a lens may be called NA.
         return pd.read_csv(stream, dtype=types, keep_default_na=False, na_values=[""])
 

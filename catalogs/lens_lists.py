@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from catalogs.crossmatch import all_pairs
-from catalogs.formats import TableError
-from catalogs.grades import lensflow_scheme, stored_grades
-from catalogs.known_lenses import castles, faure2008, lensflow92
-from catalogs.lens_schemas import KNOWN
-from catalogs.tables import read_table
+from lensweep.catalogs.crossmatch import all_pairs
+from lensweep.catalogs.formats import TableError
+from lensweep.catalogs.known_lenses import castles, faure2008, lensflow92
+from lensweep.catalogs.lens_schemas import KNOWN
+from lensweep.catalogs.lensflow_grades import lensflow_scheme, stored_grades
+from lensweep.catalogs.tables import read_table
 
 LENSCAT = "lenscat"
 # Columns of a file that are understood, the first present of each.

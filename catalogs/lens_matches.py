@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from catalogs.crossmatch import all_pairs
-from catalogs.lens_schemas import MATCHES
+from lensweep.catalogs.crossmatch import all_pairs
+from lensweep.catalogs.lens_schemas import MATCHES
 
 
 def match_lenses(
@@ -21,7 +21,7 @@ def match_lenses(
         ``ra_deg``, ``dec_deg`` (ICRS degrees), ``row``, ``name`` and ``rank``, of which the last
         two may be null.
     known : DataFrame
-        Columns of `catalogs.lens_schemas.KNOWN`.
+        Columns of `lensweep.catalogs.lens_schemas.KNOWN`.
     radius_arcsec : float
         Largest separation, in (0, 3600].
     every : bool
@@ -30,7 +30,7 @@ def match_lenses(
     Returns
     -------
     DataFrame
-        Columns of `catalogs.lens_schemas.MATCHES`, by position, catalogue and separation.
+        Columns of `lensweep.catalogs.lens_schemas.MATCHES`, by position, catalogue and separation.
         ``n_lenses`` and ``n_positions`` count all pairs, whichever are listed.
 
     Raises

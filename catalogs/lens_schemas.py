@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from catalogs.schemas import Column
+from lensweep.catalogs.schemas import Column
 
 # fmt: off
 KNOWN_COLUMNS = (

@@ -1,6 +1,6 @@
 """Read positions from astronomers' tables; write Parquet files that are whole or absent.
 
-Which formats: `catalogs.formats`.
+Which formats: `lensweep.catalogs.formats`.
 """
 
 import re
@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from catalogs.files import place, whole_file
-from catalogs.formats import RawTable, TableError, read_columns
+from lensweep.catalogs.formats import RawTable, TableError, read_columns
+from lensweep.ground.files import place, whole_file
 
 __all__ = ["TableError", "check_positions", "read_positions", "read_table", "write_parquet"]
 

@@ -8,10 +8,10 @@ import pandas as pd
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from catalogs.crossmatch import nearest
-from catalogs.formats import TableError
-from catalogs.grades import LETTERS, LensFlowGrades, store_grades
-from catalogs.known_lenses import lensflow92
+from lensweep.catalogs.crossmatch import nearest
+from lensweep.catalogs.formats import TableError
+from lensweep.catalogs.known_lenses import lensflow92
+from lensweep.catalogs.lensflow_grades import LETTERS, LensFlowGrades, store_grades
 
 # Pourrahmani, Nayyeri & Cooray 2018, ApJ 856, 68, table 2.
 TABLE = "J/ApJ/856/68/table2"

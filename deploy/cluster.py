@@ -50,7 +50,7 @@ class ClusterConfig:
         Encrypt what Dask's processes say to each other, and refuse who has no certificate;
         `slurm` always does, `kubernetes` cannot.
     certificates : str or None
-        For a running scheduler: folder with the files of `deploy.tls`; by default what Dask's own
+        For a running scheduler: folder with the files of `lensweep.deploy.tls`; by default what Dask's own
         configuration names.
     listen : str
         Address that the processes of a local cluster listen on.
@@ -192,19 +192,19 @@ def _opened(
 ) -> AbstractContextManager[Client]:
     # Each kind needs packages that the others do not.
     if config.kind == "local":
-        from deploy.local import open_local
+        from lensweep.deploy.local import open_local
 
         return open_local(config)
     if config.kind == "cuda":
-        from deploy.local import open_cuda
+        from lensweep.deploy.local import open_cuda
 
         return open_cuda(config)
     if config.kind == "slurm":
-        from deploy.jobs import open_jobs
+        from lensweep.deploy.slurm.cluster import open_jobs
 
         return open_jobs(config, folder)
     if config.kind == "kubernetes":
-        from deploy.pods import open_pods
+        from lensweep.deploy.kubernetes.cluster import open_pods
 
         return open_pods(config)
     return _running(config, timeout_s)
@@ -247,7 +247,7 @@ async def _ask(address: str, timeout_s: float, security: Security | None) -> Non
 def _security(config: ClusterConfig) -> Security | None:
     if config.certificates is None:
         return None
-    from deploy.tls import read_certificates
+    from lensweep.deploy.tls import read_certificates
 
     return read_certificates(Path(config.certificates))
 

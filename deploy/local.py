@@ -10,8 +10,8 @@ from distributed import Client, LocalCluster, Nanny
 from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 
-from deploy.cluster import CUT, SCORE, ClusterConfig, ClusterError
-from deploy.environment import ALLOCATOR, DASK_SETTINGS, worker_environment
+from lensweep.deploy.cluster import CUT, SCORE, ClusterConfig, ClusterError
+from lensweep.deploy.environment import ALLOCATOR, DASK_SETTINGS, worker_environment
 
 # malloc reads them when a process starts: too late for what a nanny sets in it.
 _LOCAL_SETTINGS = DASK_SETTINGS | {

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from deploy.job_record import Job, JobState, SubmissionError, read_job, write_job
-from deploy.kubernetes_jobs import (
+from lensweep.deploy.job_record import Job, JobState, SubmissionError, read_job, write_job
+from lensweep.deploy.kubernetes.options import KubernetesOptions
+from lensweep.deploy.kubernetes.submit import (
     cancel_kubernetes,
     kubernetes_manifests,
     kubernetes_state,
     submit_kubernetes,
 )
-from deploy.kubernetes_options import KubernetesOptions
-from deploy.slurm_jobs import cancel_slurm, slurm_state, submit_slurm
-from deploy.slurm_scripts import SlurmOptions, slurm_scripts
+from lensweep.deploy.slurm.scripts import SlurmOptions, slurm_scripts
+from lensweep.deploy.slurm.submit import cancel_slurm, slurm_state, submit_slurm
 
 Options = SlurmOptions | KubernetesOptions
 

@@ -13,14 +13,14 @@ import pytest
 from distributed import Client
 from drizzled_files import add_star, write_hla
 
-from deploy.environment import DASK_SETTINGS
-from scanner.bundle_store import save_bundle
-from scanner.config import ScanConfig
-from scanner.ensemble import Calibration, Description, Trunk
-from scanner.opening import open_run
-from scanner.progress import PlainProgress
-from scanner.run import Outcome, run_scan
-from scanner.stretch import Stretch
+from lensweep.deploy.environment import DASK_SETTINGS
+from lensweep.ground.progress import PlainProgress
+from lensweep.scanner.network.bundle_store import save_bundle
+from lensweep.scanner.network.ensemble import Calibration, Description, Trunk
+from lensweep.scanner.network.stretch import Stretch
+from lensweep.scanner.run.config import ScanConfig
+from lensweep.scanner.run.opening import open_run
+from lensweep.scanner.work.scan import Outcome, run_scan
 
 # Workers within this process are set as those of a scan.
 dask.config.set(DASK_SETTINGS)

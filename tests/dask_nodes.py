@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from deploy.cluster import open_client
+from lensweep.deploy.cluster import open_client
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1",
                "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}  # fmt: skip

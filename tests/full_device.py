@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from scanner import inference
+from lensweep.scanner.network import inference
 
 
 def load_full(folder, name, reduced=None):

@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
-from scanner.attempts import attempt
-from scanner.paths import RunPaths
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.work.attempts import attempt
 
 
 def hang(root):

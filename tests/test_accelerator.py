@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from deploy.accelerator import loading_turn
+from lensweep.deploy.accelerator import loading_turn
 
 
 def run(code: str) -> subprocess.CompletedProcess:
@@ -60,7 +60,7 @@ def test_networks_are_loaded_in_turns(monkeypatch, tmp_path):
 
 @pytest.mark.gpu
 def test_gpu_memory_grows_with_need():
-    from deploy.accelerator import import_tensorflow
+    from lensweep.deploy.accelerator import import_tensorflow
 
     tf = import_tensorflow()
     gpus = tf.config.list_physical_devices("GPU")

@@ -4,11 +4,11 @@ import time
 import numpy as np
 import pytest
 
-from scanner import cutout_store
-from scanner.cutout_store import CUTOUT_SIZE
-from scanner.errors import InputError
-from scanner.progress import PlainProgress
-from training.augment import (
+from lensweep.ground.errors import InputError
+from lensweep.ground.progress import PlainProgress
+from lensweep.scanner.run import cutout_store
+from lensweep.scanner.run.cutout_store import CUTOUT_SIZE
+from lensweep.training.data.augment import (
     LEAST_ZOOM,
     ROTATION_DEG,
     SHEAR_DEG,
@@ -20,8 +20,8 @@ from training.augment import (
     transform_at_random,
     turn_at_random,
 )
-from training.dataset import make_dataset
-from training.examples import open_examples
+from lensweep.training.data.examples import open_examples
+from lensweep.training.data.simulated_set import make_dataset
 
 STILL = np.zeros(2)
 

@@ -7,10 +7,11 @@ import keras
 import numpy as np
 import pytest
 
-from scanner.bundle_store import sha256_of
-from scanner.errors import InputError
-from training.backbones import BACKBONES
-from training.classifier import (
+from lensweep.ground.errors import InputError
+from lensweep.scanner.network.bundle_store import sha256_of
+from lensweep.training.evaluation.result_tables import PUBLISHED
+from lensweep.training.fit.backbones import BACKBONES
+from lensweep.training.fit.classifier import (
     PREPROCESSING,
     STEM,
     add_head,
@@ -20,10 +21,9 @@ from training.classifier import (
     round_kernels,
     split_trunk,
 )
-from training.config import TrainConfig
-from training.features import save_trunk
-from training.pretrained import find_weights, load_weights
-from training.result_tables import PUBLISHED
+from lensweep.training.fit.config import TrainConfig
+from lensweep.training.fit.features import save_trunk
+from lensweep.training.fit.pretrained import find_weights, load_weights
 
 CONFIG = TrainConfig(
     name="tiny", seed=3, backbone="vgg16", init="random", input_size=32, stem="fixed",

@@ -12,9 +12,9 @@ from conftest import write_field
 from drizzled_files import write_hla
 
 import lensweep
-from catalogs.tables import TableError
-from scanner.errors import InputError
-from scanner.patience import StorageError
+from lensweep.catalogs.tables import TableError
+from lensweep.ground.errors import InputError
+from lensweep.scanner.work.patience import StorageError
 
 SHAPE = (300, 300)
 
@@ -201,8 +201,8 @@ def test_ensembles_that_do_not_fit_are_refused(
 
     from conftest import scan_here
 
-    from scanner.bundle_store import check_bundle, save_bundle
-    from scanner.networks import load_network
+    from lensweep.scanner.network.bundle_store import check_bundle, save_bundle
+    from lensweep.scanner.network.networks import load_network
 
     bundle = check_bundle(str(tiny_bundle))
     with np.load(tiny_bundle / "heads.npz") as heads:
@@ -220,11 +220,11 @@ def test_a_bundle_that_changes_under_a_run_stops_it(client, tiny_bundle, field, 
     import io
     import time
 
-    from scanner.config import ScanConfig
-    from scanner.ensemble import EnsembleError
-    from scanner.opening import open_run
-    from scanner.progress import PlainProgress
-    from scanner.run import run_scan
+    from lensweep.ground.progress import PlainProgress
+    from lensweep.scanner.network.ensemble import EnsembleError
+    from lensweep.scanner.run.config import ScanConfig
+    from lensweep.scanner.run.opening import open_run
+    from lensweep.scanner.work.scan import run_scan
 
     copy = shutil.copytree(tiny_bundle, tmp_path / "copy")
     config = ScanConfig((str(field),), str(tmp_path / "run"), str(copy), windows_per_shard=16,
@@ -249,7 +249,7 @@ def test_two_mosaics_of_one_name(tmp_path):
 
 
 def test_status_of_no_run(tmp_path):
-    from scanner.status import read_status
+    from lensweep.scanner.run.status import read_status
 
     with pytest.raises(InputError, match=r"no run in this folder \(no run\.json\)"):
         read_status(tmp_path)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from scanner.batches import CPU_BATCH, BatchError, Batches, find_batch
+from lensweep.scanner.network.batch_size import CPU_BATCH, BatchError, Batches, find_batch
 
 
 def doubled(flux):

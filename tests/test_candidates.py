@@ -6,17 +6,17 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.coordinates import SkyCoord
 
-from catalogs.candidates import (
+from lensweep.catalogs.candidates import (
     DETECTION_COLUMNS,
     CandidateError,
     build_candidates,
     candidate_ids,
     merge_overlaps,
 )
-from catalogs.crossmatch import MatchError
-from catalogs.known_lenses import castles
-from catalogs.schemas import CANDIDATES
-from catalogs.tables import TableError, write_parquet
+from lensweep.catalogs.crossmatch import MatchError
+from lensweep.catalogs.known_lenses import castles
+from lensweep.catalogs.schemas import CANDIDATES
+from lensweep.catalogs.tables import TableError, write_parquet
 
 ARCSEC = 1.0 / 3600.0
 

@@ -7,11 +7,17 @@ import pytest
 from dask_nodes import free_port
 from distributed import LocalCluster
 
-from deploy import jobs
-from deploy.cluster import ClusterConfig, ClusterError, NoSchedulerError, open_client, read_cluster
-from deploy.environment import ALLOCATOR
-from deploy.jobs import make_cluster, walltime_s
-from deploy.pods import cluster_spec, worker_spec
+from lensweep.deploy.cluster import (
+    ClusterConfig,
+    ClusterError,
+    NoSchedulerError,
+    open_client,
+    read_cluster,
+)
+from lensweep.deploy.environment import ALLOCATOR
+from lensweep.deploy.kubernetes.cluster import cluster_spec, worker_spec
+from lensweep.deploy.slurm import cluster as jobs
+from lensweep.deploy.slurm.cluster import make_cluster, walltime_s
 
 SLURM = {"kind": "slurm", "cores": 4, "memory": "8GiB", "partition": "short", "account": "astro",
          "walltime": "04:00:00"}  # fmt: skip
@@ -79,7 +85,7 @@ def test_local_workers_are_processes_of_one_thread():
 
 def test_workers_share_the_memory_of_the_container(monkeypatch):
     # As Dask reads it from the control group.
-    monkeypatch.setattr("deploy.local.MEMORY_LIMIT", 20 * 2**30)
+    monkeypatch.setattr("lensweep.deploy.local.MEMORY_LIMIT", 20 * 2**30)
     with open_client("local", 2) as client:
         client.wait_for_workers(2)
         workers = client.scheduler_info()["workers"].values()

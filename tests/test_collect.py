@@ -10,19 +10,19 @@ from conftest import write_field
 from drizzled_files import sky_cards, write_hla
 from matplotlib.image import imsave
 
-import lensweep
-from catalogs.known_lenses import castles, lensflow92
-from catalogs.tables import TableError
-from scanner import cutout_store
-from scanner.errors import InputError
-from scanner.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
-from scanner.progress import PlainProgress
-from scanner.projection import grid_to_sky, scan_grid
-from training.collect import CollectConfig, collect
-from training.dataset import read_truth
-from training.image_folder import list_images, read_image
-from training.label_table import gather_labels, read_catalogue, read_labels
-from training.places import group_overlapping, keep_apart
+from lensweep.__main__ import main
+from lensweep.catalogs.known_lenses import castles, lensflow92
+from lensweep.catalogs.tables import TableError
+from lensweep.ground.errors import InputError
+from lensweep.ground.progress import PlainProgress
+from lensweep.scanner.run import cutout_store
+from lensweep.scanner.sky.grid import grid_to_sky, scan_grid
+from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
+from lensweep.training.data.collect import CollectConfig, collect
+from lensweep.training.data.image_folder import list_images, read_image
+from lensweep.training.data.label_table import gather_labels, read_catalogue, read_labels
+from lensweep.training.data.places import group_overlapping, keep_apart
+from lensweep.training.data.simulated_set import read_truth
 
 SHAPE = (760, 900)
 NOTHING = HeaderOverrides()
@@ -367,7 +367,7 @@ def test_command(mosaic_path, tmp_path, monkeypatch, capsys):
                  "--random-positions", "3", "--random-sources", "3"]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["lensweep", *arguments])
     with pytest.raises(SystemExit) as end:
-        lensweep.main()
+        main()
     shown = capsys.readouterr().out
     assert end.value.code == 0
     assert "7 cutouts of 7 objects: 1 lenses, 6 others" in shown

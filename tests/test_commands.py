@@ -10,9 +10,10 @@ import pytest
 from conftest import write_field
 
 import lensweep
-from scanner.config import ScanConfig
-from scanner.errors import InputError
-from scanner.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.__main__ import main
+from lensweep.ground.errors import InputError
+from lensweep.scanner.run.config import ScanConfig
+from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
 
 NAME = "field_f814w_drz"
 
@@ -25,7 +26,7 @@ def command(monkeypatch, capfd):
         monkeypatch.setattr(sys, "argv", ["lensweep", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", "160")
         with pytest.raises(SystemExit) as end:
-            lensweep.main()
+            main()
             raise SystemExit(0)
         out, err = capfd.readouterr()
         return end.value.code or 0, out, err

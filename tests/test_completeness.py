@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 from conftest import scan_here, write_field
 
-from scanner import cutout_store
-from scanner.bundle_store import check_bundle
-from scanner.ensemble import Scoring
-from scanner.errors import InputError
-from scanner.progress import PlainProgress
-from scanner.tasks import load_ensemble
-from training.completeness import measure_completeness
-from training.show_completeness import draw_completeness, show_completeness
+from lensweep.ground.errors import InputError
+from lensweep.ground.progress import PlainProgress
+from lensweep.scanner.network.bundle_store import check_bundle
+from lensweep.scanner.network.ensemble import Scoring
+from lensweep.scanner.run import cutout_store
+from lensweep.scanner.work.tasks import load_ensemble
+from lensweep.training.evaluation.completeness import measure_completeness
+from lensweep.training.evaluation.completeness_report import draw_completeness, show_completeness
 
 PAINTED = {"n": 6, "seed": 4, "drawn_hosts": 1.0}
 

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from drizzled_files import write_hla
 
-from scanner.config import ScanConfig, make_config, mosaic_name
-from scanner.errors import InputError
-from scanner.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.ground.errors import InputError
+from lensweep.scanner.run.config import ScanConfig, make_config, mosaic_name
+from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
 
 GOOD = {"mosaics": ("a.fits",), "out": "run"}
 

@@ -1,11 +1,18 @@
 import numpy as np
 import pytest
 
-from training.confusers import DEFECTS, LIGHT, NAMES, Scene, draw_companions, scatter_field_galaxies
-from training.light import flux_of
-from training.observation import Observation
-from training.psf import draw_psf
-from training.simulate import KINDS, LENS_KINDS, plan_kinds
+from lensweep.training.simulation.confusers import (
+    DEFECTS,
+    LIGHT,
+    NAMES,
+    Scene,
+    draw_companions,
+    scatter_field_galaxies,
+)
+from lensweep.training.simulation.light import flux_of
+from lensweep.training.simulation.observation import Observation
+from lensweep.training.simulation.psf import draw_psf
+from lensweep.training.simulation.simulate import KINDS, LENS_KINDS, plan_kinds
 
 OBSERVATION = Observation(2028.0, 4, 0.094, 5.0, 0.5, 0.4)
 

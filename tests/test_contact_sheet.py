@@ -4,7 +4,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from scanner.contact_sheet import (
+from lensweep.scanner.results.contact_sheet import (
     INVALID_RGB,
     KNOWN,
     MARKED,

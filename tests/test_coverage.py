@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from catalogs.coverage import (
+from lensweep.catalogs.coverage import (
     ORDER,
     CoverageError,
     area_deg2,
@@ -13,7 +13,7 @@ from catalogs.coverage import (
     read_coverage,
     write_coverage,
 )
-from catalogs.tables import TableError
+from lensweep.catalogs.tables import TableError
 
 ARCSEC = 1.0 / 3600.0
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from catalogs.crossmatch import MatchError, all_pairs, nearest
-from catalogs.tables import TableError
+from lensweep.catalogs.crossmatch import MatchError, all_pairs, nearest
+from lensweep.catalogs.tables import TableError
 
 ARCSEC = 1.0 / 3600.0
 

@@ -7,9 +7,9 @@ import pytest
 import xarray
 import zarr
 
-from scanner import cutout_store
-from scanner.cutout_store import Cutouts, LostCutoutsError, StoreAttributes
-from scanner.errors import InputError
+from lensweep.ground.errors import InputError
+from lensweep.scanner.run import cutout_store
+from lensweep.scanner.run.cutout_store import Cutouts, LostCutoutsError, StoreAttributes
 
 SHARD = 32
 ATTRIBUTES = StoreAttributes("mosaic", "ab" * 32, "F814W", 0.05, "CTYPE1 = 'RA---TAN'", SHARD)

@@ -6,10 +6,10 @@ import pytest
 from astropy.io import fits
 from drizzled_files import sky_cards, write_hla
 
-from scanner.cutouts import REGION_SIDE_PX, cut_windows
-from scanner.mosaics import HeaderOverrides, inspect_mosaic
-from scanner.projection import read_grid_region, scan_grid
-from scanner.windows import CUTOUT_SIZE, centred_windows, grid_windows, regions
+from lensweep.scanner.sky.cutouts import REGION_SIDE_PX, cut_windows
+from lensweep.scanner.sky.grid import read_grid_region, scan_grid
+from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.windows import CUTOUT_SIZE, centred_windows, grid_windows, regions
 
 
 def open_grid(path, folder):

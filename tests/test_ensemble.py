@@ -6,13 +6,19 @@ import sys
 import numpy as np
 import pytest
 
-from scanner.batches import CPU_BATCH
-from scanner.bundle_store import check_bundle, record_precision
-from scanner.ensemble import EnsembleError, PrecisionCheck, Scoring, sigmoid, summarise
-from scanner.inference import Ensemble
-from scanner.second_look import TURNS, own_turns, turned
-from scanner.stretch import in_noise_units
-from scanner.tasks import load_ensemble
+from lensweep.scanner.network.batch_size import CPU_BATCH
+from lensweep.scanner.network.bundle_store import check_bundle, record_precision
+from lensweep.scanner.network.ensemble import (
+    EnsembleError,
+    PrecisionCheck,
+    Scoring,
+    sigmoid,
+    summarise,
+)
+from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.network.second_look import TURNS, own_turns, turned
+from lensweep.scanner.network.stretch import in_noise_units
+from lensweep.scanner.work.tasks import load_ensemble
 
 
 @pytest.fixture(scope="module")

@@ -9,19 +9,17 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from scanner.bundle_store import check_bundle
-from scanner.ensemble import Calibration, Description, Trunk
-from scanner.errors import InputError
-from scanner.inference import Ensemble
-from scanner.progress import PlainProgress
-from scanner.stretch import Stretch
-from training.bundle import Scores, measure_all, stack_of
-from training.dataset import make_dataset
-from training.evaluate import evaluate
-from training.examples import open_examples, read_flux
-from training.merging import join_scores
-from training.report import write_report
-from training.result_tables import (
+from lensweep.ground.errors import InputError
+from lensweep.ground.progress import PlainProgress
+from lensweep.scanner.network.bundle_store import check_bundle
+from lensweep.scanner.network.ensemble import Calibration, Description, Trunk
+from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.network.stretch import Stretch
+from lensweep.training.data.examples import open_examples, read_flux
+from lensweep.training.data.simulated_set import make_dataset
+from lensweep.training.evaluation.evaluate import evaluate
+from lensweep.training.evaluation.report import write_report
+from lensweep.training.evaluation.result_tables import (
     COMMITTEE,
     Evaluation,
     fold_table,
@@ -30,6 +28,8 @@ from training.result_tables import (
     score_table,
     thesis_table,
 )
+from lensweep.training.fit.bundle import Scores, measure_all, stack_of
+from lensweep.training.fit.merge_bundles import join_scores
 
 N = 600
 

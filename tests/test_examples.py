@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scanner import cutout_store
-from scanner.cutout_store import Cutouts, StoreAttributes
-from scanner.errors import InputError
-from training.examples import check_classes, open_examples, read_flux
+from lensweep.ground.errors import InputError
+from lensweep.scanner.run import cutout_store
+from lensweep.scanner.run.cutout_store import Cutouts, StoreAttributes
+from lensweep.training.data.examples import check_classes, open_examples, read_flux
 
 TRUTH = pd.DataFrame({"kind": ["lens", "star"] * 4, "is_lens": [True, False] * 4})
 

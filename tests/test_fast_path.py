@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from scanner.batches import CPU_BATCH
-from scanner.bundle_store import check_bundle, record_precision
-from scanner.ensemble import PrecisionCheck
-from scanner.inference import FULL, Ensemble
-from scanner.networks import freeze, load_network, reduced_precision
-from training.simulate import plan_kinds, simulate
+from lensweep.scanner.network.batch_size import CPU_BATCH
+from lensweep.scanner.network.bundle_store import check_bundle, record_precision
+from lensweep.scanner.network.ensemble import PrecisionCheck
+from lensweep.scanner.network.inference import FULL, Ensemble
+from lensweep.scanner.network.networks import freeze, load_network, reduced_precision
+from lensweep.training.simulation.simulate import plan_kinds, simulate
 
 AGREES = PrecisionCheck(10_000, 1.0, 100, 0.0)
 

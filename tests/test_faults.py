@@ -24,16 +24,16 @@ from dask_nodes import Machines, wait_until
 from hanging import hang
 from slow_storage import SlowStorage
 
-from deploy.cluster import open_client
-from scanner import score_store
-from scanner.config import ScanConfig
-from scanner.ensemble import EnsembleError
-from scanner.opening import open_run
-from scanner.paths import RunPaths
-from scanner.patience import StorageError
-from scanner.progress import PlainProgress
-from scanner.run import run_scan
-from scanner.tasks import WorkerFullError
+from lensweep.deploy.cluster import open_client
+from lensweep.ground.progress import PlainProgress
+from lensweep.scanner.network.ensemble import EnsembleError
+from lensweep.scanner.run import score_store
+from lensweep.scanner.run.config import ScanConfig
+from lensweep.scanner.run.opening import open_run
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.work.patience import StorageError
+from lensweep.scanner.work.scan import run_scan
+from lensweep.scanner.work.tasks import WorkerFullError
 
 NAME = "field_f814w_drz"
 SHARDS = 28
@@ -308,7 +308,7 @@ def test_a_device_is_full_of_something_else(
 
 def test_every_device_is_full(tiny_bundle, field_there, tmp_path, monkeypatch):
     """That may pass, and costs no shard."""
-    monkeypatch.setattr("scanner.run.OTHERS_COME_S", 0.0)
+    monkeypatch.setattr("lensweep.scanner.work.scan.OTHERS_COME_S", 0.0)
     preload = Path(__file__).with_name("full_device.py")
     with (tmp_path / "log").open("w") as log:
         machines = Machines(log)
@@ -324,7 +324,7 @@ def test_every_device_is_full(tiny_bundle, field_there, tmp_path, monkeypatch):
 def test_the_bundle_is_missing_everywhere(
     machines, tiny_bundle, field_there, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("scanner.run.OTHERS_COME_S", 0.0)
+    monkeypatch.setattr("lensweep.scanner.work.scan.OTHERS_COME_S", 0.0)
     bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
     config = ScanConfig((str(field_there),), str(tmp_path / "run"), str(bundle))
     opened, paths = open_run(config)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import zarr
 
-from scanner.progress import PlainProgress
-from scanner.stretch import Stretch
-from training.dataset import make_dataset
-from training.examples import open_examples, read_flux
-from training.features import View, compute_features, save_trunk
-from training.rows import SHARD, fill_rows
+from lensweep.ground.progress import PlainProgress
+from lensweep.scanner.network.stretch import Stretch
+from lensweep.training.data.examples import open_examples, read_flux
+from lensweep.training.data.rows import SHARD, fill_rows
+from lensweep.training.data.simulated_set import make_dataset
+from lensweep.training.fit.features import View, compute_features, save_trunk
 
 AS_IT_IS = View(0, "turns", 1)
 TURNED = View(1, "turns", 1)

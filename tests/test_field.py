@@ -5,9 +5,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from scipy import ndimage
 
-from scanner.errors import InputError
-from scanner.mosaics import HeaderOverrides, inspect_mosaic
-from training.field import EXPOSURE_S, make_field
+from lensweep.ground.errors import InputError
+from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.training.simulation.field import EXPOSURE_S, make_field
 
 SIZE, N_LENSES, SEED = 900, 4, 3
 NAME = "hst_99999_01_acs_wfc_f814w_drz.fits"

@@ -1,6 +1,6 @@
 import os
 
-from catalogs.files import flush, whole_file
+from lensweep.ground.files import flush, whole_file
 
 
 def test_writers_of_one_file_never_share_what_is_aside(tmp_path):
@@ -9,7 +9,7 @@ def test_writers_of_one_file_never_share_what_is_aside(tmp_path):
     with whole_file(path) as first, whole_file(path) as second:
         assert first != second
         for aside, text in ((first, "first"), (second, "second")):
-            # As `scanner.opening` sweeps them.
+            # As `lensweep.scanner.run.opening` sweeps them.
             assert aside.match(".*.partial")
             aside.write_text(text)
     # Each was whole; the outer one ended last.

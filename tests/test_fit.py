@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import pytest
 
-from scanner.progress import PlainProgress
-from scanner.stretch import Stretch
-from training.dataset import make_dataset
-from training.examples import open_examples, read_flux
-from training.fit import Course, fit
-from training.stream import BATCH, Stream
+from lensweep.ground.progress import PlainProgress
+from lensweep.scanner.network.stretch import Stretch
+from lensweep.training.data.examples import open_examples, read_flux
+from lensweep.training.data.simulated_set import make_dataset
+from lensweep.training.data.stream import BATCH, Stream
+from lensweep.training.fit.loop import Course, fit
 
 COURSE = Course("test", epochs=4, learning_rate=1e-2)
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from scanner.errors import InputError
-from training.folds import assign_folds, leaked_fraction
+from lensweep.ground.errors import InputError
+from lensweep.training.data.folds import assign_folds, leaked_fraction
 
 
 def test_folds_are_stratified_and_never_split_an_object():

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from conftest import scan_here, write_field
 
-from catalogs.coverage import area_deg2, inside, read_coverage
-from scanner.errors import InputError
-from scanner.footprint import mosaic_footprint, run_footprint
-from scanner.paths import RunPaths
-from scanner.plan import read_plan
-from scanner.projection import grid_to_sky
+from lensweep.catalogs.coverage import area_deg2, inside, read_coverage
+from lensweep.ground.errors import InputError
+from lensweep.scanner.results.footprint import mosaic_footprint, run_footprint
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.plan import read_plan
+from lensweep.scanner.sky.grid import grid_to_sky
 
 NAME = "part_f814w_drz"
 PIXEL_DEG2 = (0.05 / 3600.0) ** 2

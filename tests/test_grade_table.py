@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scanner.errors import InputError
-from scanner.grade_page import GradeReport, draw_grades, markdown
-from scanner.grade_table import (
+from lensweep.ground.errors import InputError
+from lensweep.scanner.lenses.grade_page import GradeReport, draw_grades, markdown
+from lensweep.scanner.lenses.grade_table import (
     CONTROL,
     THESIS,
     bootstrap_mean,
@@ -12,7 +12,7 @@ from scanner.grade_table import (
     rank_correlations,
     summarise_grades,
 )
-from scanner.grading import GradedScores
+from lensweep.scanner.lenses.grading import GradedScores
 
 
 def scores(seed=3, n=30):

@@ -12,28 +12,33 @@ from conftest import scan_here, write_field
 from drizzled_files import sky_cards, write_hla
 from scipy import stats
 
-from catalogs.grades import LensFlowGrades, store_grades
-from catalogs.known_lenses import lensflow92
-from catalogs.tables import TableError
-from scanner import cutout_store
-from scanner.bundle_store import check_bundle, save_bundle
-from scanner.cutouts import cut_windows
-from scanner.ensemble import Calibration, Description, Trunk, sigmoid
-from scanner.errors import InputError
-from scanner.grade_table import CONTROL, grade_order
-from scanner.inference import Ensemble
-from scanner.lens_fields import mosaic_fields, stored_fields
-from scanner.mosaics import HeaderOverrides, inspect_mosaic
-from scanner.plan import read_plan
-from scanner.show_grades import report_grades
-from scanner.stretch import Stretch
-from training.confusers import Scene, scatter_field_galaxies
-from training.field import GALAXIES_PER_ARCSEC2, NOISE_BLUR_PX, READ_NOISE, SKY_RATE
-from training.lenses import draw_arcs, draw_lens
-from training.light import draw_galaxy_light
-from training.observation import Observation, record, signal_to_noise
-from training.psf import draw_psf
-from training.simulate import MIN_MAGNIFICATION, MIN_SIGNAL_TO_NOISE
+from lensweep.catalogs.known_lenses import lensflow92
+from lensweep.catalogs.lensflow_grades import LensFlowGrades, store_grades
+from lensweep.catalogs.tables import TableError
+from lensweep.ground.errors import InputError
+from lensweep.scanner.lenses.cutouts_at import mosaic_fields, stored_fields
+from lensweep.scanner.lenses.grade_report import report_grades
+from lensweep.scanner.lenses.grade_table import CONTROL, grade_order
+from lensweep.scanner.network.bundle_store import check_bundle, save_bundle
+from lensweep.scanner.network.ensemble import Calibration, Description, Trunk, sigmoid
+from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.network.stretch import Stretch
+from lensweep.scanner.run import cutout_store
+from lensweep.scanner.run.plan import read_plan
+from lensweep.scanner.sky.cutouts import cut_windows
+from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
+from lensweep.training.simulation.field import (
+    GALAXIES_PER_ARCSEC2,
+    NOISE_BLUR_PX,
+    READ_NOISE,
+    SKY_RATE,
+)
+from lensweep.training.simulation.lenses import draw_arcs, draw_lens
+from lensweep.training.simulation.light import draw_galaxy_light
+from lensweep.training.simulation.observation import Observation, record, signal_to_noise
+from lensweep.training.simulation.psf import draw_psf
+from lensweep.training.simulation.simulate import MIN_MAGNIFICATION, MIN_SIGNAL_TO_NOISE
 
 SHAPE = (240, 260)
 PLANTED = 20

@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 from astropy_healpix import HEALPix
 
-import lensweep
-from catalogs.crossmatch import MatchError, all_pairs
-from catalogs.hats import HatsError, is_hats, match_hats, rows_near
-from catalogs.lens_matches import match_lenses
-from scanner.errors import InputError
-from scanner.show_hats import show_hats_matches
+from lensweep.__main__ import main
+from lensweep.catalogs.crossmatch import MatchError, all_pairs
+from lensweep.catalogs.hats import HatsError, is_hats, match_hats, rows_near
+from lensweep.catalogs.lens_matches import match_lenses
+from lensweep.ground.errors import InputError
+from lensweep.scanner.lenses.hats_report import show_hats_matches
 
 lsdb = pytest.importorskip("lsdb", reason="LSDB is not installed: pip install 'lensweep[hats]'")
 
@@ -164,7 +164,7 @@ def test_command(catalogues, tmp_path, monkeypatch, capsys):
         sys, "argv", ["lensweep", "crossmatch", left, "--known", right, "--out", str(out)]
     )
     with pytest.raises(SystemExit) as end:
-        lensweep.main()
+        main()
     assert end.value.code == 0
     assert "nearest pairs within 3″" in capsys.readouterr().out
     assert len(pd.read_parquet(out)) > 100

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_backbones import CONFIG
 
-from training.heads import train_head
+from lensweep.training.fit.heads import train_head
 
 
 @pytest.fixture(scope="module")

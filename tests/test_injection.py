@@ -9,18 +9,18 @@ from astropy.io import fits
 from drizzled_files import write_hla
 from scipy import ndimage
 
-from scanner import cutout_store
-from scanner.errors import InputError
-from scanner.mosaics import HeaderOverrides, inspect_mosaic
-from scanner.progress import PlainProgress
-from scanner.projection import scan_grid, sky_to_grid
-from training.dataset import read_truth
-from training.hosts import measure_host, measure_noise
-from training.injection import InjectionConfig, inject
-from training.light import Sersic, draw_galaxy_light, flux_of
-from training.painting import Depth, paint
-from training.psf_file import read_psf
-from training.real_cutouts import cut_rows
+from lensweep.ground.errors import InputError
+from lensweep.ground.progress import PlainProgress
+from lensweep.scanner.run import cutout_store
+from lensweep.scanner.sky.grid import scan_grid, sky_to_grid
+from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.training.data.hosts import measure_host, measure_noise
+from lensweep.training.data.injection import InjectionConfig, inject
+from lensweep.training.data.real_cutouts import cut_rows
+from lensweep.training.data.simulated_set import read_truth
+from lensweep.training.simulation.light import Sersic, draw_galaxy_light, flux_of
+from lensweep.training.simulation.painting import Depth, paint
+from lensweep.training.simulation.psf_file import read_psf
 
 SIZE_PX, NOISE, BLUR_PX, SEED = 1100, 0.008, 0.45, 6
 ZERO_POINT = -2.5 * np.log10(7.0834177e-20) - 5 * np.log10(8044.8877) - 2.408

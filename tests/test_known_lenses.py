@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catalogs.crossmatch import MatchError, nearest
-from catalogs.known_lenses import castles, faure2008, lensflow92, match_known
-from catalogs.schemas import CANDIDATES
+from lensweep.catalogs.crossmatch import MatchError, nearest
+from lensweep.catalogs.known_lenses import castles, faure2008, lensflow92, match_known
+from lensweep.catalogs.schemas import CANDIDATES
 
 ARCSEC = 1.0 / 3600.0
 
@@ -66,7 +66,7 @@ def test_lensflow_ships_no_grade():
     assert table["lensflow_id"].tolist() == list(range(1, 93))
     assert table["grade"].isna().all()
     assert table["confidence"].value_counts().to_dict() == {"probable": 78, "confident": 14}
-    header = files("catalogs").joinpath("data", "lensflow92.csv").read_text().splitlines()[0]
+    header = files("lensweep.catalogs").joinpath("data", "lensflow92.csv").read_text().splitlines()[0]
     assert "grade_inferred" not in header
 
 
@@ -129,7 +129,7 @@ def test_three_arcsec_are_never_ambiguous_in_lensflow():
 
 
 def test_provenance_names_every_shipped_table():
-    folder = files("catalogs").joinpath("data")
+    folder = files("lensweep.catalogs").joinpath("data")
     text = folder.joinpath("PROVENANCE.md").read_text(encoding="utf-8")
     tables = [entry.name for entry in folder.iterdir() if entry.name.endswith(".csv")]
     assert len(tables) == 3

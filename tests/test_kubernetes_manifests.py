@@ -14,12 +14,18 @@ import pytest
 import typer
 import yaml
 
-import lensweep
-from deploy.cluster import ClusterConfig
-from deploy.job_record import SubmissionError
-from deploy.kubernetes_options import KubernetesOptions, refuse_unmounted
-from deploy.manifests import TEMPLATES, as_yaml, dask_cluster, driver_job, driver_log
-from deploy.pods import cluster_spec, worker_spec
+from lensweep.__main__ import app
+from lensweep.deploy.cluster import ClusterConfig
+from lensweep.deploy.job_record import SubmissionError
+from lensweep.deploy.kubernetes.cluster import cluster_spec, worker_spec
+from lensweep.deploy.kubernetes.manifests import (
+    TEMPLATES,
+    as_yaml,
+    dask_cluster,
+    driver_job,
+    driver_log,
+)
+from lensweep.deploy.kubernetes.options import KubernetesOptions, refuse_unmounted
 
 VERSIONS = ("1.35", "1.36", "1.37")
 CPU = KubernetesOptions(
@@ -183,7 +189,7 @@ def test_the_image_has_the_commands(command):
         return  # of the base image
     assert entry_points(group="console_scripts", name=program)
     if program == "lensweep":
-        scan = typer.main.get_command(lensweep.app).commands[words[0]]
+        scan = typer.main.get_command(app).commands[words[0]]
         assert parameters(scan, words[1:])["config"]
         return
     if words[0] == "cuda":

@@ -61,8 +61,8 @@ def test_dask_is_used_by_the_run_and_opened_by_deploy():
         and DASK & set(imported(ast.walk(ast.parse(path.read_text()))))
     }
     of_scanner = {name for name in users if not name.startswith("deploy.")}
-    assert of_scanner == {"scanner.run", "scanner.dispatch"}
-    assert "deploy.cluster" in users
+    assert of_scanner == {"lensweep.scanner.work.scan", "lensweep.scanner.work.dispatch"}
+    assert "lensweep.deploy.cluster" in users
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_quick_commands_import_little(arguments, absent, tmp_path):
     code = (
         "import sys, lensweep\n"
         f"sys.argv = ['lensweep', *{arguments}]\n"
-        "try:\n    lensweep.main()\n"
+        "try:\n    main()\n"
         "except SystemExit as end:\n    print('STATUS', end.code)\n"
         "print(' '.join(sys.modules))\n"
     )

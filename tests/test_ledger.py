@@ -7,10 +7,16 @@ import pandas as pd
 import pytest
 from conftest import scan_here, write_field
 
-from scanner.ledger import LedgerError, LostScoresError, check, shard_ledger, write_ledger
-from scanner.paths import RunPaths
-from scanner.plan import read_plan, read_windows
-from scanner.tally import Tally, tally
+from lensweep.scanner.run.ledger import (
+    LedgerError,
+    LostScoresError,
+    check,
+    shard_ledger,
+    write_ledger,
+)
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.plan import read_plan, read_windows
+from lensweep.scanner.run.tally import Tally, tally
 
 NAME = "field_f814w_drz"
 

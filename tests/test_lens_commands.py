@@ -5,8 +5,8 @@ import pytest
 from conftest import scan_here, write_field
 from drizzled_files import sky_cards
 
-import lensweep
-from catalogs.known_lenses import lensflow92
+from lensweep.__main__ import main
+from lensweep.catalogs.known_lenses import lensflow92
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def command(monkeypatch, capsys):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["lensweep", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            lensweep.main()
+            main()
         printed = capsys.readouterr()
         return end.value.code, printed.out + printed.err
 

@@ -8,10 +8,10 @@ from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
 from astropy.units import Unit
 
-from catalogs.known_lenses import castles, faure2008, lensflow92
-from catalogs.lens_lists import LensListError, known_lenses, read_lens_list
-from catalogs.lens_schemas import KNOWN, KNOWN_COLUMNS, MATCH_COLUMNS, RECALL_COLUMNS
-from catalogs.tables import TableError
+from lensweep.catalogs.known_lenses import castles, faure2008, lensflow92
+from lensweep.catalogs.lens_lists import LensListError, known_lenses, read_lens_list
+from lensweep.catalogs.lens_schemas import KNOWN, KNOWN_COLUMNS, MATCH_COLUMNS, RECALL_COLUMNS
+from lensweep.catalogs.tables import TableError
 
 
 @pytest.fixture(autouse=True)

@@ -3,14 +3,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from catalogs.crossmatch import MatchError
-from catalogs.lens_lists import known_lenses
-from catalogs.lens_matches import count_matches, match_lenses
-from catalogs.lens_schemas import MATCHES
-from catalogs.schemas import CANDIDATES
-from catalogs.tables import TableError
-from scanner.errors import InputError
-from scanner.show_lenses import read_matchable, show_matches
+from lensweep.catalogs.crossmatch import MatchError
+from lensweep.catalogs.lens_lists import known_lenses
+from lensweep.catalogs.lens_matches import count_matches, match_lenses
+from lensweep.catalogs.lens_schemas import MATCHES
+from lensweep.catalogs.schemas import CANDIDATES
+from lensweep.catalogs.tables import TableError
+from lensweep.ground.errors import InputError
+from lensweep.scanner.lenses.lens_report import read_matchable, show_matches
 
 ARCSEC = 1.0 / 3600.0
 

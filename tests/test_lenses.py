@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.lenses import (
+from lensweep.training.simulation.lenses import (
     THETA_E_RANGE_ARCSEC,
     Deflector,
     Lens,
@@ -11,8 +11,8 @@ from training.lenses import (
     draw_lens,
     truth,
 )
-from training.light import Sersic, flux_of
-from training.psf import PIXEL_SCALE_ARCSEC, draw_psf
+from lensweep.training.simulation.light import Sersic, flux_of
+from lensweep.training.simulation.psf import PIXEL_SCALE_ARCSEC, draw_psf
 
 CENTRE = 120.0
 

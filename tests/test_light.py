@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from lenstronomy.LightModel.light_model import LightModel
 
-from training.light import (
+from lensweep.training.simulation.light import (
     ZERO_POINT_AB,
     Sersic,
     add,
@@ -13,7 +13,7 @@ from training.light import (
     flux_of,
     offsets,
 )
-from training.psf import PIXEL_SCALE_ARCSEC, draw_psf
+from lensweep.training.simulation.psf import PIXEL_SCALE_ARCSEC, draw_psf
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.metrics import measure, passed_by, threshold, within_cuts
+from lensweep.training.fit.metrics import measure, passed_by, threshold, within_cuts
 
 
 def test_perfect_scores():

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scanner import cutout_store, score_store
-from scanner.errors import InputError
-from scanner.paths import RunPaths
-from scanner.progress import PlainProgress
-from training.dataset import read_truth
-from training.examples import open_examples
-from training.mining import APART_ARCSEC, MiningConfig, mine
+from lensweep.ground.errors import InputError
+from lensweep.ground.progress import PlainProgress
+from lensweep.scanner.run import cutout_store, score_store
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.training.data.examples import open_examples
+from lensweep.training.data.mining import APART_ARCSEC, MiningConfig, mine
+from lensweep.training.data.simulated_set import read_truth
 
 N = 4
 

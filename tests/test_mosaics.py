@@ -11,9 +11,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from drizzled_files import sky_cards, write_hla
 
-from scanner.errors import InputError
-from scanner.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
-from scanner.pixels import check_pixels, read_region
+from lensweep.ground.errors import InputError
+from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.pixels import check_pixels, read_region
 
 SHAPE = (40, 60)
 AS_HEADED = HeaderOverrides()

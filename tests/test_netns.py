@@ -10,7 +10,7 @@ import pytest
 from conftest import write_field
 from dask_nodes import ENVIRONMENT, wait_until
 
-from scanner.paths import RunPaths
+from lensweep.scanner.run.paths import RunPaths
 
 NAME = "field_f814w_drz"
 HEAD, FAR = f"lw-head-{os.getpid()}", f"lw-far-{os.getpid()}"

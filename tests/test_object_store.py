@@ -12,12 +12,12 @@ from conftest import scan_here
 from dask_nodes import wait_until
 
 import lensweep
-from catalogs.files import StoreError, local_copy, place, whole_file
-from scanner.errors import InputError
-from scanner.paths import RunPaths
-from scanner.recall import measure_recall
-from scanner.reranking import rerank
-from scanner.status import read_status
+from lensweep.ground.errors import InputError
+from lensweep.ground.files import StoreError, local_copy, place, whole_file
+from lensweep.scanner.lenses.recall import measure_recall
+from lensweep.scanner.results.reranking import rerank
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.status import read_status
 
 pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'lensweep[s3]'")
 NAME = "field_f814w_drz"
@@ -96,7 +96,7 @@ def test_a_run_in_a_bucket_is_read_like_any_other(scan, field, store, local_run,
 
 
 def _known_columns():
-    from catalogs.lens_schemas import KNOWN
+    from lensweep.catalogs.lens_schemas import KNOWN
 
     return KNOWN.names
 

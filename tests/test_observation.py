@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from training.light import flux_of
-from training.observation import (
+from lensweep.training.simulation.light import flux_of
+from lensweep.training.simulation.observation import (
     Observation,
     add_cosmic_rays,
     add_trail,

@@ -8,8 +8,8 @@ from conftest import scan_here
 from distributed import Client, Scheduler, SpecCluster, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from deploy.cluster import CUT, SCORE
-from scanner.dispatch import IN_FLIGHT_PER_WORKER, Crew, Dispatch
+from lensweep.deploy.cluster import CUT, SCORE
+from lensweep.scanner.work.dispatch import IN_FLIGHT_PER_WORKER, Crew, Dispatch
 
 SCHEDULER = {"cls": Scheduler, "options": {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}}
 
@@ -68,7 +68,7 @@ def test_a_crew_is_what_its_workers_say():
 
 def test_work_waits_for_the_first_worker_and_follows_the_later_ones(monkeypatch):
     """Nothing that is under way when workers come or go is lost, or more than they can hold."""
-    monkeypatch.setattr("scanner.dispatch.REFRESH_S", 0.0)
+    monkeypatch.setattr("lensweep.scanner.work.dispatch.REFRESH_S", 0.0)
     with cluster_of() as cluster, Client(cluster) as client:
         crew, under_way, most = Crew(client), set(), {}
 

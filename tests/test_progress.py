@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from scanner.progress import PlainProgress, duration, open_progress
+from lensweep.ground.progress import PlainProgress, duration, open_progress
 
 
 @pytest.fixture

@@ -8,9 +8,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from drizzled_files import CRVAL, add_star, sky_cards, write_hla
 
-from scanner.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
-from scanner.pixels import read_region
-from scanner.projection import (
+from lensweep.scanner.sky.grid import (
     centre_stamp,
     grid_to_mosaic_pixels,
     grid_to_sky,
@@ -18,6 +16,8 @@ from scanner.projection import (
     scan_grid,
     sky_to_grid,
 )
+from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.pixels import read_region
 
 SKY = 0.1  # e-/s per mosaic pixel, far from any flux that a bug would leave behind
 # Scale, rotation and frame of images that have to be resampled.

@@ -6,7 +6,7 @@ import pytest
 from astropy.io import fits
 from scipy import ndimage
 
-from training.psf import OVERSAMPLING, PIXEL_SCALE_ARCSEC, bin_down, draw_psf
+from lensweep.training.simulation.psf import OVERSAMPLING, PIXEL_SCALE_ARCSEC, bin_down, draw_psf
 
 SAMPLE_ARCSEC = PIXEL_SCALE_ARCSEC / OVERSAMPLING
 

@@ -8,18 +8,18 @@ import pytest
 from conftest import scan_here, write_field
 from drizzled_files import sky_cards
 
-from catalogs.crossmatch import MatchError
-from catalogs.grades import TWO_LEVEL_SCHEME
-from catalogs.known_lenses import lensflow92
-from catalogs.lens_lists import known_lenses
-from catalogs.lens_schemas import RECALL
-from scanner import score_store
-from scanner.errors import InputError
-from scanner.paths import RunPaths
-from scanner.plan import read_plan, read_windows
-from scanner.projection import grid_to_sky, sky_to_grid
-from scanner.recall import binomial_interval, measure_recall, summarise_recall
-from scanner.show_lenses import show_recall
+from lensweep.catalogs.crossmatch import MatchError
+from lensweep.catalogs.known_lenses import lensflow92
+from lensweep.catalogs.lens_lists import known_lenses
+from lensweep.catalogs.lens_schemas import RECALL
+from lensweep.catalogs.lensflow_grades import TWO_LEVEL_SCHEME
+from lensweep.ground.errors import InputError
+from lensweep.scanner.lenses.lens_report import show_recall
+from lensweep.scanner.lenses.recall import binomial_interval, measure_recall, summarise_recall
+from lensweep.scanner.run import score_store
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.plan import read_plan, read_windows
+from lensweep.scanner.sky.grid import grid_to_sky, sky_to_grid
 
 NAME = "cosmos_f814w_drz"
 SHAPE = (300, 400)

@@ -9,13 +9,20 @@ from conftest import scan_here, write_field
 from drizzled_files import CRVAL, sky_cards
 from scipy.stats import rankdata
 
-from catalogs.schemas import CANDIDATES
-from scanner import score_store
-from scanner.bundle_store import check_bundle
-from scanner.errors import InputError
-from scanner.paths import RunPaths
-from scanner.reranking import RERANKED, Stack, fit_stack, read_stack, rerank, save_stack
-from scanner.tally import planned_mosaics
+from lensweep.catalogs.schemas import CANDIDATES
+from lensweep.ground.errors import InputError
+from lensweep.scanner.network.bundle_store import check_bundle
+from lensweep.scanner.results.reranking import (
+    RERANKED,
+    Stack,
+    fit_stack,
+    read_stack,
+    rerank,
+    save_stack,
+)
+from lensweep.scanner.run import score_store
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.tally import planned_mosaics
 
 SHAPE = (350, 500)
 

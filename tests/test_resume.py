@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import write_field
 
-from scanner import score_store
-from scanner.errors import InputError
-from scanner.paths import RunPaths
+from lensweep.ground.errors import InputError
+from lensweep.scanner.run import score_store
+from lensweep.scanner.run.paths import RunPaths
 
 SEED = 2018
 KILLS = ("command", "worker", "group")

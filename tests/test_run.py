@@ -15,14 +15,14 @@ from distributed import Client, LocalCluster
 from distributed.diagnostics.plugin import SchedulerPlugin
 from drizzled_files import CRVAL, add_star, sky_cards, write_hla
 
-from catalogs.schemas import CANDIDATES, LEDGER
-from scanner import cutout_store, score_store
-from scanner.config import ScanConfig
-from scanner.dispatch import IN_FLIGHT_PER_WORKER
-from scanner.errors import InputError
-from scanner.opening import open_run
-from scanner.progress import PlainProgress
-from scanner.run import ClusterLostError, run_scan
+from lensweep.catalogs.schemas import CANDIDATES, LEDGER
+from lensweep.ground.errors import InputError
+from lensweep.ground.progress import PlainProgress
+from lensweep.scanner.run import cutout_store, score_store
+from lensweep.scanner.run.config import ScanConfig
+from lensweep.scanner.run.opening import open_run
+from lensweep.scanner.work.dispatch import IN_FLIGHT_PER_WORKER
+from lensweep.scanner.work.scan import ClusterLostError, run_scan
 
 
 def sums(ledger):

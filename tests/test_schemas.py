@@ -5,7 +5,7 @@ import pytest
 from astropy.io.votable.ucd import check_ucd
 from astropy.units import Unit
 
-from catalogs.schemas import (
+from lensweep.catalogs.schemas import (
     CANDIDATE_COLUMNS,
     CANDIDATES,
     LEDGER,

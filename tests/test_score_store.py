@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from scanner import score_store
-from scanner.errors import InputError
+from lensweep.ground.errors import InputError
+from lensweep.scanner.run import score_store
 
 SHARD, MEMBERS = 8, ["a", "b", "c"]
 

@@ -8,19 +8,19 @@ import pytest
 from conftest import scan_here
 
 import lensweep
-from catalogs.lens_schemas import KNOWN
-from scanner import score_store
-from scanner.blank import BLANK_SIGNAL_TO_NOISE, peak_signal_to_noise
-from scanner.bundle_store import add_screen, check_bundle, set_screen_default
-from scanner.ensemble import EnsembleError
-from scanner.errors import InputError
-from scanner.inference import Ensemble
-from scanner.ledger import write_ledger
-from scanner.plan import read_plan, read_windows
-from scanner.projection import grid_to_sky
-from scanner.recall import measure_recall
-from scanner.status import read_status
-from training.simulate import LENS_KINDS, simulate
+from lensweep.catalogs.lens_schemas import KNOWN
+from lensweep.ground.errors import InputError
+from lensweep.scanner.lenses.recall import measure_recall
+from lensweep.scanner.network.blank import BLANK_SIGNAL_TO_NOISE, peak_signal_to_noise
+from lensweep.scanner.network.bundle_store import add_screen, check_bundle, set_screen_default
+from lensweep.scanner.network.ensemble import EnsembleError
+from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.run import score_store
+from lensweep.scanner.run.ledger import write_ledger
+from lensweep.scanner.run.plan import read_plan, read_windows
+from lensweep.scanner.run.status import read_status
+from lensweep.scanner.sky.grid import grid_to_sky
+from lensweep.training.simulation.simulate import LENS_KINDS, simulate
 
 NAME = "field_f814w_drz"
 

@@ -12,8 +12,8 @@ import pytest
 from astropy.coordinates import SkyCoord
 
 import lensweep
-from catalogs.schemas import CANDIDATES
-from scanner.bundle_store import check_bundle
+from lensweep.catalogs.schemas import CANDIDATES
+from lensweep.scanner.network.bundle_store import check_bundle
 
 SHIPPED = "xception-7fold"
 # Crops of HLA drizzles with their own headers: two north-up, two turned, one snapshot.

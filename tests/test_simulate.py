@@ -3,8 +3,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from training import confusers
-from training.simulate import (
+from lensweep.training.simulation import confusers
+from lensweep.training.simulation.simulate import (
     HARD,
     KINDS,
     LENS_KINDS,

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from astropy.io import fits
 
-import lensweep
-from scanner import cutout_store
-from scanner.errors import InputError
-from training.dataset import read_truth
-from training.psf_file import fingerprint, read_psf
-from training.simulate import LENS_KINDS, simulate
-from training.simulation import SimulationConfig, open_simulation
+from lensweep.__main__ import main
+from lensweep.ground.errors import InputError
+from lensweep.scanner.run import cutout_store
+from lensweep.training.data.simulated_set import read_truth
+from lensweep.training.data.simulation_request import SimulationConfig, open_simulation
+from lensweep.training.simulation.psf_file import fingerprint, read_psf
+from lensweep.training.simulation.simulate import LENS_KINDS, simulate
 
 N, SEED = 24, 11
 
@@ -34,7 +34,7 @@ def command(monkeypatch, capsys):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["lensweep", "simulate", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            lensweep.main()
+            main()
         printed = capsys.readouterr()
         return end.value.code, printed.out + printed.err
 
@@ -86,7 +86,7 @@ def test_another_psf_is_another_data_set(psf_path, tmp_path):
 def test_help_imports_little(name):
     code = (
         f"import sys, lensweep\nsys.argv = ['lensweep', '{name}', '--help']\n"
-        "try:\n    lensweep.main()\nexcept SystemExit:\n    pass\nprint(' '.join(sys.modules))"
+        "try:\n    main()\nexcept SystemExit:\n    pass\nprint(' '.join(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(ran.stdout.splitlines()[-1].split())

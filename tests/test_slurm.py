@@ -14,10 +14,10 @@ import pytest
 from conftest import scan_here, write_field
 from slurm_on_one_machine import SlurmCannotStartError, slurm_on_one_machine
 
-from scanner.paths import RunPaths
+from lensweep.scanner.run.paths import RunPaths
 
 # `lensweep`, with less time between two looks at its jobs than a short scan takes.
-UPKEEP = "import deploy.jobs; deploy.jobs.UPKEEP_S = 1.0; import lensweep; lensweep.main()"
+UPKEEP = "import deploy.jobs; deploy.jobs.UPKEEP_S = 1.0; import lensweep; main()"
 # Jobs of two worker processes cut, one of one process scores; a processor for each job.
 TWO_KINDS = """\
 kind = "slurm"

@@ -6,9 +6,9 @@ import pytest
 from drizzled_files import add_star, sky_cards, write_hla
 from scipy.spatial import cKDTree
 
-from scanner.mosaics import HeaderOverrides, inspect_mosaic
-from scanner.projection import scan_grid, sky_to_grid
-from scanner.sources import detect_sources
+from lensweep.scanner.sky.grid import scan_grid, sky_to_grid
+from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.sources import detect_sources
 
 SIGMA_PX = 1.5
 NOISE = 0.01

@@ -6,12 +6,12 @@ from conftest import write_field
 from drizzled_files import add_star, write_hla
 
 import lensweep
-from catalogs.schemas import SCORES
-from scanner.bundle_store import check_bundle
-from scanner.errors import InputError
-from scanner.inference import Ensemble
-from scanner.mosaics import HeaderOverrides
-from scanner.stamps import write_scores
+from lensweep.catalogs.schemas import SCORES
+from lensweep.ground.errors import InputError
+from lensweep.scanner.network.bundle_store import check_bundle
+from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.sky.mosaics import HeaderOverrides
+from lensweep.scanner.work.stamps import write_scores
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from scanner.atomic import write_json
-from scanner.paths import RunPaths
-from scanner.status import read_status, show_status
+from lensweep.ground.atomic import write_json
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.status import read_status, show_status
 
 
 @pytest.fixture

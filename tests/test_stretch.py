@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scanner.stretch import Stretch, sky_and_noise
+from lensweep.scanner.network.stretch import Stretch, sky_and_noise
 
 SIGMA = 0.008
 

@@ -13,13 +13,14 @@ import yaml
 from conftest import scan_here, write_field
 
 import lensweep
-from deploy.environment import worker_environment
-from deploy.job_record import Job, SubmissionError, read_job, write_job
-from deploy.slurm_jobs import slurm_state
-from deploy.slurm_scripts import SlurmOptions, slurm_scripts
-from scanner.config import ScanConfig
-from scanner.errors import InputError
-from scanner.submission import deal_out
+from lensweep.__main__ import main
+from lensweep.deploy.environment import worker_environment
+from lensweep.deploy.job_record import Job, SubmissionError, read_job, write_job
+from lensweep.deploy.slurm.scripts import SlurmOptions, slurm_scripts
+from lensweep.deploy.slurm.submit import slurm_state
+from lensweep.ground.errors import InputError
+from lensweep.scanner.run.config import ScanConfig
+from lensweep.scanner.work.submission import deal_out
 
 SLURM = ("--cluster", "slurm")
 
@@ -35,7 +36,7 @@ def command(monkeypatch, capfd, tmp_path):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["lensweep", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            lensweep.main()
+            main()
             raise SystemExit(0)
         out, err = capfd.readouterr()
         return end.value.code or 0, out + err

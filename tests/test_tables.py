@@ -6,7 +6,7 @@ import pytest
 from astropy.io import fits, votable
 from astropy.table import MaskedColumn, Table
 
-from catalogs.tables import TableError, check_positions, read_positions, write_parquet
+from lensweep.catalogs.tables import TableError, check_positions, read_positions, write_parquet
 
 RA = [149.545323, 0.0, 359.999999]
 DEC = [1.614164, -90.0, 90.0]

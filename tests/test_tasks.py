@@ -7,12 +7,12 @@ import tensorflow as tf
 from conftest import scan_here
 from drizzled_files import add_star
 
-from scanner import score_store
-from scanner.bundle_store import check_bundle, save_bundle
-from scanner.cutout_store import LostCutoutsError
-from scanner.ensemble import Scoring
-from scanner.networks import load_frozen, load_network
-from scanner.tasks import brightest_peak, cut_shard, load_ensemble, score_shard
+from lensweep.scanner.network.bundle_store import check_bundle, save_bundle
+from lensweep.scanner.network.ensemble import Scoring
+from lensweep.scanner.network.networks import load_frozen, load_network
+from lensweep.scanner.run import score_store
+from lensweep.scanner.run.cutout_store import LostCutoutsError
+from lensweep.scanner.work.tasks import brightest_peak, cut_shard, load_ensemble, score_shard
 
 NAME = "field_f814w_drz"
 
@@ -92,7 +92,7 @@ def test_memory_that_runs_out_under_a_scan(scan, field, tmp_path, monkeypatch):
 
         return limited
 
-    monkeypatch.setattr("scanner.inference.load_frozen", load_on_small_device)
+    monkeypatch.setattr("lensweep.scanner.network.inference.load_frozen", load_on_small_device)
     load_ensemble.cache_clear()
     try:
         outcome = scan([field], tmp_path / "run")

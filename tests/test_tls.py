@@ -10,8 +10,8 @@ from dask_nodes import free_port
 from distributed import Client
 from distributed.security import Security
 
-from deploy.cluster import ClusterError, NoSchedulerError, open_client
-from deploy.tls import command_options, make_certificates, read_certificates
+from lensweep.deploy.cluster import ClusterError, NoSchedulerError, open_client
+from lensweep.deploy.tls import command_options, make_certificates, read_certificates
 
 
 def listening():

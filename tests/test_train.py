@@ -11,27 +11,27 @@ import pandas as pd
 import pytest
 from test_examples import write_set
 
-import lensweep
-from scanner import cutout_store
-from scanner.bundle_store import check_bundle
-from scanner.ensemble import Scoring
-from scanner.errors import InputError
-from scanner.inference import Ensemble
-from scanner.networks import load_network
-from scanner.progress import open_progress
-from scanner.reranking import read_stack
-from scanner.second_look import TURNS, turned
-from scanner.stretch import in_noise_units
-from scanner.tasks import load_ensemble
-from training.bundle import STACK
-from training.classifier import PREPROCESSING, build_trunk, split_trunk
-from training.config import TrainConfig, choose_config
-from training.cross_validation import ready_trunk
-from training.evaluate import evaluate
-from training.examples import open_examples
-from training.merging import merge_bundles
-from training.report import read_curves
-from training.train import claim, prepare_sets, train
+from lensweep.__main__ import main
+from lensweep.ground.errors import InputError
+from lensweep.ground.progress import open_progress
+from lensweep.scanner.network.bundle_store import check_bundle
+from lensweep.scanner.network.ensemble import Scoring
+from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.network.networks import load_network
+from lensweep.scanner.network.second_look import TURNS, turned
+from lensweep.scanner.network.stretch import in_noise_units
+from lensweep.scanner.results.reranking import read_stack
+from lensweep.scanner.run import cutout_store
+from lensweep.scanner.work.tasks import load_ensemble
+from lensweep.training.data.examples import open_examples
+from lensweep.training.evaluation.evaluate import evaluate
+from lensweep.training.evaluation.report import read_curves
+from lensweep.training.fit.bundle import STACK
+from lensweep.training.fit.classifier import PREPROCESSING, build_trunk, split_trunk
+from lensweep.training.fit.config import TrainConfig, choose_config
+from lensweep.training.fit.cross_validation import ready_trunk
+from lensweep.training.fit.merge_bundles import merge_bundles
+from lensweep.training.train import claim, prepare_sets, train
 
 TINY = TrainConfig(
     name="tiny", seed=3, backbone="vgg16", init="random", input_size=32, stem="fixed",
@@ -368,6 +368,6 @@ def test_the_modes_of_the_thesis_are_a_flag_apart(monkeypatch, capsys, tmp_path)
     ):
         monkeypatch.setattr(sys, "argv", command + flags)
         with pytest.raises(SystemExit) as end:
-            lensweep.main()
+            main()
         assert end.value.code == 2
         assert message in capsys.readouterr().err

@@ -11,7 +11,9 @@ import trustme
 from astropy.io.votable import from_table
 from astropy.table import MaskedColumn, Table
 
-from catalogs.grades import (
+from lensweep.catalogs.known_lenses import lensflow92, match_known
+from lensweep.catalogs.lens_lists import known_lenses
+from lensweep.catalogs.lensflow_grades import (
     TWO_LEVEL_SCHEME,
     GradeError,
     LensFlowGrades,
@@ -20,9 +22,7 @@ from catalogs.grades import (
     store_grades,
     stored_grades,
 )
-from catalogs.known_lenses import lensflow92, match_known
-from catalogs.lens_lists import known_lenses
-from catalogs.vizier import VizierError, update_grades
+from lensweep.catalogs.vizier import VizierError, update_grades
 
 ARCSEC = 1.0 / 3600.0
 # Invented letters: the published grades are not known here.

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scanner.windows import (
+from lensweep.scanner.sky.windows import (
     CUTOUT_SIZE,
     STRIP_HEIGHT_PX,
     STRIP_ROWS,

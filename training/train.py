@@ -12,13 +12,23 @@ import pandas as pd
 from distributed import Client
 from numpy.typing import NDArray
 
-from scanner.atomic import write_json
-from scanner.bundle_store import MANIFEST, check_bundle, record_precision, sha256_of
-from scanner.ensemble import LEAST_WINDOWS, Trunk
-from scanner.errors import InputError
-from scanner.progress import Progress
-from training.augment import materialise
-from training.bundle import (
+from lensweep.ground.atomic import write_json
+from lensweep.ground.errors import InputError
+from lensweep.ground.progress import Progress
+from lensweep.scanner.network.bundle_store import (
+    MANIFEST,
+    check_bundle,
+    record_precision,
+    sha256_of,
+)
+from lensweep.scanner.network.ensemble import LEAST_WINDOWS, Trunk
+from lensweep.training.data.augment import materialise
+from lensweep.training.data.examples import OBJECT, Examples, check_classes, open_examples
+from lensweep.training.data.folds import assign_folds, leaked_fraction
+from lensweep.training.data.simulated_set import make_dataset, read_truth
+from lensweep.training.evaluation.report import RESULTS, read_curves, write_report
+from lensweep.training.evaluation.result_tables import Evaluation
+from lensweep.training.fit.bundle import (
     CONFIG,
     Heads,
     Scores,
@@ -27,17 +37,12 @@ from training.bundle import (
     write_scores,
     write_stack,
 )
-from training.config import TrainConfig
-from training.cross_validation import Members, cross_validate, grouped_instead
-from training.dataset import make_dataset, read_truth
-from training.examples import OBJECT, Examples, check_classes, open_examples
-from training.folds import assign_folds, leaked_fraction
-from training.metrics import measure
-from training.precision import check_precision
-from training.pretrained import find_weights
-from training.report import RESULTS, read_curves, write_report
-from training.result_tables import Evaluation
-from training.screen import Screening, judge_screen, train_screen
+from lensweep.training.fit.config import TrainConfig
+from lensweep.training.fit.cross_validation import Members, cross_validate, grouped_instead
+from lensweep.training.fit.metrics import measure
+from lensweep.training.fit.precision import check_precision
+from lensweep.training.fit.pretrained import find_weights
+from lensweep.training.fit.screen import Screening, judge_screen, train_screen
 
 
 @dataclass(frozen=True)
@@ -201,7 +206,7 @@ def describe_training(config: TrainConfig, weights: Path | None, sets: Sets) -> 
         "weights": weights.name if weights else "",
         "weights_sha256": sha256_of(weights) if weights else "",
         "cutouts": config.data
-        or "training.simulate; seed, seed + 1, seed + 2: adapt, train, test; seed + 10 (n - 1): "
+        or "lensweep.training.simulation.simulate; seed, seed + 1, seed + 2: adapt, train, test; seed + 10 (n - 1): "
         "adapt-n",
         "adapt_also_sha256": [one.fingerprint for one in also],
         "training_set_sha256": sets.train.fingerprint,

@@ -1,0 +1,1 @@
+"""Kubernetes: a cluster of its pods, and a scan handed to it."""

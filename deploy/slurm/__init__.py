@@ -1,0 +1,1 @@
+"""SLURM: a cluster of its jobs, and a scan handed to it."""

@@ -1,0 +1,1 @@
+"""lensweep: find strong gravitational lenses in Hubble I-band (F814W) mosaics."""

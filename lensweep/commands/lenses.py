@@ -1,0 +1,116 @@
+"""The commands about known lenses and finished runs: recall, crossmatch, grades, rank, catalogs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lensweep.commands.options import Band, PixelScale, Run, Units
+from lensweep.ground.files import place
+
+# What takes long to import is imported where it is used: `--help` answers at once.
+
+commands = typer.Typer()
+
+Known = Annotated[
+    list[str] | None,
+    typer.Option(help="More known lenses: a table with RA and Dec, or lenscat; repeatable."),
+]
+MatchRadius = Annotated[float, typer.Option("--radius", help="Arcsec.")]
+
+
+@commands.command("recall")
+def recall_command(
+    run: Run,
+    known: Known = None,
+    radius_arcsec: MatchRadius = 3.0,
+    top: Annotated[int | None, typer.Option(help="Count candidates up to this rank.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet file; default RUN/recall.parquet.")]
+    = None,
+) -> None:
+    """What a run made of the known lenses in its footprint; those outside are no misses."""
+    from lensweep.scanner.lenses.lens_report import show_recall
+
+    show_recall(place(run), known or (), radius_arcsec, top, out)
+
+
+@commands.command("crossmatch")
+def crossmatch_command(
+    source: Annotated[
+        str, typer.Argument(help="A run's folder, a table with RA and Dec, or a HATS catalogue.")
+    ],
+    known: Known = None,
+    radius_arcsec: MatchRadius = 3.0,
+    every: Annotated[bool, typer.Option("--all", help="All matches, not only the nearest.")]
+    = False,
+    out: Annotated[Path | None, typer.Option(help="Parquet file; default RUN/crossmatch.parquet.")]
+    = None,
+) -> None:
+    """Which known lenses lie near candidates or positions, on the sphere."""
+    from lensweep.catalogs.hats import is_hats
+    from lensweep.scanner.lenses.hats_report import show_hats_matches
+    from lensweep.scanner.lenses.lens_report import show_matches
+
+    found = place(source)
+    show = show_hats_matches if is_hats(found) else show_matches
+    show(found, known or (), radius_arcsec, every, out)
+
+
+@commands.command("grades")
+def grades_command(
+    out: Annotated[Path, typer.Option(help="Folder for the tables and the picture.")],
+    mosaics: Annotated[list[str] | None, typer.Option(help="FITS mosaic; repeatable.")] = None,
+    run: Annotated[str | None, typer.Option(help="A run's folder, for its cutouts.")] = None,
+    cutouts: Annotated[str | None, typer.Option(help="A cutout store.")] = None,
+    graded: Annotated[
+        str, typer.Option("--list", help="LensFlow, CASTLES, lenscat, or a table with a grade.")
+    ] = "LensFlow",
+    ensemble: Annotated[str, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
+    = "xception-7fold",
+    min_valid_fraction: Annotated[float, typer.Option(help="Lenses with less are not covered.")]
+    = 0.5,
+    control: Annotated[int, typer.Option(help="Windows of random sky.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the random windows and the bootstrap.")] = 2018,
+    band: Band = None,
+    pixel_scale: PixelScale = None,
+    units: Units = None,
+) -> None:
+    """Score a graded list at its positions: the thesis' Table 5-2, with a random-field control."""
+    from lensweep.scanner.lenses.grade_report import one_source, report_grades
+    from lensweep.scanner.sky.mosaics import HeaderOverrides
+
+    stored = one_source(run, cutouts)
+    overrides = HeaderOverrides(band, pixel_scale, units)
+    report_grades(mosaics or (), stored, graded, ensemble, overrides, min_valid_fraction, control,
+                  seed, out)  # fmt: skip
+
+
+@commands.command("rank")
+def rank_command(
+    run: Run,
+    aggregate: Annotated[str, typer.Option(help="mean, median, rank or stack.")],
+    weights: Annotated[Path | None, typer.Option(help="JSON file of a stack.")] = None,
+    ensemble: Annotated[str | None, typer.Option(help="The run's bundle, if not shipped.")] = None,
+) -> None:
+    """Rank a finished run by another aggregate of its members, without a pixel."""
+    from lensweep.scanner.results.reranking import rerank
+
+    typer.echo(f"wrote {rerank(place(run), aggregate, ensemble, weights)}")
+
+
+catalogs_app = typer.Typer(help="The catalogues of known lenses.", no_args_is_help=True)
+commands.add_typer(catalogs_app, name="catalogs")
+
+
+@catalogs_app.command("update")
+def catalogs_update_command(
+    server: Annotated[str, typer.Option(help="VizieR's host, or a mirror's.")]
+    = "vizier.cds.unistra.fr",
+    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 60.0,
+) -> None:
+    """Fetch the LensFlow grades, which are not shipped, from VizieR."""
+    from lensweep.catalogs.vizier import update_grades
+
+    grades, path = update_grades(server, timeout_s)
+    counts = (f"{sum(g == one for g in grades.grades.values())} {one}" for one in "ABC")
+    typer.echo(f"{grades.scheme}: {', '.join(counts)}\nwrote {path}")

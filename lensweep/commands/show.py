@@ -1,0 +1,167 @@
+"""What the command line shows of plans, runs and scores."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lensweep.catalogs.crossmatch import nearest
+from lensweep.catalogs.tables import read_positions
+from lensweep.ground.errors import InputError
+from lensweep.ground.progress import duration
+from lensweep.scanner.network.bundle_store import check_bundle
+from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.results.ranking import draw_candidates
+from lensweep.scanner.run.config import ScanConfig
+from lensweep.scanner.run.plan import Plan, note_of_positions_outside, plan_mosaic
+from lensweep.scanner.sky.mosaics import MosaicError
+from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.work.scan import Outcome
+
+TOP = 30
+# Half a window: a detection of a wide lens may sit on one of its images instead of its middle.
+PLANTED_RADIUS_ARCSEC = 2.5
+CUTOUT_BYTES = 4 * CUTOUT_SIZE**2
+# Windows that the rate of scoring is measured on.
+RATED = 32
+
+
+def show_candidates(candidates: pd.DataFrame, marks: list[str | None]) -> None:
+    """Print the top of a ranked catalogue."""
+    table = Table(title=f"top {min(TOP, len(candidates))} of {len(candidates):,} candidates")
+    columns = ["rank", "candidate", "ra_deg", "dec_deg", "p_lens", "p_mean", "p_std", "known as"]
+    if any(marks):
+        columns.append("planted")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row, mark in zip(candidates.head(TOP).itertuples(), marks, strict=False):
+        known = [row.castles_name] if isinstance(row.castles_name, str) else []
+        if not pd.isna(row.lensflow_id):
+            known.append(f"LensFlow {int(row.lensflow_id)}")
+        table.add_row(
+            str(row.rank), row.candidate_id, f"{row.ra_deg:.5f}", f"{row.dec_deg:.5f}",
+            f"{row.p_lens:.1e}", f"{row.p_mean:.3f}", f"{row.p_std:.3f}",
+            ", ".join(known), *[mark or ""] * any(marks),
+        )  # fmt: skip
+    Console(width=max(132, Console().width)).print(table)
+
+
+def planted_marks(
+    candidates: pd.DataFrame, truth: Path | None, radius_arcsec: float = PLANTED_RADIUS_ARCSEC
+) -> list[str | None]:
+    """For every candidate, the kind of planted lens that it is, or None."""
+    marks: list[str | None] = [None] * len(candidates)
+    if truth is None or not len(candidates):
+        return marks
+    planted = read_positions(truth)
+    kinds = pd.read_csv(truth)["kind"]
+    found, row, _ = nearest(
+        planted["ra_deg"].to_numpy(), planted["dec_deg"].to_numpy(),
+        candidates["ra_deg"].to_numpy(), candidates["dec_deg"].to_numpy(), radius_arcsec,
+    )  # fmt: skip
+    for lens, candidate in zip(found, row, strict=True):
+        marks[candidate] = str(kinds[lens])
+    return marks
+
+
+def show_scores(scores: pd.DataFrame, out: Path) -> None:
+    """Print a table of scored stamps."""
+    table = Table()
+    for name in ("file", "p_mean", "p_std", "logit_mean", "valid"):
+        table.add_column(name, justify="left" if name == "file" else "right")
+    for row in scores[scores["message"].isna()].itertuples():
+        table.add_row(
+            Path(row.file).name, f"{row.p_mean:.3f}", f"{row.p_std:.3f}",
+            f"{row.logit_mean:+.2f}", f"{row.valid_fraction:.2f}",
+        )  # fmt: skip
+    console = Console(soft_wrap=True)
+    if table.row_count:
+        console.print(table)
+    for message in scores["message"].dropna():
+        console.print(Text(f"not scored: {message}", style="red"))
+    console.print(f"wrote {out}")
+
+
+def measured_rate(ensemble: str) -> float:
+    """Windows per second that one process scores here, measured on some noise."""
+    loaded = Ensemble(check_bundle(ensemble))
+    noise = np.random.default_rng(0).standard_normal((RATED, 100, 100)).astype(np.float32)
+    loaded.logits(noise)
+    begin = time.perf_counter()
+    loaded.logits(noise)
+    return RATED / (time.perf_counter() - begin)
+
+
+def show_plan(config: ScanConfig) -> int:
+    """Print what a scan would do: windows, shards, bytes and time. Writes nothing.
+
+    Returns
+    -------
+    int
+        The exit status that the scan would have: 3 if some mosaics cannot be scanned.
+    """
+    bundle = check_bundle(config.ensemble)
+    console, table = Console(), Table(title="plan")
+    for name in ("mosaic", "grid", "windows", "shards", "cutouts"):
+        table.add_column(name, justify="left" if name == "mosaic" else "right")
+    plans: list[Plan] = []
+    refused: list[str] = []
+    with tempfile.TemporaryDirectory() as root:
+        for path in config.mosaics:
+            try:
+                plan = plan_mosaic(path, config, bundle.description.band, root)
+            except MosaicError as error:
+                refused.append(str(error))
+                continue
+            plans.append(plan)
+            ny, nx = plan.grid.shape
+            table.add_row(
+                plan.mosaic.name, f"{nx} x {ny}{', resampled' if plan.grid.resampled else ''}",
+                f"{plan.n_windows:,}", f"{len(plan.shards):,}",
+                f"{plan.n_windows * CUTOUT_BYTES / 1e6:,.0f} MB",
+            )  # fmt: skip
+    console.print(table)
+    for reason in (*refused, note_of_positions_outside(config, plans)):
+        if reason:
+            console.print(reason, style="red", markup=False)
+    windows = sum(plan.n_windows for plan in plans)
+    if windows:
+        rate = measured_rate(config.ensemble)
+        workers = config.workers or len(os.sched_getaffinity(0))
+        console.print(
+            f"{windows:,} windows at most {duration(windows / (rate * workers))} of scoring: one "
+            f"process scores {rate:.0f} windows/s here, {workers} workers; windows without data "
+            "are masked and cost nothing"
+        )
+    elif refused:
+        raise InputError("no mosaic can be scanned")
+    return 3 if refused else 0
+
+
+def show_outcome(outcome: Outcome, truth: Path | None) -> None:
+    """Print the top of a finished run's catalogue, its ledger's sums, and what was written."""
+    with outcome.paths.candidates.open("rb") as file:
+        candidates = pd.read_parquet(file)
+    marks = planted_marks(candidates, truth)
+    if truth is not None:
+        draw_candidates(outcome.paths, candidates, marks)
+    show_candidates(candidates, marks)
+    console, tally = Console(soft_wrap=True), outcome.tally
+    if truth is not None:
+        found = sum(mark is not None for mark in marks[:TOP])
+        planted = len(read_positions(truth))
+        console.print(f"{found} of {planted} planted lenses among the top {TOP}")
+    console.print(
+        f"{tally.planned:,} windows planned = {tally.scored:,} scored + {tally.screened:,} "
+        f"screened + {tally.masked:,} masked + {tally.failed:,} failed"
+    )
+    for path in (outcome.paths.candidates, outcome.paths.contact_sheet, outcome.paths.ledger):
+        console.print(f"wrote {path}")
+    for reason in outcome.failed_mosaics.values():
+        console.print(f"failed: {reason}", style="red", markup=False)

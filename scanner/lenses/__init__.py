@@ -1,0 +1,1 @@
+"""What became of known lenses: recall, grades."""

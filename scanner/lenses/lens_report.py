@@ -1,0 +1,219 @@
+"""What the command line shows and writes of known lenses: matches, recall."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from lensweep.catalogs.lens_lists import known_lenses
+from lensweep.catalogs.lens_matches import count_matches, match_lenses
+from lensweep.catalogs.lens_schemas import MATCHES, RECALL
+from lensweep.catalogs.schemas import with_provenance
+from lensweep.catalogs.tables import read_table, write_parquet
+from lensweep.ground.errors import InputError
+from lensweep.scanner.lenses.recall import CONFIDENCE, Recall, measure_recall
+from lensweep.scanner.results.footprint import describe_footprint
+from lensweep.scanner.run.paths import RunPaths
+
+SHOWN = 50
+
+
+def show_recall(
+    root: Path, known: Sequence[str], radius_arcsec: float, top: int | None, out: Path | None
+) -> Recall:
+    """Print and write the recall of a run on known lenses.
+
+    Parameters
+    ----------
+    root : Path
+        The run's folder.
+    known : sequence of str
+        Lists besides the shipped ones.
+    radius_arcsec : float
+    top : int or None
+        Count candidates up to this rank only.
+    out : Path or None
+        Parquet file to write; by default ``recall.parquet`` in the run's folder.
+    """
+    recall = measure_recall(root, known_lenses(known), radius_arcsec, top)
+    out = out or RunPaths(root).recall
+    facts = {
+        "match_radius_arcsec": repr(radius_arcsec),
+        "top": repr(top),
+        "footprint_deg2": repr(recall.area_deg2),
+        "recall": recall.summary.to_json(orient="records"),
+    }
+    write_table(recall.lenses, RECALL, facts, out)
+    console = wide_console()
+    console.print(describe_footprint(recall.area_deg2))
+    _print_observed(console, recall.lenses)
+    _print_summary(console, recall.summary, radius_arcsec, top)
+    console.print(f"wrote {out}, {RunPaths(root).coverage}")
+    return recall
+
+
+def show_matches(
+    source: Path, known: Sequence[str], radius_arcsec: float, every: bool, out: Path | None
+) -> pd.DataFrame:
+    """Print and write the known lenses near a run's candidates or a table's positions.
+
+    Parameters
+    ----------
+    source : Path
+        A run's folder, or a table of positions.
+    known : sequence of str
+        Lists besides the shipped ones.
+    radius_arcsec : float
+    every : bool
+        All matches; else of every catalogue the nearest of each position.
+    out : Path or None
+        Parquet file to write; by default ``crossmatch.parquet`` in a run's folder, and none for
+        a table.
+    """
+    positions = read_matchable(source)
+    matches = match_lenses(positions, known_lenses(known), radius_arcsec, every)
+    if source.is_dir() and out is None:
+        out = RunPaths(source).crossmatch
+    console = wide_console()
+    print_matches(console, matches, len(positions), radius_arcsec)
+    if out is not None:
+        facts = {"match_radius_arcsec": repr(radius_arcsec), "source": str(source)}
+        write_table(matches, MATCHES, facts, out)
+        console.print(f"wrote {out}")
+    return matches
+
+
+def read_matchable(source: Path) -> pd.DataFrame:
+    """Read the positions of a run's candidates, or of a table.
+
+    Returns
+    -------
+    DataFrame
+        ``row``, ``name``, ``rank`` (the last two null where there are none), ``ra_deg``,
+        ``dec_deg``.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no catalogue.
+    catalogs.tables.TableError
+        If a table cannot be read, or its RA looks like hours.
+    """
+    if source.is_dir():
+        path = RunPaths(source).candidates
+        if not path.is_file():
+            raise InputError(f"{source}: no run with a catalogue in this folder (no {path.name})")
+        columns = ["candidate_id", "rank", "ra_deg", "dec_deg"]
+        with path.open("rb") as file:
+            table = pd.read_parquet(file, columns=columns)
+        return table.rename(columns={"candidate_id": "name"}).assign(row=np.arange(len(table)))
+    table = read_table(source, (), refuse_hours=True)
+    return table.reindex(columns=["row", "name", "rank", "ra_deg", "dec_deg"])
+
+
+def print_matches(
+    console: Console, matches: pd.DataFrame, n_positions: int, radius_arcsec: float
+) -> None:
+    """Print how many positions match, how ambiguously, and the first matches."""
+    for row in count_matches(matches).itertuples():
+        console.print(
+            f"{row.catalogue}: {row.n_positions:,} of {n_positions:,} positions match "
+            f"{row.n_lenses:,} lenses within {radius_arcsec:g}″; {row.n_ambiguous:,} positions "
+            f"have several lenses, {row.n_shared:,} lenses several positions"
+        )
+    if not len(matches):
+        console.print(f"no known lens within {radius_arcsec:g}″ of {n_positions:,} positions")
+        return
+    table = Table(title=f"{min(SHOWN, len(matches))} of {len(matches):,} matches")
+    for name in ("row", "name", "rank", "catalogue", "lens", "grade", "sep", "z_lens", "grades"):
+        right = name in ("row", "rank", "sep", "z_lens")
+        table.add_column(name, justify="right" if right else "left")
+    for row in matches.head(SHOWN).itertuples():
+        table.add_row(
+            str(row.row), _text(row.name), "" if pd.isna(row.rank) else str(int(row.rank)),
+            row.catalogue, row.known_name, _text(row.grade), f"{row.separation_arcsec:.2f}″",
+            _text(row.z_lens_listed), _text(row.grade_scheme),
+        )  # fmt: skip
+    console.print(table)
+
+
+def write_table(
+    table: pd.DataFrame, schema: pa.Schema, facts: dict[str, str], path: Path
+) -> None:
+    """Write a table of known lenses.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    rows = pa.Table.from_pandas(table, schema=schema, preserve_index=False)
+    try:
+        write_parquet(with_provenance(rows.replace_schema_metadata(), facts), path)
+    except OSError as error:
+        raise InputError(f"output file {path}: cannot be written ({error.strerror})") from error
+
+
+def wide_console() -> Console:
+    """A console that no table of ours is cut off on."""
+    # Without markup: names of lenses and folders may hold brackets.
+    return Console(soft_wrap=True, width=max(160, Console().width), markup=False)
+
+
+def _print_observed(console: Console, lenses: pd.DataFrame) -> None:
+    table = Table(title="known lenses in the footprint")
+    for name in ("catalogue", "name", "grade", "rank", "sep", "logit_mean", "p_mean",
+                 "window rank", "best window"):  # fmt: skip
+        table.add_column(name, justify="left" if name in ("catalogue", "name") else "right")
+    observed = lenses[lenses["observed"]]
+    for row in observed.sort_values("logit_mean", ascending=False, kind="stable").itertuples():
+        hit = row.is_candidate
+        table.add_row(
+            row.catalogue, row.known_name, _text(row.grade),
+            f"{int(row.rank):,}" if hit else "no candidate",
+            f"{row.separation_arcsec:.2f}″" if hit else "",
+            _number(row.logit_mean, "+.2f"), _number(row.p_mean, ".3f"),
+            _number(row.window_rank, ",d"),
+            f"{row.mosaic} {row.window}",
+        )  # fmt: skip
+    if len(observed):
+        console.print(table)
+    else:
+        console.print(f"none of {len(lenses):,} known lenses lies in the footprint")
+
+
+def _print_summary(
+    console: Console, summary: pd.DataFrame, radius_arcsec: float, top: int | None
+) -> None:
+    limit = "candidates" if top is None else f"candidates of rank {top} or better"
+    table = Table(
+        title=f"recall: {limit} within {radius_arcsec:g}″; Wilson {CONFIDENCE:.0%} interval"
+    )
+    for name in ("catalogue", "grade", "listed", "not observed", "observed", "found", "recall",
+                 "grades"):  # fmt: skip
+        left = name in ("catalogue", "grade", "grades")
+        table.add_column(name, justify="left" if left else "right")
+    for row in summary.itertuples():
+        rate = (
+            f"{row.recall:.2f} ({row.recall_low:.2f}-{row.recall_high:.2f})"
+            if row.n_observed
+            else "none observed"
+        )
+        table.add_row(
+            row.catalogue, row.grade, f"{row.n_listed:,}", f"{row.n_not_observed:,}",
+            f"{row.n_observed:,}", f"{row.n_candidates:,}", rate, row.grade_scheme,
+        )  # fmt: skip
+    console.print(table)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: float, form: str) -> str:
+    """A number, or nothing: a window that was screened has no score."""
+    return "" if pd.isna(value) else format(value, form)

@@ -1,0 +1,1 @@
+"""The ensemble: bundle format, loading, stretch, inference, screen, second looks."""

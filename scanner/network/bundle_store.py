@@ -1,0 +1,279 @@
+"""The ensemble bundle on disk: its format, and every check of it before any work.
+
+A bundle is a folder:
+
+* `ensemble.json`: what it is, what it was trained on, how it performs, and the SHA-256 of every
+  other file;
+* one `<trunk>.json` (a Keras graph) and `<trunk>.npz` (its weights, kernels in half precision) per
+  pretrained trunk: scaled cutouts in, pooled features out;
+* `heads.npz`: every member's head, a linear map of the features (batch normalisation folded in);
+* perhaps a screen: `screen.json` and `screen.npz`, a far cheaper network, and `screen_head.npz`.
+
+No pickle anywhere.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensweep.ground.files import whole_file
+from lensweep.scanner.network.ensemble import (
+    Calibration,
+    Description,
+    EnsembleError,
+    PrecisionCheck,
+    Screen,
+    Trunk,
+)
+from lensweep.scanner.network.networks import network_files, save_network
+from lensweep.scanner.network.stretch import Stretch
+
+if TYPE_CHECKING:
+    import keras
+
+FORMAT = "lensweep-ensemble"
+VERSION = 1
+MANIFEST = "ensemble.json"
+HEADS = "heads.npz"
+SCREEN = "screen"
+SCREEN_HEAD = "screen_head.npz"
+# Fields of a description that a manifest may lack.
+_OPTIONAL = {"screen", "precision"}
+# Where shipped bundles lie: beside the packages, in a checkout and in an installation.
+SHIPPED = Path(__file__).resolve().parent.parent / "ensembles"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk whose files have been checked.
+
+    Attributes
+    ----------
+    folder : str
+    sha256 : str
+        Of its manifest, which holds the hashes of all other files: identifies the ensemble.
+    description : Description
+    """
+
+    folder: str
+    sha256: str
+    description: Description
+
+
+def find_bundle(name: str) -> Path:
+    """The folder of a shipped ensemble, or of a path.
+
+    Raises
+    ------
+    EnsembleError
+        If there is neither.
+    """
+    for folder in (Path(name), SHIPPED / name):
+        if (folder / MANIFEST).is_file():
+            return folder
+    shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob(f"*/{MANIFEST}")))
+    raise EnsembleError(
+        f"ensemble {name}: neither a folder with {MANIFEST} nor a shipped ensemble ({shipped})"
+    )
+
+
+def check_bundle(name: str) -> Bundle:
+    """Find a bundle and check all of it, without loading a network.
+
+    Raises
+    ------
+    EnsembleError
+        If it is missing, of another format version, or any byte of it has changed.
+    """
+    folder = find_bundle(name)
+    text = (folder / MANIFEST).read_bytes()
+    try:
+        manifest = json.loads(text)
+    except ValueError as error:  # JSON's grammar, or bytes that are no text
+        raise EnsembleError(f"ensemble {folder}: {MANIFEST} is not JSON ({error})") from error
+    if not isinstance(manifest, dict):
+        raise EnsembleError(f"ensemble {folder}: {MANIFEST} is not a JSON object")
+    found = manifest.get("format"), manifest.get("version")
+    if found != (FORMAT, VERSION):
+        raise EnsembleError(
+            f"ensemble {folder}: format {found[0]} version {found[1]}, but this lensweep reads "
+            f"{FORMAT} version {VERSION}; use the lensweep that wrote it, or train it again"
+        )
+    _check_manifest(folder, manifest)
+    for file, expected in manifest["sha256"].items():
+        path = folder / file
+        actual = sha256_of(path) if path.is_file() else "no such file"
+        if actual != expected:
+            raise EnsembleError(
+                f"ensemble {folder}: {file} has SHA-256 {actual}, but the manifest says "
+                f"{expected}; restore the bundle from where you got it"
+            )
+    return Bundle(str(folder.absolute()), hashlib.sha256(text).hexdigest(), _describe(manifest))
+
+
+def _check_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    needed = {one.name for one in dataclasses.fields(Description)} - _OPTIONAL
+    needed |= {"sha256", "manifest_sha256"}
+    missing = sorted(needed - manifest.keys())
+    if missing:
+        raise EnsembleError(
+            f"ensemble {folder}: {MANIFEST} lacks {', '.join(missing)}; restore the bundle from "
+            "where you got it"
+        )
+    expected, actual = manifest["manifest_sha256"], _manifest_sha256(manifest)
+    if expected != actual:
+        raise EnsembleError(
+            f"ensemble {folder}: {MANIFEST} has SHA-256 {actual} of its content, but says "
+            f"{expected}; restore the bundle from where you got it"
+        )
+
+
+def _manifest_sha256(manifest: dict[str, Any]) -> str:
+    content = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def save_bundle(
+    folder: Path,
+    description: Description,
+    trunks: dict[str, "keras.Model"],
+    heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]],
+) -> None:
+    """Write a bundle; the manifest comes last, so that an unfinished folder is not a bundle.
+
+    Parameters
+    ----------
+    folder : Path
+    description : Description
+    trunks : dict of str to keras.Model
+        (n, size, size, 3) to (n, features); by trunk name.
+    heads : dict of str to (weights, biases)
+        By trunk name: shape (features, members) and (members,).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name, trunk in trunks.items():
+        save_network(folder, name, trunk, half=True)
+    arrays: dict[str, Any] = {}
+    for name, (weights, biases) in heads.items():
+        arrays[f"{name}.weights"] = weights.astype(np.float32)
+        arrays[f"{name}.biases"] = biases.astype(np.float32)
+    np.savez(folder / HEADS, **arrays)
+    _write_manifest(folder, description)
+
+
+def add_screen(
+    folder: Path,
+    model: "keras.Model",
+    weights: NDArray[np.float32],
+    bias: float,
+    threshold: float,
+    metrics: dict[str, Any],
+    on_by_default: bool = False,
+) -> Bundle:
+    """Add a screen to a bundle, or put it in the place of another.
+
+    Parameters
+    ----------
+    folder : Path
+        The bundle's.
+    model : keras.Model
+        (n, size, size, 3) stretched cutouts to (n, k) features; or to (n, 1) logits, with a
+        weight of 1 and a bias of 0.
+    weights : ndarray, shape (k,), float32
+    bias : float
+        Of the screen's head.
+    threshold : float
+    metrics : dict
+    on_by_default : bool
+
+    Raises
+    ------
+    EnsembleError
+        If there is no sound bundle, or the network does not fit its cutouts or the head.
+    """
+    bundle = check_bundle(str(folder))
+    size = bundle.description.cutout_size
+    wanted = ((None, size, size, 3), (None, len(weights)))
+    if (model.input_shape, model.output_shape) != wanted:
+        raise EnsembleError(
+            f"ensemble {folder}: a screen of input {model.input_shape} and output "
+            f"{model.output_shape}, expected {wanted[0]} and {wanted[1]}"
+        )
+    (folder / MANIFEST).unlink()
+    save_network(folder, SCREEN, model, half=False)
+    head: dict[str, Any] = {"weights": np.asarray(weights, np.float32), "bias": np.float32(bias)}
+    np.savez(folder / SCREEN_HEAD, **head)
+    screen = Screen(float(threshold), on_by_default, metrics)
+    _write_manifest(folder, dataclasses.replace(bundle.description, screen=screen))
+    return check_bundle(str(folder))
+
+
+def set_screen_default(folder: Path, on_by_default: bool) -> Bundle:
+    """Say in a bundle whether its screen is used where nobody asks for it or forbids it.
+
+    Raises
+    ------
+    EnsembleError
+        If it has no screen.
+    """
+    description = check_bundle(str(folder)).description
+    if description.screen is None:
+        raise EnsembleError(f"ensemble {folder}: has no screen to be on or off by default")
+    screen = dataclasses.replace(description.screen, on_by_default=on_by_default)
+    _write_manifest(folder, dataclasses.replace(description, screen=screen))
+    return check_bundle(str(folder))
+
+
+def record_precision(folder: Path, reduced: str, check: PrecisionCheck) -> Bundle:
+    """Keep in a bundle how well a reduced precision does, which may make it the default."""
+    description = check_bundle(str(folder)).description
+    precision = description.precision | {reduced: check}
+    _write_manifest(folder, dataclasses.replace(description, precision=precision))
+    return check_bundle(str(folder))
+
+
+def _write_manifest(folder: Path, description: Description) -> None:
+    networks = [trunk.name for trunk in description.trunks]
+    files = [HEADS]
+    if description.screen is not None:
+        networks.append(SCREEN)
+        files.append(SCREEN_HEAD)
+    files += [file for name in networks for file in network_files(name)]
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        **dataclasses.asdict(description),
+        "sha256": {file: sha256_of(folder / file) for file in files},
+    }
+    manifest["manifest_sha256"] = _manifest_sha256(manifest)
+    with whole_file(folder / MANIFEST) as aside:
+        aside.write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def _describe(manifest: dict[str, Any]) -> Description:
+    names = {one.name for one in dataclasses.fields(Description)}
+    values = {name: manifest[name] for name in names & manifest.keys()}
+    values["trunks"] = tuple(
+        Trunk(trunk["name"], tuple(trunk["members"]), trunk.get("second_look"))
+        for trunk in values["trunks"]
+    )
+    values["stretch"] = Stretch(**values["stretch"])
+    values["calibration"] = Calibration(**values["calibration"])
+    if values.get("screen") is not None:
+        values["screen"] = Screen(**values["screen"])
+    checks = values.get("precision", {})
+    values["precision"] = {name: PrecisionCheck(**check) for name, check in checks.items()}
+    return Description(**values)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,210 @@
+"""What an ensemble is: trunks, the members that read them, how far its numbers are trusted.
+
+On disk it is a bundle, of which `lensweep.scanner.network.bundle_store` knows the format. A trunk runs once for all
+members that share it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensweep.ground.errors import InputError
+from lensweep.scanner.network.stretch import Stretch
+
+# Reduced precision is used where it keeps the ranks this well.
+LEAST_WINDOWS, LEAST_SPEARMAN, LEAST_SHARED, LARGEST_AUC_CHANGE = 10_000, 0.999, 98, 0.0005
+
+
+class EnsembleError(InputError):
+    """A bundle that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """One pretrained network of a bundle, and the members that read it.
+
+    Attributes
+    ----------
+    name : str
+        Also the stem of its files.
+    members : tuple of str
+        One per fold, in the order of the columns of its heads.
+    second_look : float or None
+        Mean logit of its members from which they look again, as `lensweep.scanner.network.second_look` says.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    second_look: float | None = None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """From a committee's mean logit to a probability.
+
+    logit(p) = slope * logit_mean + intercept + logit(prior) - logit(training_prior): Platt's
+    scaling on out-of-fold logits, then the shift to another prior (Saerens et al. 2002).
+    """
+
+    slope: float
+    intercept: float
+    training_prior: float
+
+    def probability(self, logit_mean: NDArray[np.float32], prior: float) -> NDArray[np.float64]:
+        """Calibrated probability that a window holds a lens.
+
+        Parameters
+        ----------
+        logit_mean : ndarray of float
+        prior : float
+            Lenses per window where the ensemble is used.
+        """
+        shift = _logit(prior) - _logit(self.training_prior)
+        logit = self.slope * np.asarray(logit_mean, np.float64) + self.intercept + shift
+        return np.asarray(sigmoid(logit))
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A cheap first network, and how far it is trusted.
+
+    Attributes
+    ----------
+    threshold : float
+        Cutouts below this logit are not scored; from out-of-fold scores.
+    on_by_default : bool
+    metrics : dict
+        What it loses and saves.
+    """
+
+    threshold: float
+    on_by_default: bool
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PrecisionCheck:
+    """How well mean logits in a reduced precision agree with those in float32.
+
+    Attributes
+    ----------
+    n_windows : int
+        Cutouts compared.
+    spearman : float
+        Rank correlation.
+    shared_top_100 : int
+        Of the first hundred of both rankings.
+    roc_auc_change : float
+        Absolute.
+    """
+
+    n_windows: int
+    spearman: float
+    shared_top_100: int
+    roc_auc_change: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the reduced precision is the default."""
+        return (
+            self.n_windows >= LEAST_WINDOWS
+            and self.spearman >= LEAST_SPEARMAN
+            and self.shared_top_100 >= LEAST_SHARED
+            and self.roc_auc_change < LARGEST_AUC_CHANGE
+        )
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything about a bundle but its numbers; `ensemble.json` without the file hashes.
+
+    Attributes
+    ----------
+    name : str
+    trunks : tuple of Trunk
+    stretch : Stretch
+    band : str
+    pixel_scale_arcsec : float
+    cutout_size : int
+    calibration : Calibration
+    thresholds : dict of str to float
+        Mean logit at which simulated non-lenses pass at a rate: keys like `fpr_0.01`.
+    metrics : dict
+        As printed by `lensweep train`.
+    training : dict
+        The config, and what the training set was.
+    screen : Screen or None
+    precision : dict of str to PrecisionCheck
+        By reduced precision: `bfloat16`, `float16`.
+    """
+
+    name: str
+    trunks: tuple[Trunk, ...]
+    stretch: Stretch
+    band: str
+    pixel_scale_arcsec: float
+    cutout_size: int
+    calibration: Calibration
+    thresholds: dict[str, float]
+    metrics: dict[str, Any]
+    training: dict[str, Any]
+    screen: Screen | None = None
+    precision: dict[str, PrecisionCheck] = field(default_factory=dict)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """All members, in the order of the columns of the logits."""
+        return tuple(member for trunk in self.trunks for member in trunk.members)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What a worker is told of an ensemble, and of how to score with it.
+
+    Attributes
+    ----------
+    folder, sha256 : str
+        Of a `Bundle`.
+    precision, screen : str
+        As `lensweep.scanner.network.inference.Ensemble` takes them.
+    """
+
+    folder: str
+    sha256: str
+    precision: str = "auto"
+    screen: str = "auto"
+
+
+def summarise(
+    logits: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Mean probability, its spread over the members, and mean logit of every cutout.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (n, members), float32
+
+    Returns
+    -------
+    p_mean, p_std, logit_mean : ndarray, shape (n,), float32
+        `p_std` is the sample standard deviation: it measures what training and, after a second
+        look, turning the cutout change.
+    """
+    probability = sigmoid(logits.astype(np.float64))
+    spread = probability.std(axis=1, ddof=min(1, logits.shape[1] - 1))
+    return (
+        probability.mean(axis=1).astype(np.float32),
+        spread.astype(np.float32),
+        logits.mean(axis=1).astype(np.float32),
+    )
+
+
+def sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 / (1 + exp(-logit)), without overflow."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logit)))
+
+
+def _logit(probability: float) -> float:
+    return float(np.log(probability) - np.log1p(-probability))

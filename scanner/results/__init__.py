@@ -1,0 +1,1 @@
+"""From scores to what people read: candidates, footprint, pages, exports."""

@@ -1,0 +1,80 @@
+"""From the scores of a run to its ranked candidates; needs no pixels and no network."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from lensweep.catalogs.candidates import build_candidates
+from lensweep.catalogs.lensflow_grades import lensflow_scheme
+from lensweep.catalogs.schemas import with_provenance
+from lensweep.scanner.network.bundle_store import Bundle
+from lensweep.scanner.results.contact_sheet import draw_contact_sheet
+from lensweep.scanner.results.detections import read_detections
+from lensweep.scanner.run import cutout_store
+from lensweep.scanner.run.config import ScanConfig
+from lensweep.scanner.run.opening import DEFAULT_THRESHOLD, versions
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.plan import Plan
+from lensweep.scanner.sky.windows import CUTOUT_SIZE
+
+CONTACT_SHEET_SIZE = 48
+
+
+def rank_candidates(
+    config: ScanConfig, bundle: Bundle, paths: RunPaths, plans: Sequence[Plan]
+) -> pa.Table:
+    """Merge the detections of all mosaics, match them with known lenses, and rank them.
+
+    Returns
+    -------
+    pyarrow.Table
+        Schema `lensweep.catalogs.schemas.CANDIDATES`, with the run's provenance.
+    """
+    description, calibration = bundle.description, bundle.description.calibration
+    floor = config.min_logit
+    if floor is None:
+        floor = description.thresholds[DEFAULT_THRESHOLD]
+    detections = pd.concat(
+        [
+            read_detections(
+                paths.root, plan, description, floor, config.lenses_per_window,
+                recentre=config.centres == "grid",
+            )
+            for plan in plans
+        ],
+        ignore_index=True,
+    )  # fmt: skip
+    table = build_candidates(
+        detections, config.merge_radius_arcsec, config.match_radius_arcsec, limit=None
+    )
+    provenance = {
+        "ensemble": description.name,
+        "ensemble_sha256": bundle.sha256,
+        "members": str(len(description.members)),
+        "prior_lenses_per_window": repr(config.lenses_per_window),
+        "calibration": f"Platt on out-of-fold logits: slope {calibration.slope:.6g}, intercept "
+        f"{calibration.intercept:.6g}, training prior {calibration.training_prior:g}",
+        "min_logit": repr(floor),
+        "merge_radius_arcsec": repr(config.merge_radius_arcsec),
+        "match_radius_arcsec": repr(config.match_radius_arcsec),
+        "lensflow_grades": lensflow_scheme(),
+        "versions": json.dumps(versions()),
+        "run": paths.run.read_text(),
+    }
+    return with_provenance(table, provenance)
+
+
+def draw_candidates(
+    paths: RunPaths, candidates: pd.DataFrame, marks: Sequence[str | None] | None = None
+) -> None:
+    """Draw the contact sheet of the first candidates."""
+    first = candidates.head(CONTACT_SHEET_SIZE)
+    flux = [
+        cutout_store.read_column(paths.cutouts(row.mosaic), "flux", row.window, row.window + 1)
+        for row in first.itertuples()
+    ]
+    cutouts = np.concatenate([*flux, np.empty((0, CUTOUT_SIZE, CUTOUT_SIZE), np.float32)])
+    draw_contact_sheet(paths.contact_sheet, candidates, cutouts, marks, CONTACT_SHEET_SIZE)

@@ -1,0 +1,243 @@
+"""Rank a finished run by another aggregate of its members; needs no pixels and no network."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from lensweep.catalogs.candidates import build_candidates
+from lensweep.catalogs.lensflow_grades import lensflow_scheme
+from lensweep.catalogs.schemas import CANDIDATES, Column, with_provenance
+from lensweep.catalogs.tables import write_parquet
+from lensweep.ground.errors import InputError
+from lensweep.scanner.network.bundle_store import Bundle
+from lensweep.scanner.results.detections import read_detections
+from lensweep.scanner.results.finished_run import bundle_of, read_facts
+from lensweep.scanner.run import score_store
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.plan import read_plan
+from lensweep.scanner.run.tally import planned_mosaics
+
+AGGREGATES = ("mean", "median", "rank", "stack")
+STACK_FORMAT = "lensweep-stack"
+# Where a bundle keeps the stack that its training fitted.
+STACK = "stack.json"
+_SCORE = Column(
+    "aggregate_score", pa.float64(), "", "stat.value",
+    "Aggregate of the members' logits that the ranking follows; which one, the file metadata say.",
+)  # fmt: skip
+_RANK = Column("rank", pa.int32(), "", "stat.rank", "1 for the highest aggregate_score.")
+RERANKED = pa.schema([_RANK.field(), *list(CANDIDATES)[1:], _SCORE.field()])
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A logistic stack: the log-odds of a lens as a weighted sum of the members' logits.
+
+    Attributes
+    ----------
+    weights : dict of str to float
+        By member.
+    intercept : float
+    ensemble_sha256 : str
+        Of the ensemble that it was fitted for.
+    """
+
+    weights: dict[str, float]
+    intercept: float
+    ensemble_sha256: str
+
+
+def fit_stack(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.bool_],
+    members: Sequence[str],
+    ensemble_sha256: str,
+) -> Stack:
+    """Fit a logistic stack (Wolpert 1992, Neural Networks 5, 241) to labelled logits.
+
+    They must come from cutouts that no member was trained on; else the most overfitted member is
+    given the most weight.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (n, members), float32
+    labels : ndarray, shape (n,), bool
+        True for lenses.
+    members : sequence of str
+    ensemble_sha256 : str
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = LogisticRegression(C=1.0, max_iter=1000).fit(logits.astype(np.float64), labels)
+    weights = dict(zip(members, (float(weight) for weight in fitted.coef_[0]), strict=True))
+    return Stack(weights, float(fitted.intercept_[0]), ensemble_sha256)
+
+
+def save_stack(stack: Stack, path: Path) -> None:
+    """Write a stack as JSON."""
+    values = {"format": STACK_FORMAT, "ensemble_sha256": stack.ensemble_sha256,
+              "weights": stack.weights, "intercept": stack.intercept}  # fmt: skip
+    path.write_text(json.dumps(values, indent=1) + "\n")
+
+
+def read_stack(path: Path, members: Sequence[str], ensemble_sha256: str) -> Stack:
+    """Read a stack that fits an ensemble.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is no stack, or was fitted for another ensemble.
+    """
+    try:
+        values = json.loads(path.read_text())
+        stack = Stack(
+            {str(name): float(weight) for name, weight in values["weights"].items()},
+            float(values["intercept"]),
+            values["ensemble_sha256"],
+        )
+        kind = values["format"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"stack {path}: cannot be used ({error!r})") from error
+    if kind != STACK_FORMAT or not np.isfinite([*stack.weights.values(), stack.intercept]).all():
+        raise InputError(f"stack {path}: format {kind!r}, or weights that are not finite numbers")
+    if stack.ensemble_sha256 != ensemble_sha256 or set(stack.weights) != set(members):
+        raise InputError(
+            f"stack {path}: fitted for ensemble {stack.ensemble_sha256}, but the run's is "
+            f"{ensemble_sha256}"
+        )
+    return stack
+
+
+def rerank(
+    root: Path, aggregate: str, ensemble: str | None = None, stack_file: Path | None = None
+) -> Path:
+    """Rank a finished run by another aggregate, into a new catalogue beside the old one.
+
+    As many windows become detections as did in the run itself: those with the highest aggregate
+    score. Everything else, `p_lens` among it, is computed as the run did.
+
+    Parameters
+    ----------
+    root : Path
+        The run's folder.
+    aggregate : str
+        ``mean`` or ``median`` of the members' logits; ``rank``, the mean of each window's
+        normalised rank among all windows by every member; or ``stack``, a `Stack`.
+    ensemble : str or None
+        Where the run's ensemble lies, if it is not a shipped one.
+    stack_file : Path or None
+        For ``stack``.
+
+    Returns
+    -------
+    Path
+        ``candidates-<aggregate>.parquet``, of the columns of `RERANKED`.
+
+    Raises
+    ------
+    InputError
+        If the run is not finished, the ensemble is not the run's, or the aggregate is not known.
+    """
+    if aggregate not in AGGREGATES:
+        raise InputError(f"aggregate {aggregate}: none of {', '.join(AGGREGATES)}")
+    if stack_file is not None and aggregate != "stack":
+        raise InputError(f"aggregate {aggregate}: --weights belongs to stack, and to it alone")
+    facts = read_facts(root)
+    bundle = bundle_of(facts, ensemble)
+    if aggregate == "stack" and stack_file is None:
+        stack_file = Path(bundle.folder) / STACK
+        if not stack_file.is_file():
+            raise InputError(
+                f"aggregate stack: ensemble {bundle.folder} has no {STACK}; give --weights FILE"
+            )
+    score = _score_of(root, aggregate, bundle, stack_file)
+    detections = _detections(root, facts, bundle, score)
+    by = ["mosaic", "window"]
+    originals = detections.set_index(by)[["logit_mean", "aggregate_score"]]
+    table = build_candidates(
+        detections.assign(logit_mean=detections["aggregate_score"]),
+        float(facts["merge_radius_arcsec"]),
+        float(facts["match_radius_arcsec"]),
+        limit=None,
+    ).to_pandas()
+    own = originals.reindex(pd.MultiIndex.from_frame(table[by]))
+    table["logit_mean"] = own["logit_mean"].to_numpy(np.float32)
+    table["aggregate_score"] = own["aggregate_score"].to_numpy(np.float64)
+    rows = pa.Table.from_pandas(table, schema=RERANKED, preserve_index=False)
+    path = RunPaths(root).reranked(aggregate)
+    more = {"aggregate": aggregate, "lensflow_grades": lensflow_scheme()}
+    if stack_file is not None:
+        more["stack"] = stack_file.read_text()
+    write_parquet(with_provenance(rows.replace_schema_metadata(), facts | more), path)
+    return path
+
+
+Score = Callable[[str, NDArray[np.float32]], NDArray[np.float64]]
+
+
+def _score_of(root: Path, aggregate: str, bundle: Bundle, stack_file: Path | None) -> Score:
+    """From the logits of a mosaic's scored windows to their aggregate scores."""
+    if aggregate == "mean":
+        return lambda _, logits: logits.mean(axis=1).astype(np.float64)
+    if aggregate == "median":
+        return lambda _, logits: np.median(logits, axis=1).astype(np.float64)
+    if aggregate == "rank":
+        ranks = _mean_ranks(root)
+        return lambda mosaic, _: ranks[mosaic]
+    assert stack_file is not None
+    members = bundle.description.members
+    stack = read_stack(stack_file, members, bundle.sha256)
+    weights = np.array([stack.weights[member] for member in members])
+    return lambda _, logits: logits.astype(np.float64) @ weights + stack.intercept
+
+
+def _mean_ranks(root: Path) -> dict[str, NDArray[np.float64]]:
+    """Mean over the members of (rank - 1/2) / n among the n scored windows of the run.
+
+    The logits of the whole run are in memory: 28 bytes per window with seven members.
+    """
+    parts = {mosaic: logits for mosaic, _, logits in _scored(root)}
+    logits = np.concatenate(list(parts.values()))
+    ranks = np.zeros(len(logits))
+    for column in logits.T:
+        ranks += (rankdata(column) - 0.5) / max(1, len(column))
+    ranks /= logits.shape[1]
+    ends = np.cumsum([len(part) for part in parts.values()])[:-1]
+    return dict(zip(parts, np.split(ranks, ends), strict=True))
+
+
+def _scored(root: Path) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float32]]]:
+    """Of every mosaic the scored windows, and their logits."""
+    for mosaic in planned_mosaics(root):
+        store = RunPaths(root).scores(mosaic)
+        if store.is_dir():
+            logits, _, _ = score_store.read(store)
+            # A window is a detection when its mean logit is a number.
+            scored = np.flatnonzero(np.isfinite(logits.mean(axis=1)))
+            yield mosaic, scored, logits[scored]
+
+
+def _detections(root: Path, facts: dict[str, str], bundle: Bundle, score: Score) -> pd.DataFrame:
+    floor, wanted = float(facts["min_logit"]), 0
+    scores: dict[str, NDArray[np.float64]] = {}
+    for mosaic, _, logits in _scored(root):
+        scores[mosaic] = score(mosaic, logits)
+        wanted += int((logits.mean(axis=1) >= floor).sum())
+    ranked = np.sort(np.concatenate(list(scores.values())))[::-1]
+    least = ranked[wanted - 1] if wanted else np.inf
+    recentre = json.loads(facts["run"])["asked"]["centres"] == "grid"
+    prior = float(facts["prior_lenses_per_window"])
+    parts = []
+    for mosaic, values in scores.items():
+        plan = read_plan(root, mosaic)
+        windows = read_detections(root, plan, bundle.description, -np.inf, prior, recentre)
+        windows["aggregate_score"] = values
+        parts.append(windows[windows["aggregate_score"] >= least])
+    return pd.concat(parts, ignore_index=True)

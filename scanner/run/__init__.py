@@ -1,0 +1,1 @@
+"""What a run is: config, folder, plan, stores, ledger, status."""

@@ -1,0 +1,209 @@
+"""What one scan is asked to do, checked once."""
+
+import dataclasses
+import math
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from lensweep.ground.errors import InputError
+from lensweep.scanner.sky.windows import CUTOUT_SIZE
+
+_FILE_ENDING = re.compile(r"(\.(fits|fit|fts))?(\.(gz|fz))?$", re.IGNORECASE)
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+@dataclass(frozen=True)
+class ScanConfig:
+    """One scan; a TOML file has the same keys.
+
+    Attributes
+    ----------
+    mosaics : tuple of str
+        FITS files.
+    out : str
+        The run's folder.
+    ensemble : str
+        Name of a shipped ensemble, or a bundle's folder.
+    centres : str
+        `grid`, `sources`, or a table of positions (CSV, FITS, VOTable, Parquet).
+    stride : int
+        Pixels between the windows of a grid.
+    min_valid_fraction : float
+        Windows with less valid area are masked.
+    min_logit : float or None
+        Mean logit below which a window is not a detection; by default where three tenths of the
+        simulated non-lenses pass.
+    prior : float or None
+        Lenses per window; by default 1.9e-5 for a grid (10 lenses per square degree, each in the
+        four windows of stride 50 that hold it) and 7e-5 for sources (20 secure lenses among the
+        285,423 sources brighter than I = 25 in COSMOS: Faure et al. 2008, Jackson 2008).
+    merge_radius_arcsec, match_radius_arcsec : float
+        For overlapping detections, and for known lenses.
+    screen : str
+        `off`: every window is scored. `on`: blank ones, and those that the ensemble's screen finds
+        hopeless, are not. `auto`: likewise, but by a screen that is on by default only.
+    precision : str
+        `full`: float32. `auto`: what a worker is faster in, where the ensemble's own check has
+        shown that the ranks stay.
+    cluster : str
+        `local`, `cuda`, `slurm`, `kubernetes`, a TOML file of `lensweep.deploy.cluster.ClusterConfig`, or
+        the address or file of a Dask scheduler.
+    workers : int or None
+        Processes of a local cluster; by default one per core.
+    tls : bool
+        Encrypt what the cluster's processes say to each other.
+    shard_timeout_s : float
+        A worker that is at one shard for longer hangs, and is started again. The default is forty
+        times what 512 windows take on one core.
+    storage_wait_s : float
+        How long a full disk is waited for.
+    band, pixel_scale_arcsec, units : optional
+        For mosaics whose headers do not say.
+    windows_per_shard : int
+        What one task does and one file holds. 512 are 20 MB of pixels: small enough to lose, large
+        enough that a task's overhead does not count.
+    """
+
+    mosaics: tuple[str, ...]
+    out: str
+    ensemble: str = "xception-7fold"
+    centres: str = "grid"
+    stride: int = 50
+    min_valid_fraction: float = 0.5
+    min_logit: float | None = None
+    prior: float | None = None
+    merge_radius_arcsec: float = 2.5
+    match_radius_arcsec: float = 3.0
+    screen: str = "auto"
+    precision: str = "auto"
+    cluster: str = "local"
+    workers: int | None = None
+    tls: bool = False
+    shard_timeout_s: float = 1800.0
+    storage_wait_s: float = 600.0
+    band: str | None = None
+    pixel_scale_arcsec: float | None = None
+    units: str | None = None
+    windows_per_shard: int = 512
+
+    def __post_init__(self) -> None:
+        if not self.mosaics:
+            raise InputError("no mosaics: name at least one FITS file")
+        self._check_types()
+        _within("stride", self.stride, 1, CUTOUT_SIZE)
+        _within("min_valid_fraction", self.min_valid_fraction, 0.0, 1.0)
+        _within("merge_radius_arcsec", self.merge_radius_arcsec, 0.01, 60.0)
+        _within("match_radius_arcsec", self.match_radius_arcsec, 0.01, 60.0)
+        _within("windows_per_shard", self.windows_per_shard, 1, 65536)
+        _within("shard_timeout_s", self.shard_timeout_s, 1.0, 1e6)
+        _within("storage_wait_s", self.storage_wait_s, 0.0, 1e6)
+        if self.min_logit is not None and not math.isfinite(self.min_logit):
+            raise InputError(f"min_logit = {self.min_logit}: must be a finite number")
+        if self.prior is not None and not 0.0 < self.prior < 1.0:
+            raise InputError(f"prior = {self.prior}: must lie between 0 and 1")
+        if self.workers is not None:
+            _within("workers", self.workers, 1, 4096)
+        _one_of("screen", self.screen, ("auto", "on", "off"))
+        _one_of("precision", self.precision, ("auto", "full"))
+        if self.centres not in ("grid", "sources") and not Path(self.centres).is_file():
+            raise InputError(
+                f"centres = {self.centres}: neither grid, sources, nor a file that is there"
+            )
+        self._refuse_name_twice()
+
+    @property
+    def lenses_per_window(self) -> float:
+        """The prior in force."""
+        if self.prior is not None:
+            return self.prior
+        return 1.9e-5 if self.centres == "grid" else 7e-5
+
+    def absolute(self) -> "ScanConfig":
+        """The same scan with paths that mean the same wherever a worker runs."""
+        centres = self.centres
+        if centres not in ("grid", "sources"):
+            centres = str(Path(centres).absolute())
+        mosaics = tuple(str(Path(path).absolute()) for path in self.mosaics)
+        return dataclasses.replace(self, mosaics=mosaics, centres=centres)
+
+    def _check_types(self) -> None:
+        # A TOML file may hold anything anywhere.
+        if not (isinstance(self.mosaics, tuple) and all(isinstance(m, str) for m in self.mosaics)):
+            raise InputError(f"mosaics = {self.mosaics!r}: must be a list of file names")
+        for name, hint in get_type_hints(ScanConfig).items():
+            value, kinds = getattr(self, name), get_args(hint) or (hint,)
+            accepted = (*kinds, int) if float in kinds else kinds
+            # A bool is an int to Python, and no number to a user.
+            if name != "mosaics" and (
+                isinstance(value, bool) != (bool in kinds) or not isinstance(value, accepted)
+            ):
+                raise InputError(f"{name} = {value!r}: must be {_KINDS[kinds[0]]}")
+
+    def _refuse_name_twice(self) -> None:
+        seen: dict[str, str] = {}
+        for path in self.mosaics:
+            name = mosaic_name(path)
+            if name in seen:
+                raise InputError(
+                    f"mosaics {seen[name]} and {path}: one name, {name}, for two; "
+                    "rename one, or scan them into two folders"
+                )
+            seen[name] = path
+
+
+def mosaic_name(path: str) -> str:
+    """A mosaic's name: its file name without `.fits`, `.fits.gz` or the like."""
+    return _FILE_ENDING.sub("", Path(path).name)
+
+
+def make_config(values: dict[str, Any], toml: Path | None) -> ScanConfig:
+    """Join flags with a TOML file; flags that were given win.
+
+    Parameters
+    ----------
+    values : dict
+        Fields of ScanConfig; None means not given.
+    toml : Path or None
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or anything in it or in the flags is unfit.
+    """
+    merged = _read_toml(toml) if toml else {}
+    merged |= {key: value for key, value in values.items() if value is not None and value != ()}
+    if "out" not in merged:
+        raise InputError("no output folder: give --out RUN")
+    mosaics = merged.get("mosaics", ())
+    merged["mosaics"] = tuple(mosaics) if isinstance(mosaics, list) else mosaics
+    return ScanConfig(**merged)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"config {path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # TOML's grammar, or bytes that are no text
+        raise InputError(f"config {path}: not TOML ({error})") from error
+    known = {field.name for field in dataclasses.fields(ScanConfig)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InputError(
+            f"config {path}: unknown keys {', '.join(unknown)}; known are "
+            f"{', '.join(sorted(known))}"
+        )
+    return values
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
+        raise InputError(f"{name} = {value}: must lie within {low:g} and {high:g}")
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"{name} = {value}: must be one of {', '.join(known)}")

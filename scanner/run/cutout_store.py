@@ -1,0 +1,264 @@
+"""The cutout Zarr format: its schema, its writer and its reader.
+
+One Zarr v3 group holds the windows of one mosaic. A shard of windows is one file of `flux` and one
+chunk of every other array, so that the task that owns a shard is the only writer of its files.
+"""
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from lensweep.ground.atomic import whole_folder
+from lensweep.ground.errors import InputError
+from lensweep.ground.files import written_at
+from lensweep.scanner.run.chunks import make_folders, read_chunks, write_chunks
+from lensweep.scanner.run.paths import zarr_location
+
+FORMAT = "lensweep-cutouts"
+VERSION = 1
+CUTOUT_SIZE = 100
+# 16 cutouts (640 kB) are the least that a reader fetches from a shard.
+WINDOWS_PER_CHUNK = 16
+
+
+class LostCutoutsError(ValueError):
+    """Cutouts that were written, and are not there, or not all of them."""
+
+
+@dataclass(frozen=True)
+class StoreAttributes:
+    """What holds for every cutout of a store.
+
+    Attributes
+    ----------
+    mosaic : str
+        Name of the mosaic, or of the simulation.
+    mosaic_sha256 : str
+        Of the mosaic's file as given; empty for a simulation.
+    band : str
+    pixel_scale_arcsec : float
+    grid_wcs : str
+        FITS header text of the scanning grid's WCS; empty for a simulation.
+    windows_per_shard : int
+    """
+
+    mosaic: str
+    mosaic_sha256: str
+    band: str
+    pixel_scale_arcsec: float
+    grid_wcs: str
+    windows_per_shard: int
+
+
+@dataclass(frozen=True)
+class Cutouts:
+    """Consecutive cutouts of a store.
+
+    Attributes
+    ----------
+    flux : ndarray, shape (n, 100, 100), float32
+        e-/s; NaN where there is no data.
+    valid_fraction : ndarray, shape (n,), float32
+    ra_deg, dec_deg : ndarray, shape (n,), float64
+        Centre, ICRS.
+    x_pix, y_pix : ndarray, shape (n,), float64
+        Centre in the mosaic's own pixels, 0-based.
+    x0, y0 : ndarray, shape (n,), int32
+        First pixel on the scanning grid.
+    """
+
+    flux: NDArray[np.float32]
+    valid_fraction: NDArray[np.float32]
+    ra_deg: NDArray[np.float64]
+    dec_deg: NDArray[np.float64]
+    x_pix: NDArray[np.float64]
+    y_pix: NDArray[np.float64]
+    x0: NDArray[np.int32]
+    y0: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.flux)
+
+
+_UNITS = {"flux": "electron/s", "ra_deg": "deg", "dec_deg": "deg", "x_pix": "pix", "y_pix": "pix",
+          "x0": "pix", "y0": "pix", "valid_fraction": ""}  # fmt: skip
+_DTYPES = {"flux": "float32", "valid_fraction": "float32", "x0": "int32", "y0": "int32"}
+
+
+def create(path: Path, n_windows: int, attributes: StoreAttributes) -> bool:
+    """Create an empty store, or leave one that is there untouched if it is the same.
+
+    Returns
+    -------
+    bool
+        Whether it was created.
+
+    Raises
+    ------
+    InputError
+        If a store with other attributes or another number of windows is there already.
+    """
+    if is_made(path):
+        found, n_found = read_attributes(path)
+        if (found, n_found) != (attributes, n_windows):
+            raise InputError(f"cutout store {path}: holds another set of windows; use a new folder")
+        return False
+    with whole_folder(path) as partial:
+        _create_arrays(partial, n_windows, attributes)
+    return True
+
+
+def is_made(path: Path) -> bool:
+    """Whether a store is there; its attributes are the last that is written of it."""
+    if not (path / "zarr.json").is_file():
+        return False
+    return "format" in zarr.open_group(zarr_location(path), mode="r").attrs
+
+
+def _create_arrays(path: Path, n_windows: int, attributes: StoreAttributes) -> None:
+    group = zarr.create_group(zarr_location(path), zarr_format=3)
+    shard = attributes.windows_per_shard
+    chunk = WINDOWS_PER_CHUNK if shard % WINDOWS_PER_CHUNK == 0 else shard
+    for field in dataclasses.fields(Cutouts):
+        image = field.name == "flux"
+        shape = (CUTOUT_SIZE, CUTOUT_SIZE) if image else ()
+        dtype = _DTYPES.get(field.name, "float64")
+        group.create_array(
+            field.name,
+            shape=(n_windows, *shape),
+            dtype=dtype,
+            chunks=(chunk if image else shard, *shape),
+            shards=(shard, *shape) if image else None,
+            # Noise does not compress: floats of flux are stored as they are.
+            compressors=None,
+            fill_value=-1 if dtype == "int32" else np.nan,
+            dimension_names=("window", "y", "x") if image else ("window",),
+            attributes={"units": _UNITS[field.name]},
+        )
+    make_folders(path, [field.name for field in dataclasses.fields(Cutouts)])
+    group.attrs.update({"format": FORMAT, "version": VERSION, **dataclasses.asdict(attributes)})
+
+
+def read_attributes(path: Path) -> tuple[StoreAttributes, int]:
+    """Read the attributes and the number of windows of a store.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a cutout store, or of another version.
+    """
+    if not (path / "zarr.json").is_file():
+        raise InputError(f"cutout store {path}: no such store")
+    group = zarr.open_group(zarr_location(path), mode="r")
+    attributes: dict[str, Any] = dict(group.attrs)
+    if attributes.get("format") != FORMAT:
+        raise InputError(f"{path}: format {attributes.get('format')!r}, expected {FORMAT!r}")
+    if attributes["version"] != VERSION:
+        raise InputError(
+            f"cutout store {path}: version {attributes['version']}, "
+            f"but this lensweep reads version {VERSION}; make the store again"
+        )
+    names = [field.name for field in dataclasses.fields(StoreAttributes)]
+    n_windows = open_arrays(path, "r")["valid_fraction"].shape[0]
+    return StoreAttributes(**{name: attributes[name] for name in names}), n_windows
+
+
+def write_shard(path: Path, start: int, cutouts: Cutouts) -> None:
+    """Write one whole shard of a store, and flush it: what says that it is there may follow.
+
+    Raises
+    ------
+    ValueError
+        If the cutouts are not exactly the shard that begins at `start`: two writers in one shard
+        would lose each other's windows.
+    """
+    arrays = open_arrays(path, "r+")
+    shard, n_windows = arrays["flux"].shards[0], arrays["flux"].shape[0]
+    stop = start + len(cutouts)
+    if start % shard or stop != min(start + shard, n_windows):
+        raise ValueError(f"windows {start}:{stop} of {path} are not a shard of {shard} windows")
+    values = {field.name: getattr(cutouts, field.name) for field in dataclasses.fields(Cutouts)}
+    write_chunks(path, start // shard, arrays, values)
+
+
+def read(path: Path, start: int = 0, stop: int | None = None) -> Cutouts:
+    """Read the cutouts start:stop of a store (all by default)."""
+    arrays = open_arrays(path, "r")
+    names = (field.name for field in dataclasses.fields(Cutouts))
+    return Cutouts(**{name: np.asarray(arrays[name][start:stop]) for name in names})
+
+
+def read_written(path: Path, start: int, stop: int) -> Cutouts:
+    """Read the cutouts start:stop, one shard that somebody has written.
+
+    To Zarr, what is lost is as if it had never been: all NaN, which elsewhere means no data.
+
+    Returns
+    -------
+    Cutouts
+        Read-only.
+
+    Raises
+    ------
+    LostCutoutsError
+        If they cannot be what was written.
+    """
+    cutouts = Cutouts(**_read_shard(path, open_arrays(path, "r"), start, stop))
+    valid, places = cutouts.valid_fraction, (cutouts.ra_deg, cutouts.dec_deg)
+    seen = ~np.isnan(cutouts.flux).all(axis=(1, 2))
+    if np.isnan((valid, *places)).any() or not np.array_equal(seen, valid > 0.0):
+        raise _lost(path, start, stop, "no numbers where there should be some")
+    return cutouts
+
+
+def read_written_flux(path: Path, start: int, stop: int) -> NDArray[np.float32]:
+    """Read the pixels alone of one shard that somebody has written; read-only.
+
+    Raises
+    ------
+    LostCutoutsError
+        If they are not there.
+    """
+    flux = {"flux": open_arrays(path, "r")["flux"]}
+    return _read_shard(path, flux, start, stop)["flux"]
+
+
+def _read_shard(
+    path: Path, arrays: dict[str, Any], start: int, stop: int
+) -> dict[str, NDArray[Any]]:
+    shard = start // arrays["flux"].shards[0]
+    try:
+        return read_chunks(path, shard, arrays, stop - start)
+    except ValueError as error:
+        raise _lost(path, start, stop, str(error)) from error
+
+
+def _lost(path: Path, start: int, stop: int, why: str) -> LostCutoutsError:
+    return LostCutoutsError(
+        f"cutout store {path}: windows {start} to {stop - 1} were written, but are lost ({why})"
+    )
+
+
+def read_column(
+    path: Path, name: str, start: int = 0, stop: int | None = None
+) -> NDArray[np.generic]:
+    """Read one array of a store, the windows start:stop (all by default)."""
+    return np.asarray(open_arrays(path, "r")[name][start:stop])
+
+
+def open_arrays(path: Path, mode: Literal["r", "r+"]) -> dict[str, Any]:
+    """The arrays of a store, by name."""
+    # The folder may be removed, and another store be made of the same name.
+    return _opened(path, mode, written_at(path / "zarr.json"))
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(path: Path, mode: Literal["r", "r+"], _when: tuple[Any, ...]) -> dict[str, Any]:
+    """Read the metadata of a store: a file for every array, of which no shard should need all."""
+    return dict(zarr.open_group(zarr_location(path), mode=mode).arrays())

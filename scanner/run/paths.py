@@ -1,0 +1,165 @@
+"""Every file name of a run's folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+from lensweep.ground.files import is_remote, place
+
+if TYPE_CHECKING:
+    from zarr.storage import FsspecStore
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The files of one run.
+
+    Attributes
+    ----------
+    root : Path
+        The run's folder.
+    """
+
+    root: Path
+
+    @classmethod
+    def at(cls, where: str | Path) -> "RunPaths":
+        """Those of a folder, or of a place in an object store such as `s3://bucket/run`."""
+        return cls(place(where).absolute())
+
+    @property
+    def run(self) -> Path:
+        """What was asked, versions, and the bundle's hash."""
+        return self.root / "run.json"
+
+    @property
+    def ledger(self) -> Path:
+        """What became of every window."""
+        return self.root / "ledger.parquet"
+
+    @property
+    def candidates(self) -> Path:
+        """The ranked catalogue."""
+        return self.root / "candidates.parquet"
+
+    @property
+    def contact_sheet(self) -> Path:
+        """Pictures of the first candidates."""
+        return self.root / "candidates.png"
+
+    @property
+    def coverage(self) -> Path:
+        """Map of the valid pixels of the windows that were looked at."""
+        return self.root / "coverage.fits"
+
+    @property
+    def recall(self) -> Path:
+        """What became of the known lenses in the footprint."""
+        return self.root / "recall.parquet"
+
+    @property
+    def crossmatch(self) -> Path:
+        """Known lenses near candidates."""
+        return self.root / "crossmatch.parquet"
+
+    def reranked(self, aggregate: str) -> Path:
+        """The catalogue by another aggregate of the members."""
+        return self.root / f"candidates-{aggregate}.parquet"
+
+    @property
+    def scratch(self) -> Path:
+        """Unpacked mosaics; emptied at the end of a run."""
+        return self.root / "scratch"
+
+    @property
+    def plans(self) -> Path:
+        """One plan per mosaic."""
+        return self.root / "plan"
+
+    def plan(self, mosaic: str) -> Path:
+        """A mosaic's plan; written after its windows."""
+        return self.plans / f"{mosaic}.json"
+
+    def windows(self, mosaic: str) -> Path:
+        """A mosaic's windows."""
+        return self.plans / f"{mosaic}.npz"
+
+    @property
+    def all_cutouts(self) -> Path:
+        """Zarr group of all mosaics' cutouts."""
+        return self.root / "cutouts.zarr"
+
+    @property
+    def all_scores(self) -> Path:
+        """Zarr group of all mosaics' scores."""
+        return self.root / "scores.zarr"
+
+    def cutouts(self, mosaic: str) -> Path:
+        """Zarr group of a mosaic's cutouts."""
+        return self.all_cutouts / mosaic
+
+    def scores(self, mosaic: str) -> Path:
+        """Zarr group of a mosaic's scores."""
+        return self.all_scores / mosaic
+
+    def markers(self, mosaic: str) -> Path:
+        """What says which shards of a mosaic are done."""
+        return self.root / "done" / mosaic
+
+    def cut_marker(self, mosaic: str, shard: int) -> Path:
+        """Says that a shard's cutouts are written."""
+        return self.markers(mosaic) / f"{shard:06d}.cut.json"
+
+    def score_marker(self, mosaic: str, shard: int) -> Path:
+        """Says that a shard's scores are written."""
+        return self.markers(mosaic) / f"{shard:06d}.score.json"
+
+    def score_markers(self, mosaic: str) -> list[Path]:
+        """The markers of a mosaic's shards that are scored, in their order."""
+        return sorted(self.markers(mosaic).glob("*.score.json"))
+
+    @property
+    def attempts(self) -> Path:
+        """Records of shards that are being worked on."""
+        return self.root / "attempts"
+
+    def attempt(self, mosaic: str, shard: int, stage: str, number: int) -> Path:
+        """Says that a worker is at a shard; there after it is gone if it died."""
+        return self.attempts / mosaic / f"{shard:06d}.{stage}.{number}.json"
+
+    @property
+    def job(self) -> Path:
+        """What was handed to a cluster for this run: scripts, logs, the job's id."""
+        return self.root / "job"
+
+    @property
+    def certificates(self) -> Path:
+        """What the processes of a cluster of this run know each other by."""
+        return self.root / "tls"
+
+    @property
+    def failures(self) -> Path:
+        """What says why mosaics and shards failed."""
+        return self.root / "failed"
+
+    def failure(self, mosaic: str, shard: int) -> Path:
+        """Says why a shard has neither."""
+        return self.failures / mosaic / f"{shard:06d}.json"
+
+    def shard_failures(self, mosaic: str) -> list[Path]:
+        """What says why shards of a mosaic failed, in their order."""
+        return sorted((self.failures / mosaic).glob("*.json"))
+
+    def mosaic_failure(self, mosaic: str) -> Path:
+        """Says why a mosaic has no plan."""
+        return self.failures / f"{mosaic}.json"
+
+
+def zarr_location(path: Path) -> Union[Path, "FsspecStore"]:
+    """A path as Zarr takes it: itself, or where it lies in an object store."""
+    if not is_remote(path):
+        return path
+    from zarr.storage import FsspecStore
+
+    remote: Any = path
+    return FsspecStore.from_url(str(path), storage_options=dict(remote.storage_options))

@@ -1,0 +1,174 @@
+"""The plan of one mosaic: which windows, on which grid; kept in the run's folder."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lensweep.catalogs.tables import read_positions
+from lensweep.ground.atomic import write_json
+from lensweep.ground.files import make_folder, whole_file
+from lensweep.scanner.run.config import ScanConfig
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.sky.grid import ScanGrid, scan_grid, sky_to_grid
+from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.pixels import check_pixels
+from lensweep.scanner.sky.sources import detect_sources
+from lensweep.scanner.sky.windows import CUTOUT_SIZE, centred_windows, grid_windows, shard_bounds
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done with one mosaic.
+
+    Attributes
+    ----------
+    mosaic : Mosaic
+    grid : ScanGrid
+    n_windows : int
+    windows_per_shard : int
+    """
+
+    mosaic: Mosaic
+    grid: ScanGrid
+    n_windows: int
+    windows_per_shard: int
+
+    @property
+    def shards(self) -> list[tuple[int, int]]:
+        """First window and end of every shard."""
+        return shard_bounds(self.n_windows, self.windows_per_shard)
+
+    @property
+    def n_shards(self) -> int:
+        """Number of shards."""
+        return -(-self.n_windows // self.windows_per_shard)
+
+    def bounds(self, shard: int) -> tuple[int, int]:
+        """First window and end of one shard."""
+        start = shard * self.windows_per_shard
+        return start, min(start + self.windows_per_shard, self.n_windows)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of a mosaic, in the order of the plan.
+
+    Attributes
+    ----------
+    corners : ndarray, shape (n, 2), int32
+        First pixel (x0, y0) on the grid.
+    x, y : ndarray, shape (n,), float64
+        The point on the grid that the window is for: its centre, or the source's position.
+    """
+
+    corners: NDArray[np.int32]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+
+
+def plan_mosaic(path: str, config: ScanConfig, band: str, root: str) -> Plan:
+    """Inspect a mosaic, list its windows, and keep both; a plan that is there is read back.
+
+    Raises
+    ------
+    MosaicError
+        If the mosaic cannot be scanned; the message says why.
+    catalogs.tables.TableError
+        If the table of positions cannot be read.
+    """
+    paths = RunPaths.at(root)
+    overrides = HeaderOverrides(config.band, config.pixel_scale_arcsec, config.units)
+    mosaic = inspect_mosaic(path, overrides, band, config.ensemble, paths.scratch)
+    if paths.plan(mosaic.name).is_file():
+        kept = read_plan(paths.root, mosaic.name)
+        # The same file may be named by another path.
+        if dataclasses.replace(
+            mosaic, path=kept.mosaic.path, pixels_path=kept.mosaic.pixels_path
+        ) != kept.mosaic:
+            raise MosaicError(
+                f"mosaic {mosaic.file_name}: has changed since this run began (SHA-256 "
+                f"{mosaic.sha256}, then {kept.mosaic.sha256}); scan it into a new folder"
+            )
+        return kept
+    check_pixels(mosaic)
+    grid = scan_grid(mosaic)
+    windows = list_windows(mosaic, grid, config)
+    plan = Plan(mosaic, grid, len(windows.corners), config.windows_per_shard)
+    target = paths.windows(mosaic.name)
+    make_folder(target.parent)
+    with whole_file(target) as aside, aside.open("wb") as file:
+        np.savez(file, **dataclasses.asdict(windows))
+    write_json(paths.plan(mosaic.name), dataclasses.asdict(plan))
+    return plan
+
+
+def list_windows(mosaic: Mosaic, grid: ScanGrid, config: ScanConfig) -> Windows:
+    """List the windows that a config asks for: a grid, sources, or positions from a table."""
+    if config.centres == "grid":
+        corners = grid_windows(grid.shape, config.stride)
+        x, y = (corners + (CUTOUT_SIZE - 1) / 2.0).T
+        return Windows(corners, x, y)
+    if config.centres == "sources":
+        x, y = detect_sources(mosaic, grid)
+    else:
+        x, y, inside = _positions_inside(grid, read_positions(config.centres))
+        x, y = x[inside], y[inside]
+    corners, order = centred_windows(x, y)
+    return Windows(corners, x[order], y[order])
+
+
+def note_of_positions_outside(config: ScanConfig, plans: Sequence[Plan]) -> str:
+    """What to say of a table's positions that lie on none of the mosaics; empty if all do."""
+    if config.centres in ("grid", "sources"):
+        return ""
+    table = read_positions(config.centres)
+    outside = np.ones(len(table), np.bool_)
+    for plan in plans:
+        outside &= ~_positions_inside(plan.grid, table)[2]
+    if not outside.any():
+        return ""
+    row = int(np.argmax(outside))
+    ra_deg, dec_deg = table["ra_deg"].iloc[row], table["dec_deg"].iloc[row]
+    return (
+        f"{config.centres}: {outside.sum():,} of {len(table):,} positions lie on no mosaic of this "
+        f"scan, the first in row {row + 1} (RA {ra_deg:.5f}, Dec {dec_deg:.5f})"
+    )
+
+
+def _positions_inside(
+    grid: ScanGrid, table: pd.DataFrame
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Where on the grid all positions are, and which of them fall on it."""
+    x, y = sky_to_grid(grid, table["ra_deg"].to_numpy(), table["dec_deg"].to_numpy())
+    ny, nx = grid.shape
+    with np.errstate(invalid="ignore"):
+        inside = (x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5)
+    return x, y, inside
+
+
+def read_plan(root: Path, mosaic: str) -> Plan:
+    """Read a mosaic's plan back."""
+    values = json.loads(RunPaths(root).plan(mosaic).read_text())
+    values["mosaic"]["shape"] = tuple(values["mosaic"]["shape"])
+    values["grid"]["shape"] = tuple(values["grid"]["shape"])
+    return Plan(
+        Mosaic(**values["mosaic"]),
+        ScanGrid(**values["grid"]),
+        values["n_windows"],
+        values["windows_per_shard"],
+    )
+
+
+def read_windows(root: Path, mosaic: str) -> Windows:
+    """Read a mosaic's windows back."""
+    with (
+        RunPaths(root).windows(mosaic).open("rb") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):
+        return Windows(arrays["corners"], arrays["x"], arrays["y"])

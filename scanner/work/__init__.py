@@ -1,0 +1,1 @@
+"""Who does what when: tasks, dispatch, attempts, the order of the stages."""

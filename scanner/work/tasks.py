@@ -1,0 +1,264 @@
+"""What one worker does for one shard: plain values in, files out, the marker last."""
+
+import functools
+import socket
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensweep.deploy.accelerator import end_at_once
+from lensweep.deploy.cluster import this_worker
+from lensweep.ground.atomic import write_json
+from lensweep.ground.errors import TryAgainError
+from lensweep.ground.files import written_at
+from lensweep.scanner.network.batch_size import BatchError
+from lensweep.scanner.network.bundle_store import Bundle, check_bundle
+from lensweep.scanner.network.ensemble import EnsembleError, Scoring
+from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.network.stretch import smoothed
+from lensweep.scanner.run import cutout_store, score_store
+from lensweep.scanner.run.config import ScanConfig, mosaic_name
+from lensweep.scanner.run.cutout_store import Cutouts, LostCutoutsError
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.plan import Plan, Windows, plan_mosaic, read_plan, read_windows
+from lensweep.scanner.sky.cutouts import cut_windows
+from lensweep.scanner.sky.grid import grid_to_mosaic_pixels, grid_to_sky
+from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.work.attempts import attempt
+
+# A detection is moved to the brightest smoothed light near its window's centre: smoothing of 2 px
+# (an ACS star's width), and a Gaussian weight that lets what is 1.5 arcsec off still win.
+PEAK_SMOOTHING_PX = 2.0
+PEAK_WEIGHT_PX = 30.0
+# Cutouts looked at together: 2.5 MB for each step.
+PEAK_BLOCK = 64
+# What a process may take to load TensorFlow and an ensemble, beside the shard that it scores first.
+LOADING_S = 300.0
+
+
+class ScoreError(ValueError):
+    """Scores that mean nothing."""
+
+
+class WorkerFullError(TryAgainError):
+    """A worker whose device has no room for a single cutout.
+
+    Parameters
+    ----------
+    worker : str
+        Its address.
+    reason : str
+    """
+
+    def __init__(self, worker: str, reason: str) -> None:
+        super().__init__(worker, reason)
+        self.worker, self.reason = worker, reason
+
+    def __str__(self) -> str:
+        return f"worker {self.worker}: {self.reason}"
+
+
+def plan_unless_lost(path: str, config: ScanConfig, band: str, root: str) -> Plan:
+    """Plan a mosaic, unless that has cost too many workers."""
+    paths, name = RunPaths.at(root), mosaic_name(path)
+    with attempt(paths, name, 0, "plan", config.shard_timeout_s):
+        return plan_mosaic(path, config, band, root)
+
+
+def cut_unless_done(root: str, mosaic: str, shard: int, limit_s: float) -> None:
+    """Cut one shard of a mosaic, unless an earlier run did."""
+    paths = RunPaths.at(root)
+    if not paths.cut_marker(mosaic, shard).is_file():
+        with attempt(paths, mosaic, shard, "cut", limit_s):
+            cut_shard(root, mosaic, shard)
+
+
+def score_unless_done(
+    _cut: None,
+    root: str,
+    mosaic: str,
+    shard: int,
+    scoring: Scoring,
+    min_valid: float,
+    limit_s: float,
+) -> None:
+    """Score one shard of a mosaic, unless that is done; follows what `cut_unless_done` returns.
+
+    A worker that dies between its marker and its report has done the shard all the same.
+
+    Raises
+    ------
+    WorkerFullError
+        If something else has filled this worker's device.
+    """
+    paths = RunPaths.at(root)
+    if not paths.score_marker(mosaic, shard).is_file():
+        loading_s = 0.0 if load_ensemble.cache_info().currsize else LOADING_S
+        try:
+            with attempt(paths, mosaic, shard, "score", limit_s + loading_s):
+                score_shard(root, mosaic, shard, scoring, min_valid)
+        except BatchError as error:
+            raise WorkerFullError(this_worker(), str(error)) from error
+
+
+def cut_shard(root: str, mosaic: str, shard: int) -> int:
+    """Cut one shard of a mosaic into its store.
+
+    Returns
+    -------
+    int
+        Number of windows.
+    """
+    paths = RunPaths.at(root)
+    plan, windows = _plan(root, mosaic)
+    start, stop = plan.bounds(shard)
+    corners = windows.corners[start:stop]
+    flux, valid_fraction = cut_windows(plan.mosaic, plan.grid, corners)
+    centre_x, centre_y = (corners + (CUTOUT_SIZE - 1) / 2.0).T
+    ra_deg, dec_deg = grid_to_sky(plan.grid, centre_x, centre_y)
+    x_pix, y_pix = grid_to_mosaic_pixels(plan.mosaic, plan.grid, centre_x, centre_y)
+    cutouts = Cutouts(
+        flux, valid_fraction, ra_deg, dec_deg, x_pix, y_pix, corners[:, 0], corners[:, 1]
+    )
+    cutout_store.write_shard(paths.cutouts(mosaic), start, cutouts)
+    write_json(paths.cut_marker(mosaic, shard), {"windows": stop - start})
+    return stop - start
+
+
+def score_shard(
+    root: str, mosaic: str, shard: int, scoring: Scoring, min_valid_fraction: float
+) -> int:
+    """Score one shard of a mosaic whose cutouts are written.
+
+    Windows with less valid area than `min_valid_fraction` are not looked at: they are masked. Of
+    the others, those that the ensemble passes over are screened.
+
+    Parameters
+    ----------
+    root, mosaic, shard
+        Which shard of which run.
+    scoring : Scoring
+    min_valid_fraction : float
+
+    Returns
+    -------
+    int
+        Number of windows.
+
+    Raises
+    ------
+    ScoreError
+        If a score is not a finite number.
+    EnsembleError
+        If the bundle is another here.
+    scanner.cutout_store.LostCutoutsError
+        If the shard's cutouts are not there any more; they are no longer marked as cut then.
+    """
+    paths = RunPaths.at(root)
+    plan, _ = _plan(root, mosaic)
+    start, stop = plan.bounds(shard)
+    try:
+        cutouts = cutout_store.read_written(paths.cutouts(mosaic), start, stop)
+    except LostCutoutsError:
+        paths.cut_marker(mosaic, shard).unlink(missing_ok=True)
+        raise
+    # Whatever the least fraction, a window without a single valid pixel has nothing to score.
+    usable = (cutouts.valid_fraction >= min_valid_fraction) & (cutouts.valid_fraction > 0.0)
+    loaded = load_ensemble(scoring)
+    # A copy of a shard is 20 MB.
+    found = loaded.judge(cutouts.flux if usable.all() else cutouts.flux[usable])
+    if not np.isfinite(found.logits[found.scored]).all():
+        raise ScoreError(
+            f"mosaic {mosaic}: windows {start} to {stop - 1}: the ensemble gave scores that are "
+            "no finite numbers; look at these cutouts"
+        )
+    scored = np.flatnonzero(usable)[found.scored]
+    logits = np.full((stop - start, found.logits.shape[1]), np.nan, np.float32)
+    peak_dx, peak_dy, peak_sn, screen_logit = np.full((4, stop - start), np.nan, np.float32)
+    logits[usable], peak_sn[usable] = found.logits, found.peak_sn
+    screen_logit[usable] = found.screen_logit
+    peak_dx[scored], peak_dy[scored] = brightest_peak(cutouts.flux[scored])
+    score_store.write_shard(
+        paths.scores(mosaic), start, logits, peak_dx, peak_dy, peak_sn, screen_logit
+    )
+    outcome = {
+        "scored": len(scored),
+        "screened": int(usable.sum()) - len(scored),
+        "masked": stop - start - int(usable.sum()),
+        "screen_threshold": loaded.screen_threshold,
+        "precision": loaded.precision,
+    }
+    write_json(paths.score_marker(mosaic, shard), outcome)
+    return stop - start
+
+
+@functools.lru_cache(maxsize=1)
+def load_ensemble(scoring: Scoring) -> Ensemble:
+    """Load a bundle, once per process.
+
+    Raises
+    ------
+    EnsembleError
+        If the bundle that this machine sees is not the one that the run was started with.
+    """
+    bundle = _same_bundle(scoring.folder, scoring.sha256)
+    end_at_once()
+    return Ensemble(bundle, scoring.precision, scoring.screen)
+
+
+def ensemble_problem(folder: str, sha256: str) -> str | None:
+    """Why this machine cannot score with a bundle; None if it can."""
+    try:
+        _same_bundle(folder, sha256)
+    except EnsembleError as error:
+        return str(error)
+    return None
+
+
+def _same_bundle(folder: str, sha256: str) -> Bundle:
+    bundle = check_bundle(folder)
+    if bundle.sha256 != sha256:
+        raise EnsembleError(
+            f"ensemble {folder}: manifest has SHA-256 {bundle.sha256} on {socket.gethostname()}, "
+            f"but the run was started with {sha256}; give every worker the same bundle"
+        )
+    return bundle
+
+
+def brightest_peak(
+    flux: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where in each cutout the light peaks, as seen from its centre.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (n, 100, 100), float32
+        NaN where there is no data.
+
+    Returns
+    -------
+    dx, dy : ndarray, shape (n,), float32
+        Pixels from the cutout's centre.
+    """
+    axis = np.arange(CUTOUT_SIZE) - (CUTOUT_SIZE - 1) / 2.0
+    weight = np.exp(-0.5 * (axis / PEAK_WEIGHT_PX) ** 2).astype(np.float32)
+    brightest = np.empty(len(flux), np.int64)
+    for first in range(0, len(flux), PEAK_BLOCK):
+        block = flux[first : first + PEAK_BLOCK]
+        smooth = smoothed(np.nan_to_num(block), PEAK_SMOOTHING_PX, truncate=4.0)
+        smooth *= np.outer(weight, weight)
+        brightest[first : first + len(block)] = smooth.reshape(len(block), -1).argmax(axis=1)
+    rows, columns = np.divmod(brightest, CUTOUT_SIZE)
+    return axis[columns].astype(np.float32), axis[rows].astype(np.float32)
+
+
+def _plan(root: str, mosaic: str) -> tuple[Plan, Windows]:
+    # A worker may outlive a run's folder, and meet another run of the same name.
+    return _plan_written(root, mosaic, written_at(RunPaths.at(root).plan(mosaic)))
+
+
+@functools.lru_cache(maxsize=4)
+def _plan_written(root: str, mosaic: str, _when: tuple[Any, ...]) -> tuple[Plan, Windows]:
+    paths = RunPaths.at(root)
+    return read_plan(paths.root, mosaic), read_windows(paths.root, mosaic)

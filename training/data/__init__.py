@@ -1,0 +1,1 @@
+"""Labelled sets of cutouts: simulated, painted, collected, mined; folds and augmentation."""

@@ -1,0 +1,130 @@
+"""A labelled data set on disk, whatever its pixels are from: cutouts, and the truth beside them.
+
+The layout is that of `lensweep.training.data.simulated_set`: `cutouts.zarr`, and `truth/<shard>.parquet`, which is
+written last and so says that its shard is done.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from distributed import Client, as_completed
+
+from lensweep.ground.atomic import sweep, write_json
+from lensweep.ground.errors import InputError
+from lensweep.ground.files import whole_file
+from lensweep.ground.progress import Progress
+from lensweep.scanner.run import cutout_store
+from lensweep.scanner.run.cutout_store import Cutouts, StoreAttributes
+from lensweep.training.data.simulated_set import SHARD
+
+_ASKED = "dataset.json"
+
+
+def claim(folder: Path, asked: dict[str, Any]) -> None:
+    """Begin a data set in a folder, or continue the one that is there.
+
+    Parameters
+    ----------
+    folder : Path
+    asked : dict
+        Everything that decides its pixels and labels; JSON.
+
+    Raises
+    ------
+    InputError
+        If the folder holds another data set or other files, or cannot be written to.
+    """
+    path, asked = folder / _ASKED, json.loads(json.dumps(asked))
+    try:
+        (folder / "truth").mkdir(parents=True, exist_ok=True)
+        sweep(folder / "truth", "*.partial")
+        if not path.is_file():
+            _refuse_strangers(folder)
+            write_json(path, asked)
+    except OSError as error:
+        raise InputError(
+            f"data set folder {folder}: cannot be written to ({error.strerror}); name another"
+        ) from error
+    found = json.loads(path.read_text())
+    for key in sorted(found.keys() | asked.keys()):
+        if found.get(key) != asked.get(key):
+            raise InputError(
+                f"data set folder {folder}: holds another data set ({key} was {found.get(key)}, "
+                f"now {asked.get(key)}); name a new folder, or repeat the first command"
+            )
+
+
+def fill(
+    folder: Path,
+    name: str,
+    n_cutouts: int,
+    make_shard: Callable[..., tuple[Cutouts, pd.DataFrame]],
+    client: Client,
+    progress: Progress,
+    **fixed: Any,
+) -> None:
+    """Make the shards of a data set that are not there yet, on a cluster.
+
+    Parameters
+    ----------
+    folder : Path
+        Claimed.
+    name : str
+        Of the data set, in place of a mosaic's.
+    n_cutouts : int
+    make_shard : callable
+        From a shard's first cutout and end, and `fixed`, to its cutouts and their truth: a row
+        each, with the columns ``kind``, ``is_lens`` and ``object_id`` at least.
+    client : distributed.Client
+    progress : Progress
+    **fixed
+        More arguments of `make_shard`.
+    """
+    attributes = StoreAttributes(name, "", "F814W", 0.05, grid_wcs="", windows_per_shard=SHARD)
+    cutout_store.create(folder / "cutouts.zarr", n_cutouts, attributes)
+    bounds = [(start, min(start + SHARD, n_cutouts)) for start in range(0, n_cutouts, SHARD)]
+    missing = [bound for bound in bounds if not _truth_path(folder, bound[0]).is_file()]
+    done = n_cutouts - sum(stop - start for start, stop in missing)
+    stage = progress.stage("cutouts", n_cutouts, done, unit="cutouts")
+    futures = client.map(
+        _write_shard, missing, folder=folder, make_shard=make_shard, fixed=fixed, pure=False
+    )
+    for future in as_completed(futures):
+        progress.advance(stage, future.result())
+
+
+def _write_shard(
+    bounds: tuple[int, int],
+    folder: Path,
+    make_shard: Callable[..., tuple[Cutouts, pd.DataFrame]],
+    fixed: dict[str, Any],
+) -> int:
+    start, stop = bounds
+    cutouts, truth = make_shard(start, stop, **fixed)
+    cutout_store.write_shard(folder / "cutouts.zarr", start, cutouts)
+    write_rows(truth, _truth_path(folder, start))
+    return stop - start
+
+
+def write_rows(table: pd.DataFrame, path: Path) -> None:
+    """Write a table of a data set: whole, or not at all."""
+    with whole_file(path) as aside:
+        table.to_parquet(aside)
+
+
+def _truth_path(folder: Path, start: int) -> Path:
+    return folder / "truth" / f"{start:08d}.parquet"
+
+
+def _refuse_strangers(folder: Path) -> None:
+    strangers = sorted(
+        path.name for path in folder.iterdir() if path.name != "truth" and path.name[0] != "."
+    )
+    if strangers or any((folder / "truth").iterdir()):
+        raise InputError(
+            f"data set folder {folder}: holds {strangers[0] if strangers else 'truth'} and no "
+            f"{_ASKED}; name a new folder"
+        )

@@ -1,0 +1,91 @@
+"""Cutouts of real mosaics at the rows of a plan."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lensweep.ground.errors import InputError
+from lensweep.scanner.run.cutout_store import Cutouts
+from lensweep.scanner.sky.cutouts import cut_windows
+from lensweep.scanner.sky.grid import ScanGrid, grid_to_mosaic_pixels, grid_to_sky, scan_grid
+from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, inspect_mosaic
+from lensweep.scanner.sky.windows import CUTOUT_SIZE
+
+MIDDLE_PX = (CUTOUT_SIZE - 1) / 2.0
+BAND = "F814W"
+
+Opened = dict[str, tuple[Mosaic, ScanGrid]]
+
+
+def open_mosaics(paths: Sequence[str], overrides: HeaderOverrides, scratch: Path) -> Opened:
+    """Inspect mosaics, and choose the grid of each.
+
+    Returns
+    -------
+    dict of str to (Mosaic, ScanGrid)
+        By the mosaics' names.
+
+    Raises
+    ------
+    InputError
+        If two mosaics have one name.
+    MosaicError
+        If a mosaic cannot be used.
+    """
+    opened: Opened = {}
+    for path in paths:
+        mosaic = inspect_mosaic(path, overrides, BAND, "of this data set", scratch)
+        if mosaic.name in opened:
+            raise InputError(
+                f"mosaics {opened[mosaic.name][0].path} and {path}: both are called "
+                f"{mosaic.name}; rename one, or leave it out"
+            )
+        opened[mosaic.name] = mosaic, scan_grid(mosaic)
+    return opened
+
+
+def cut_rows(rows: pd.DataFrame, opened: Opened) -> Cutouts:
+    """Cut the windows of some rows.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``mosaic`` (a name), ``x0`` and ``y0``. A row without a mosaic gets NaN pixels and no
+        position.
+    opened : dict
+
+    Returns
+    -------
+    Cutouts
+    """
+    n = len(rows)
+    flux = np.full((n, CUTOUT_SIZE, CUTOUT_SIZE), np.nan, np.float32)
+    fraction = np.zeros(n, np.float32)
+    sky, pixels = np.full((2, n), np.nan), np.full((2, n), np.nan)
+    corners = rows[["x0", "y0"]].to_numpy(np.int32)
+    for name, members in rows.groupby("mosaic", sort=False).indices.items():
+        mosaic, grid = opened[str(name)]
+        flux[members], fraction[members] = cut_windows(mosaic, grid, corners[members])
+        x, y = (corners[members] + MIDDLE_PX).T
+        sky[:, members] = grid_to_sky(grid, x, y)
+        pixels[:, members] = grid_to_mosaic_pixels(mosaic, grid, x, y)
+    return Cutouts(flux, fraction, *sky, *pixels, *corners.T)
+
+
+def on_grid(grid: ScanGrid, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Which positions (0-based grid pixels) lie on a grid."""
+    ny, nx = grid.shape
+    with np.errstate(invalid="ignore"):
+        inside = (x > -0.5) & (y > -0.5) & (x < nx - 0.5) & (y < ny - 0.5)
+    return np.flatnonzero(inside)
+
+
+def random_corners(grid: ScanGrid, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    """Corners (x0, y0) of random windows that lie on a grid, shape (n, 2)."""
+    ny, nx = grid.shape
+    x0 = rng.integers(0, max(1, nx - CUTOUT_SIZE + 1), n)
+    y0 = rng.integers(0, max(1, ny - CUTOUT_SIZE + 1), n)
+    return np.stack([x0, y0], axis=1).astype(np.int32)

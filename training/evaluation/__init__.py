@@ -1,0 +1,1 @@
+"""How good an ensemble is: tables, plots, completeness."""

@@ -1,0 +1,1 @@
+"""From cutouts to members: backbones, heads, folds, calibration, the bundle."""

@@ -1,0 +1,138 @@
+"""Train what the config does not freeze: stem, last blocks or the whole trunk.
+
+Done once on cutouts that are apart by object from those of the folds, so that one trunk can serve
+all folds without a leak; or, as the thesis did, for every fold on its own training part.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lensweep.ground.atomic import write_json
+from lensweep.ground.progress import Progress
+from lensweep.scanner.network.stretch import Stretch
+from lensweep.training.data.augment import AUGMENTATIONS
+from lensweep.training.data.examples import Examples, read_flux
+from lensweep.training.data.stream import BATCH, Batch, Stream
+from lensweep.training.fit.classifier import add_head, choose_trainable, rebuild_trunk, split_trunk
+from lensweep.training.fit.config import TrainConfig
+from lensweep.training.fit.loop import Course, fit
+
+READ_BLOCK = 512
+# What a round leaves for the next one.
+ENDED = "ended.keras"
+
+
+def adapt(
+    trunk: keras.Model,
+    config: TrainConfig,
+    sets: Sequence[Examples],
+    workdir: Path,
+    progress: Progress,
+    rows: NDArray[np.int64] | None = None,
+) -> pd.DataFrame:
+    """Train the parts of a trunk that the config does not freeze, in place.
+
+    Products are computed in bfloat16, weights kept in float32: half the time on processors that
+    have them. Every pass sees the cutouts augmented anew, but where only the last blocks of the
+    trunk are trained on a set for all folds: there the frozen part's output is computed once, for
+    every cutout as it is and once more augmented.
+
+    Parameters
+    ----------
+    trunk : keras.Model
+    config : TrainConfig
+    sets : sequence of Examples
+    workdir : Path
+        Keeps unfinished work.
+    progress : Progress
+    rows : ndarray of int, optional
+        Which cutouts, counted through all sets; all by default.
+
+    Returns
+    -------
+    DataFrame
+        The learning curve, as of `lensweep.training.fit.loop.fit`.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    course = Course("adapting", config.adapt_epochs, config.adapt_learning_rate)
+    low = rebuild_trunk(config, trunk, "mixed_bfloat16")
+    choose_trainable(low, config)
+    keras.utils.set_random_seed(config.seed)
+    stream: Stream
+    if config.last_blocks and config.stem == "fixed" and rows is None:
+        frozen, adapted = split_trunk(low, config)
+        stream = _KeptOutput(frozen, config, sets, workdir, progress)
+    else:
+        adapted = low
+        stream = Stream(sets, config.seed, config.augmentation, rows)
+    classifier = add_head(adapted, config.dropout)
+    curve = fit(classifier, stream, course, workdir / "checkpoint.npz", progress)
+    trunk.set_weights(low.get_weights())
+    return curve
+
+
+def discard_unfinished(workdir: Path) -> None:
+    """Remove what only an unfinished adaptation needs."""
+    for name in ("checkpoint.npz", "frozen.npy", "frozen.json", ENDED):
+        (workdir / name).unlink(missing_ok=True)
+
+
+class _KeptOutput(Stream):
+    """Epochs over what the frozen part made of every cutout, as it is and augmented once."""
+
+    def __init__(
+        self,
+        frozen: keras.Model,
+        config: TrainConfig,
+        sets: Sequence[Examples],
+        workdir: Path,
+        progress: Progress,
+    ) -> None:
+        super().__init__([*sets, *sets], config.seed, config.augmentation)
+        self._values = _frozen_output(frozen, config, sets, workdir, progress)
+
+    def batch(self, number: int) -> Batch:
+        rows = self.rows_of(number)
+        return self._values[rows].astype(np.float32), self.labels_of(rows)
+
+
+def _frozen_output(
+    frozen: keras.Model,
+    config: TrainConfig,
+    sets: Sequence[Examples],
+    workdir: Path,
+    progress: Progress,
+) -> NDArray[np.float16]:
+    """The frozen part's output for every cutout, as it is and augmented; kept in `workdir`."""
+    path, finished = workdir / "frozen.npy", workdir / "frozen.json"
+    blocks = [
+        (view, one, first)
+        for view in range(2) for one in sets for first in range(0, len(one), READ_BLOCK)
+    ]  # fmt: skip
+    n = 2 * sum(len(one) for one in sets)
+    start = json.loads(finished.read_text())["blocks"] if finished.is_file() else 0
+    stage = progress.stage("frozen", len(blocks), start, unit="blocks")
+    values = np.lib.format.open_memmap(
+        path, "r+" if start else "w+", np.float16, (n, *frozen.output_shape[1:])
+    )
+    stretch, augment = Stretch(), AUGMENTATIONS[config.augmentation]
+    sizes = [min(READ_BLOCK, len(one) - first) for _, one, first in blocks]
+    offsets = np.cumsum([0, *sizes])
+    for number in range(start, len(blocks)):
+        view, one, first = blocks[number]
+        flux = read_flux(one.store, np.arange(first, first + sizes[number]))
+        if view:
+            flux = augment(flux, np.random.default_rng([config.seed, 7, number]))
+        values[offsets[number] : offsets[number + 1]] = frozen.predict(
+            stretch(flux), batch_size=BATCH, verbose=0
+        )
+        values.flush()
+        write_json(finished, {"blocks": number + 1})
+        progress.advance(stage, 1)
+    return values

@@ -1,0 +1,194 @@
+"""From trained members to an ensemble bundle: calibrated, measured, described."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from lensweep.scanner.network.bundle_store import Bundle, add_screen, check_bundle, save_bundle
+from lensweep.scanner.network.ensemble import Calibration, Description, Trunk
+from lensweep.scanner.network.stretch import Stretch
+from lensweep.scanner.results.reranking import Stack, fit_stack, read_stack, save_stack
+from lensweep.scanner.run.cutout_store import CUTOUT_SIZE
+from lensweep.training.fit.metrics import FALSE_POSITIVE_RATES, measure, threshold, within_cuts
+from lensweep.training.fit.screen import Screening
+
+OUT_OF_FOLD, TEST_SCORES, STACK = "out_of_fold.parquet", "test_scores.parquet", "stack.json"
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What members make of cutouts that they were not trained on.
+
+    Attributes
+    ----------
+    out_of_fold : DataFrame
+        Truth of the training set, `fold`, and a column of logits per backbone: by the member that
+        has not seen the cutout.
+    test : DataFrame
+        Truth of the test set, and a column of logits per member.
+    members : dict of str to tuple of str
+        By backbone.
+    """
+
+    out_of_fold: pd.DataFrame
+    test: pd.DataFrame
+    members: dict[str, tuple[str, ...]]
+
+    @property
+    def committee(self) -> NDArray[np.float64]:
+        """Mean logit of all members on the test set."""
+        names = [name for names in self.members.values() for name in names]
+        return np.asarray(self.test[names].to_numpy(np.float64).mean(axis=1))
+
+    @property
+    def mean_out_of_fold(self) -> NDArray[np.float64]:
+        """Mean over the backbones of the out-of-fold logits."""
+        logits = self.out_of_fold[list(self.members)].to_numpy(np.float64)
+        return np.asarray(logits.mean(axis=1))
+
+
+Heads = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+
+def write_bundle(
+    folder: Path,
+    name: str,
+    trunks: dict[str, keras.Model],
+    heads: Heads,
+    described: Sequence[Trunk],
+    scores: Scores,
+    training: dict[str, Any],
+    screen: Screening | None = None,
+) -> None:
+    """Calibrate and measure an ensemble, write its bundle, and a logistic stack beside it.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+    trunks : dict of str to keras.Model
+    heads : dict of str to (weights, biases)
+        By trunk.
+    described : sequence of Trunk
+    scores : Scores
+    training : dict
+        How it was made.
+    screen : Screening, optional
+    """
+    test_labels = scores.test["is_lens"].to_numpy(bool)
+    others = scores.committee[~test_labels]
+    description = Description(
+        name=name,
+        trunks=tuple(described),
+        stretch=Stretch(),
+        band="F814W",
+        pixel_scale_arcsec=0.05,
+        cutout_size=CUTOUT_SIZE,
+        calibration=calibrate(scores),
+        thresholds={f"fpr_{rate:g}": threshold(others, rate) for rate in FALSE_POSITIVE_RATES},
+        metrics=measure_all(scores),
+        training=training,
+    )
+    save_bundle(folder, description, trunks, heads)
+    if screen is not None:
+        one, zero = np.ones(1, np.float32), 0.0
+        add_screen(folder, screen.network, one, zero, screen.threshold, screen.metrics)
+    write_stack(folder, scores)
+
+
+def write_stack(folder: Path, scores: Scores) -> None:
+    """Fit the stack of a bundle and put it beside its files.
+
+    It names the manifest's hash: whatever changes the manifest has to be followed by this.
+    """
+    save_stack(stack_of(scores, check_bundle(str(folder)).sha256), folder / STACK)
+
+
+def carry_stack(folder: Path, before: Bundle) -> None:
+    """Make the stack beside a bundle, if there is one, name the manifest that replaced another."""
+    stack = folder / STACK
+    if stack.is_file():
+        kept = read_stack(stack, before.description.members, before.sha256)
+        after = check_bundle(str(folder))
+        save_stack(dataclasses.replace(kept, ensemble_sha256=after.sha256), stack)
+
+
+def calibrate(scores: Scores) -> Calibration:
+    """Platt's scaling of out-of-fold logits, at the training set's share of lenses."""
+    labels = scores.out_of_fold["is_lens"].to_numpy(bool)
+    platt = LogisticRegression(C=1e6).fit(scores.mean_out_of_fold[:, None], labels)
+    return Calibration(
+        float(platt.coef_[0, 0]), float(platt.intercept_[0]), float(labels.mean())
+    )
+
+
+def stack_of(scores: Scores, ensemble_sha256: str) -> Stack:
+    """A logistic stack of the trunks, fitted to out-of-fold logits.
+
+    The folds of one trunk share its weight equally: what one of them has not seen the others were
+    trained on, so that nothing can tell their merits apart without a leak.
+    """
+    backbones = list(scores.members)
+    fitted = fit_stack(
+        scores.out_of_fold[backbones].to_numpy(np.float32),
+        scores.out_of_fold["is_lens"].to_numpy(bool), backbones, ensemble_sha256,
+    )  # fmt: skip
+    weights = {
+        member: fitted.weights[backbone] / len(names)
+        for backbone, names in scores.members.items() for member in names
+    }  # fmt: skip
+    return Stack(weights, fitted.intercept, ensemble_sha256)
+
+
+def measure_all(scores: Scores) -> dict[str, Any]:
+    """Performance out of fold, per fold and trunk, and on the test set."""
+    rows, test = scores.out_of_fold, scores.test
+    metrics = {
+        **_with_and_without_cuts("out_of_fold", scores.mean_out_of_fold, rows),
+        **_with_and_without_cuts("committee_on_test", scores.committee, test),
+        "members_on_test": [
+            _measured(test[name], test) for names in scores.members.values() for name in names
+        ],
+        "folds": {
+            backbone: [_measured(part[backbone], part) for _, part in rows.groupby("fold")]
+            for backbone in scores.members
+        },
+    }
+    return metrics
+
+
+def _with_and_without_cuts(
+    name: str, logits: NDArray[np.float64], truth: pd.DataFrame
+) -> dict[str, Any]:
+    """`name`, and `name_within_cuts` where any lens is within them."""
+    inside = within_cuts(truth)
+    found = {name: _measured(logits, truth)}
+    if truth["is_lens"].to_numpy(bool)[inside].any():
+        found[f"{name}_within_cuts"] = _measured(logits[inside], truth[inside])
+    return found
+
+
+def _measured(logits: Any, truth: pd.DataFrame) -> dict[str, Any]:
+    labels = truth["is_lens"].to_numpy(bool)
+    return dataclasses.asdict(measure(np.asarray(logits, np.float64), labels))
+
+
+def read_scores(workdir: Path, members: dict[str, tuple[str, ...]]) -> Scores:
+    """The scores that a training kept in its folder."""
+    out_of_fold, test = (pd.read_parquet(workdir / name) for name in (OUT_OF_FOLD, TEST_SCORES))
+    return Scores(out_of_fold, test, members)
+
+
+def write_scores(workdir: Path, scores: Scores) -> None:
+    """Keep scores beside a training's other work."""
+    scores.out_of_fold.to_parquet(workdir / OUT_OF_FOLD)
+    scores.test.assign(logit_mean=scores.committee).to_parquet(workdir / TEST_SCORES)

@@ -1,0 +1,277 @@
+"""What one training run is asked to do."""
+
+import dataclasses
+import math
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from lensweep.ground.errors import InputError
+from lensweep.training.fit.backbones import BACKBONES
+
+# Less does not fill one batch.
+MIN_ADAPT = 64
+# Between rounds, so that no set of cutouts takes the seed of another.
+_SEEDS_APART = 10
+PRESETS = Path(__file__).parent / "presets"
+CHOICES = {
+    "backbone": tuple(BACKBONES),
+    "init": ("imagenet", "random", "file"),
+    "stem": ("fixed", "learned"),
+    "protocol": ("grouped", "thesis"),
+    "augmentation": ("turns", "thesis"),
+}
+_COUNTS = ("n_adapt", "adapt_epochs", "adapt_rounds", "n_train", "n_test", "head_epochs",
+           "hard_weight", "augmented_lenses", "augmented_others", "screen_epochs")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a bundle, so that the same config makes it again.
+
+    Attributes
+    ----------
+    name : str
+        Of the ensemble.
+    seed : int
+        The three simulated sets take seed, seed + 1 and seed + 2: apart by object.
+    backbone : str
+        One of `lensweep.training.fit.backbones.BACKBONES`.
+    init : str
+        ``imagenet``, ``random``, or ``file``: weights of the network that somebody else trained.
+    weights : str
+        File of the weights; with ``imagenet`` empty for Keras' download. A relative path starts
+        at the working directory.
+    weights_sha256 : str
+        What that file's SHA-256 must be; may be empty for files that are known.
+    input_size : int
+        Pixels a side that the network sees, to which the stem brings cutouts; 0 for what it was
+        pretrained on.
+    stem : str
+        ``fixed``, bilinear and frozen, or ``learned``, trained through the network.
+    trainable : str
+        Beside the heads: ``head`` nothing, ``last-N`` the last N blocks, ``all`` the whole trunk.
+    n_adapt : int
+        Cutouts, apart from the folds', on which whatever is not frozen is trained once for all
+        folds. With 0 every fold trains its own network, as the thesis did.
+    adapt_epochs : int
+    adapt_learning_rate : float
+    adapt_rounds : int
+        How often: every further round goes on with the trunk of the one before, warms up again,
+        and takes `n_adapt` cutouts that are drawn anew, with a seed 10 higher.
+    adapt_also : tuple of str
+        Folders of more labelled sets (injected, collected, hard negatives) to adapt on.
+    augmentation : str
+        What is done to every cutout anew in every pass: ``turns``, flips and quarter turns, or
+        ``thesis``, its rotations, zooms, shears and flips, and shifts.
+    hard_weight : int
+        How much more frequent hard confusers are among the simulated cutouts to adapt on.
+    data : str
+        Folder with `train`, `test` and, where asked for, `adapt` (and `adapt-2`, `adapt-3` for
+        further rounds): labelled sets to take instead of simulating them.
+    n_train : int
+        Cutouts on which the folds' heads are trained and calibrated.
+    n_test : int
+        Cutouts on which the committee is measured.
+    n_folds : int
+    protocol : str
+        ``grouped``: the copies of one object share a fold. ``thesis``: augmented first, split
+        after, which leaks.
+    augmented_lenses, augmented_others : int
+        To how many cutouts the training set's lenses and others are augmented before the folds are
+        trained; 0 and 0 leave it as it is. The thesis made 15,000 and 13,239.
+    dropout : float
+    head_epochs : int
+    head_learning_rate : float
+    second_look : float, optional
+        Mean logit from which the members look at a cutout again, each turned its own way
+        (`lensweep.scanner.network.second_look`); never without.
+    screen_epochs : int
+        Passes over the first round's cutouts to adapt on that train the screen; 0 for a bundle
+        without one.
+    """
+
+    name: str
+    seed: int
+    backbone: str
+    init: str
+    input_size: int
+    stem: str
+    trainable: str
+    n_adapt: int
+    adapt_epochs: int
+    adapt_learning_rate: float
+    n_train: int
+    n_test: int
+    n_folds: int
+    dropout: float
+    head_epochs: int
+    head_learning_rate: float
+    weights: str = ""
+    weights_sha256: str = ""
+    adapt_rounds: int = 1
+    adapt_also: tuple[str, ...] = ()
+    augmentation: str = "turns"
+    hard_weight: int = 1
+    data: str = ""
+    protocol: str = "grouped"
+    augmented_lenses: int = 0
+    augmented_others: int = 0
+    second_look: float | None = None
+    screen_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        # TOML and JSON know lists only.
+        object.__setattr__(self, "adapt_also", tuple(self.adapt_also))
+        self._check_choices()
+        self._check_numbers()
+        self._check_agreement()
+
+    @property
+    def last_blocks(self) -> int | None:
+        """How many blocks are adapted: 0 for none, None for the whole trunk."""
+        if self.trainable == "all":
+            return None
+        return 0 if self.trainable == "head" else int(self.trainable.removeprefix("last-"))
+
+    @property
+    def size_px(self) -> int:
+        """Pixels a side that the network sees."""
+        return self.input_size or BACKBONES[self.backbone].native_size
+
+    @property
+    def adapts(self) -> bool:
+        """Whether more than the heads is trained."""
+        return self.trainable != "head" or self.stem == "learned"
+
+    @property
+    def shares_trunk(self) -> bool:
+        """Whether the folds share one trunk, and differ in their heads only."""
+        return not self.adapts or self.n_adapt > 0
+
+    @property
+    def rounds(self) -> int:
+        """How many sets to adapt on are drawn; only the screen needs one where no trunk does."""
+        return self.adapt_rounds if self.adapts else 1
+
+    def of_round(self, number: int) -> "TrainConfig":
+        """The config with the seed of one round of adapting, counted from 0."""
+        return dataclasses.replace(self, seed=self.seed + _SEEDS_APART * number)
+
+    def _check_choices(self) -> None:
+        for field, choices in CHOICES.items():
+            if getattr(self, field) not in choices:
+                raise InputError(
+                    f"{field} = {getattr(self, field)!r}: not one of {', '.join(choices)}"
+                )
+        if not re.fullmatch(r"head|all|last-[1-9]\d*", self.trainable):
+            raise InputError(f"trainable = {self.trainable!r}: not head, all or last-N")
+        cuts = BACKBONES[self.backbone].cuts
+        if self.last_blocks and self.last_blocks not in cuts:
+            known = ", ".join(f"last-{n}" for n in sorted(cuts)) or "head and all only"
+            raise InputError(
+                f"trainable = {self.trainable!r}: {self.backbone} can be cut at {known}"
+            )
+
+    def _check_numbers(self) -> None:
+        smallest = BACKBONES[self.backbone].smallest_size
+        if self.size_px < smallest:
+            raise InputError(
+                f"input_size = {self.input_size}: {self.backbone} needs {smallest} pixels or more"
+            )
+        for field in _COUNTS:
+            if getattr(self, field) < 0:
+                raise InputError(f"{field} = {getattr(self, field)}: must not be negative")
+        for field in ("n_train", "n_test", "head_epochs", "hard_weight", "adapt_rounds"):
+            if getattr(self, field) < 1:
+                raise InputError(f"{field} = {getattr(self, field)}: must be at least 1")
+        if self.n_folds < 2 or self.n_train < 2 * self.n_folds:
+            raise InputError(
+                f"n_folds = {self.n_folds} with n_train = {self.n_train}: "
+                "need two folds or more, and two cutouts or more in each"
+            )
+
+    def _check_agreement(self) -> None:
+        if self.adapts and self.adapt_epochs < 1:
+            raise InputError(f"adapt_epochs = {self.adapt_epochs}: {self.trainable} needs a pass")
+        if (self.adapts or self.screen_epochs) and 0 < self.n_adapt < MIN_ADAPT:
+            raise InputError(f"n_adapt = {self.n_adapt}: needs {MIN_ADAPT} cutouts, or none")
+        if self.adapt_rounds > 1 and not self.n_adapt:
+            raise InputError(f"adapt_rounds = {self.adapt_rounds}: needs n_adapt, to draw anew")
+        if self.screen_epochs and not self.n_adapt:
+            raise InputError("screen_epochs without n_adapt: a screen is trained on cutouts apart")
+        if not isinstance(self.second_look, float | int | None) or (
+            self.second_look is not None and not math.isfinite(self.second_look)
+        ):
+            raise InputError(f"second_look = {self.second_look!r}: must be a finite number")
+        if self.second_look is not None and not self.shares_trunk:
+            raise InputError(
+                f"second_look = {self.second_look}: is for folds that share a trunk; give n_adapt, "
+                "or leave it out"
+            )
+        if self.second_look is not None and self.protocol == "thesis":
+            raise InputError(
+                f"second_look = {self.second_look}: not with protocol thesis, whose leak "
+                "is measured at the first look; leave it out"
+            )
+        if (self.augmented_lenses > 0) != (self.augmented_others > 0):
+            raise InputError("augmented_lenses and augmented_others: give both or neither")
+        if self.protocol == "thesis" and not self.augmented_lenses:
+            raise InputError(
+                "protocol = 'thesis': augments before it splits; give augmented_lenses and "
+                "augmented_others (the thesis: 15000 and 13239)"
+            )
+        if self.init == "file" and not (self.weights and self.weights_sha256):
+            raise InputError("init = 'file': needs weights, a path, and weights_sha256")
+        if self.init == "random" and self.weights:
+            raise InputError(f"init = 'random' with weights = {self.weights!r}: drop one of them")
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a training config from TOML.
+
+    Raises
+    ------
+    InputError
+        If the file is not there, is not TOML, or has unknown, missing or unfit keys.
+    """
+    try:
+        return TrainConfig(**tomllib.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise InputError(f"training config {path}: no such file") from error
+    except (tomllib.TOMLDecodeError, TypeError) as error:
+        raise InputError(f"training config {path}: {error}") from error
+
+
+def choose_config(
+    preset: str | None, path: Path | None, **changes: str | int | None
+) -> TrainConfig:
+    """The config that a command line asks for: a shipped preset or a file, and what flags change.
+
+    Parameters
+    ----------
+    preset, path : optional
+        One of them.
+    **changes
+        Fields of `TrainConfig` to replace, where they are not None.
+
+    Raises
+    ------
+    InputError
+        If neither or both are given, or there is no such preset.
+    """
+    if (preset is None) == (path is None):
+        raise InputError("give either --preset or --config")
+    if preset is not None:
+        path = PRESETS / f"{preset}.toml"
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.toml")))
+            raise InputError(f"preset {preset}: not one of {known}")
+    assert path is not None
+    given = {field: value for field, value in changes.items() if value is not None}
+    if given.get("init") == "random":
+        # The preset's weights have no part in it; weights that are asked for are refused.
+        for field in ("weights", "weights_sha256"):
+            given.setdefault(field, "")
+    return dataclasses.replace(read_config(path), **given)  # type: ignore[arg-type]

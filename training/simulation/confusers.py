@@ -1,0 +1,333 @@
+"""What looks like a lens and is not: one named generator per confuser.
+
+The names are those of the false positives that lens searches list: ring, spiral and irregular
+galaxies, mergers, companion pairs (Jackson 2008, Pawase et al. 2014, Metcalf et al. 2019), and
+of the defects of Hubble mosaics. A generator draws light on a scene before it is recorded; a
+defect is laid over the recorded image.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lensweep.training.simulation.lenses import draw_galaxy, draw_host
+from lensweep.training.simulation.light import (
+    Image,
+    Sersic,
+    draw,
+    draw_galaxy_light,
+    draw_point,
+    flux_of,
+)
+from lensweep.training.simulation.observation import (
+    Observation,
+    add_cosmic_rays,
+    add_trail,
+    blank_edge,
+    blank_gap,
+)
+from lensweep.training.simulation.psf import PIXEL_SCALE_ARCSEC, Psf
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image being drawn, and where on it the object goes.
+
+    Attributes
+    ----------
+    image : ndarray, shape (ny, nx), float64, e-/s
+        Drawn on in place.
+    x_px, y_px : float
+        The object's centre.
+    psf : Psf
+    rng : numpy.random.Generator
+    """
+
+    image: Image
+    x_px: float
+    y_px: float
+    psf: Psf
+    rng: np.random.Generator
+
+    def beside(self, radius_arcsec: float, angle_rad: float) -> tuple[float, float]:
+        """The pixel at a distance and direction from the object's centre."""
+        step = radius_arcsec / PIXEL_SCALE_ARCSEC
+        return self.x_px + step * np.cos(angle_rad), self.y_px + step * np.sin(angle_rad)
+
+
+def scatter_field_galaxies(scene: Scene, per_arcsec2: float) -> None:
+    """Scatter faint galaxies over the whole image: counts grow as 10 ** (0.3 m) from 20 to 26.5."""
+    rng = scene.rng
+    ny, nx = scene.image.shape
+    for _ in range(rng.poisson(per_arcsec2 * nx * ny * PIXEL_SCALE_ARCSEC**2)):
+        magnitude = np.log10(rng.uniform(10.0**6.0, 10.0**7.95)) / 0.3
+        components = draw_galaxy(rng, float(magnitude), 0.0, 0.0)
+        x, y = rng.uniform(0, nx), rng.uniform(0, ny)
+        draw_galaxy_light(scene.image, x, y, components, scene.psf)
+
+
+def blank_sky(scene: Scene) -> None:
+    """Nothing but field galaxies."""
+
+
+def elliptical(scene: Scene) -> None:
+    """The galaxies that lens, without a lensed source."""
+    components, _ = draw_host(scene.rng, _host_magnitude(scene.rng))
+    draw_galaxy_light(scene.image, scene.x_px, scene.y_px, components, scene.psf)
+
+
+def elliptical_with_companions(scene: Scene) -> None:
+    """A massive galaxy with one to four unlensed faint galaxies at lensing distances."""
+    elliptical(scene)
+    draw_companions(scene)
+
+
+def draw_companions(scene: Scene) -> None:
+    """One to four faint galaxies, 0.4-2.6 arcsec from the object's centre."""
+    rng = scene.rng
+    for _ in range(int(rng.integers(1, 5))):
+        magnitude = float(rng.uniform(20.5, 25.5))
+        x, y = scene.beside(rng.uniform(0.4, 2.6), rng.uniform(0.0, 2.0 * np.pi))
+        draw_galaxy_light(scene.image, x, y, draw_galaxy(rng, magnitude, 0.0, 0.0), scene.psf)
+
+
+def companion_pair(scene: Scene) -> None:
+    """Two or three galaxies of like brightness, close together."""
+    rng = scene.rng
+    magnitude = _host_magnitude(rng)
+    for _ in range(int(rng.integers(2, 4))):
+        components, _ = draw_host(rng, magnitude + float(rng.normal(0.0, 0.7)))
+        x, y = scene.beside(rng.uniform(0.2, 1.6), rng.uniform(0.0, 2.0 * np.pi))
+        draw_galaxy_light(scene.image, x, y, components, scene.psf)
+
+
+def edge_on_disc(scene: Scene) -> None:
+    """A thin disc with a bulge, and sometimes a dust lane."""
+    rng = scene.rng
+    magnitude, angle = float(rng.uniform(18.0, 23.0)), rng.uniform(0.0, np.pi)
+    radius = _disc_radius(rng, magnitude)
+    bulge = Sersic(magnitude + rng.uniform(0.5, 2.5), 0.2 * radius, 2.0, 0.7, angle)
+    disc = Sersic(magnitude, radius, 1.0, float(rng.uniform(0.1, 0.3)), angle)
+    dusty = rng.random() < 0.4
+
+    def brightness(dx: Image, dy: Image) -> Image:
+        across = dy * np.cos(angle) - dx * np.sin(angle)
+        dust = 1.0 - 0.8 * dusty * np.exp(-0.5 * (across / (0.08 * radius)) ** 2)
+        return np.asarray((disc(dx, dy) + bulge(dx, dy)) * dust)
+
+    draw(scene.image, scene.x_px, scene.y_px, brightness, disc.reach_arcsec, scene.psf)
+
+
+def face_on_spiral(scene: Scene) -> None:
+    """A disc with two to four logarithmic arms, a bulge, sometimes a bar, and knots on the arms."""
+    rng = scene.rng
+    magnitude = float(rng.uniform(18.0, 23.0))
+    radius, axis_ratio = _disc_radius(rng, magnitude), float(rng.uniform(0.5, 1.0))
+    angle, arms = rng.uniform(0.0, np.pi), int(rng.integers(2, 5))
+    winding = rng.choice([-1.0, 1.0]) / np.tan(np.deg2rad(rng.uniform(10.0, 30.0)))
+    strength, width = rng.uniform(0.5, 1.0), rng.uniform(0.8, 3.0)
+    phase = rng.uniform(0.0, 2.0 * np.pi)
+    bulge_share, bar = rng.uniform(0.02, 0.4), rng.random() < 0.3
+    knots = _knots(rng, radius)
+
+    def brightness(dx: Image, dy: Image) -> Image:
+        u = dx * np.cos(angle) + dy * np.sin(angle)
+        v = (dy * np.cos(angle) - dx * np.sin(angle)) / axis_ratio
+        r = np.hypot(u, v) + 1e-3
+        crest = np.cos(arms * (np.arctan2(v, u) - winding * np.log(r / radius)) + phase)
+        arm = np.exp(width * (crest - 1.0))
+        disc = np.exp(-1.68 * r / radius) * (1.0 - strength + strength * arm)
+        for knot_u, knot_v, size, height in knots:
+            knot = np.exp(-0.5 * ((u - knot_u) ** 2 + (v - knot_v) ** 2) / size**2)
+            disc += height * arm * knot
+        bulge = np.exp(-3.67 * (np.hypot(u, v * axis_ratio) / (0.15 * radius)) ** 0.5)
+        light = disc / disc.sum() + bulge_share * bulge / bulge.sum()
+        if bar:
+            length = np.exp(-0.5 * ((u / (0.5 * radius)) ** 4 + (v / (0.12 * radius)) ** 2))
+            light += 0.3 * length / length.sum()
+        return np.asarray(light)
+
+    reach = min(7.0, 4.0 * radius)
+    draw(scene.image, scene.x_px, scene.y_px, brightness, reach, scene.psf, flux_of(magnitude))
+
+
+def ring_galaxy(scene: Scene) -> None:
+    """A core and a star-forming ring, round or inclined, centred or not, knotted or smooth."""
+    rng = scene.rng
+    magnitude = float(rng.uniform(18.5, 23.5))
+    radius, axis_ratio = float(rng.uniform(0.4, 2.2)), float(rng.uniform(0.35, 1.0))
+    angle, width = rng.uniform(0.0, np.pi), radius * rng.uniform(0.08, 0.35)
+    waves = rng.normal(0.0, rng.uniform(0.1, 0.6), size=4)
+    phases = rng.uniform(0.0, 2.0 * np.pi, size=4)
+    core_share = 10.0 ** rng.uniform(-0.7, 0.8)
+    shift = rng.normal(0.0, 0.12 * radius, size=2)
+    core_shape = Sersic(20.0, float(radius * rng.uniform(0.15, 0.6)), float(rng.uniform(1.0, 4.0)),
+                        float(rng.uniform(0.6, 1.0)), angle)  # fmt: skip
+
+    def brightness(dx: Image, dy: Image) -> Image:
+        u = dx * np.cos(angle) + dy * np.sin(angle)
+        v = (dy * np.cos(angle) - dx * np.sin(angle)) / axis_ratio
+        azimuth = np.arctan2(v, u)
+        ring = np.exp(-0.5 * ((np.hypot(u, v) - radius) / width) ** 2)
+        for order, (wave, phase) in enumerate(zip(waves, phases, strict=True), start=2):
+            ring *= np.exp(wave * np.cos(order * azimuth + phase))
+        core = core_shape(dx - shift[0], dy - shift[1])
+        disc = np.exp(-1.68 * np.hypot(u, v) / radius)
+        return np.asarray(
+            ring / ring.sum() + core_share * core / core.sum() + 0.4 * disc / disc.sum()
+        )
+
+    reach = min(7.0, 3.0 * radius + 1.0)
+    draw(scene.image, scene.x_px, scene.y_px, brightness, reach, scene.psf, flux_of(magnitude))
+
+
+def merger(scene: Scene) -> None:
+    """Two unlike galaxies, joined and trailed by curved tidal tails."""
+    rng = scene.rng
+    magnitude = float(rng.uniform(18.0, 22.5))
+    components, _ = draw_host(rng, magnitude)
+    draw_galaxy_light(scene.image, scene.x_px, scene.y_px, components, scene.psf)
+    partner = draw_galaxy(rng, magnitude + float(rng.uniform(0.0, 2.5)), 0.0, 0.0)
+    x, y = scene.beside(rng.uniform(0.3, 1.8), rng.uniform(0.0, 2.0 * np.pi))
+    draw_galaxy_light(scene.image, x, y, partner, scene.psf)
+    for _ in range(int(rng.integers(1, 4))):
+        _draw_tail(scene, magnitude + float(rng.uniform(1.5, 4.0)))
+
+
+def irregular(scene: Scene) -> None:
+    """A clumpy galaxy or a chain of knots."""
+    rng = scene.rng
+    magnitude, angle = float(rng.uniform(19.0, 24.0)), rng.uniform(0.0, np.pi)
+    length, thickness = rng.uniform(0.2, 1.0), rng.uniform(0.05, 0.35)
+    body = Sersic(magnitude + 0.5, float(0.8 * length), 1.0, max(0.2, thickness / length), angle)
+    draw(scene.image, scene.x_px, scene.y_px, body, body.reach_arcsec, scene.psf)
+    for _ in range(int(rng.integers(3, 10))):
+        along, across = rng.normal(0.0, length), rng.normal(0.0, thickness)
+        x, y = scene.beside(np.hypot(along, across), angle + np.arctan2(across, along))
+        knot = Sersic(magnitude + float(rng.uniform(1.5, 4.0)), float(rng.uniform(0.03, 0.15)),
+                      1.0, 1.0, 0.0)  # fmt: skip
+        draw(scene.image, x, y, knot, knot.reach_arcsec, scene.psf)
+
+
+def chance_quasar_pair(scene: Scene) -> None:
+    """Two or three point sources within 3 arcsec, with or without a galaxy by chance."""
+    rng = scene.rng
+    magnitude = float(rng.uniform(18.0, 24.0))
+    for _ in range(int(rng.choice([2, 3], p=[0.8, 0.2]))):
+        x, y = scene.beside(rng.uniform(0.15, 1.6), rng.uniform(0.0, 2.0 * np.pi))
+        flux = flux_of(magnitude + float(rng.normal(0.0, 0.8)))
+        draw_point(scene.image, x, y, flux, scene.psf)
+    if rng.random() < 0.4:
+        x, y = scene.beside(rng.uniform(0.3, 2.0), rng.uniform(0.0, 2.0 * np.pi))
+        components, _ = draw_host(rng, float(rng.uniform(19.0, 23.5)))
+        draw_galaxy_light(scene.image, x, y, components, scene.psf)
+
+
+def active_galaxy(scene: Scene) -> None:
+    """A quasar or Seyfert nucleus in its own galaxy, sometimes with a companion."""
+    rng = scene.rng
+    host = face_on_spiral if rng.random() < 0.5 else elliptical
+    host(scene)
+    flux = flux_of(float(rng.uniform(17.0, 22.5)))
+    draw_point(scene.image, scene.x_px, scene.y_px, flux, scene.psf)
+
+
+def star_cluster(scene: Scene) -> None:
+    """Many stars on little sky."""
+    rng = scene.rng
+    radius = rng.uniform(0.5, 4.0)
+    for _ in range(int(rng.integers(6, 60))):
+        x, y = scene.beside(radius * np.sqrt(rng.random()), rng.uniform(0.0, 2.0 * np.pi))
+        draw_point(scene.image, x, y, flux_of(float(rng.uniform(18.5, 26.0))), scene.psf)
+
+
+def bright_star(scene: Scene) -> None:
+    """A star with rings and spikes; the brightest saturate and bleed along a column."""
+    rng = scene.rng
+    magnitude = float(rng.uniform(13.5, 21.0))
+    draw_point(scene.image, scene.x_px, scene.y_px, flux_of(magnitude), scene.psf)
+    if magnitude > 17.5:
+        return
+    saturation = flux_of(17.5) * scene.psf.stamp(0.0, 0.0).max()
+    np.minimum(scene.image, saturation, out=scene.image)
+    length = 6.0 * 10.0 ** (0.2 * (17.5 - magnitude)) * rng.uniform(0.5, 2.0)
+    ny, nx = scene.image.shape
+    y, x = np.mgrid[:ny, :nx]
+    slant = rng.uniform(0.0, np.pi)
+    along = (x - scene.x_px) * np.cos(slant) + (y - scene.y_px) * np.sin(slant)
+    across = (y - scene.y_px) * np.cos(slant) - (x - scene.x_px) * np.sin(slant)
+    bleed = (np.abs(across) < rng.uniform(0.8, 2.0)) & (np.abs(along) < length)
+    scene.image[bleed] = saturation
+
+
+def satellite_trail(image: Image, observation: Observation, rng: np.random.Generator) -> None:
+    """A straight trail across the whole image."""
+    add_trail(image, observation, rng, 0.0)
+
+
+def asteroid_trail(image: Image, observation: Observation, rng: np.random.Generator) -> None:
+    """A short curved trail: Hubble's own motion bends an asteroid's path."""
+    add_trail(image, observation, rng, float(rng.choice([-1, 1]) * rng.uniform(0.002, 0.02)))
+
+
+def cosmic_ray_residue(image: Image, observation: Observation, rng: np.random.Generator) -> None:
+    """Many cosmic rays that too few exposures could not reject."""
+    add_cosmic_rays(image, observation, rng, float(rng.uniform(5.0, 60.0)))
+
+
+def mosaic_edge(image: Image, observation: Observation, rng: np.random.Generator) -> None:
+    """No data beyond a straight edge."""
+    blank_edge(image, rng, 0.6)
+
+
+def chip_gap(image: Image, observation: Observation, rng: np.random.Generator) -> None:
+    """A band without data."""
+    blank_gap(image, rng)
+
+
+LIGHT: dict[str, Callable[[Scene], None]] = {
+    generator.__name__: generator
+    for generator in (
+        blank_sky, elliptical, elliptical_with_companions, companion_pair, edge_on_disc,
+        face_on_spiral, ring_galaxy, merger, irregular, chance_quasar_pair, active_galaxy,
+        star_cluster, bright_star,
+    )
+}  # fmt: skip
+DEFECTS: dict[str, Callable[[Image, Observation, np.random.Generator], None]] = {
+    generator.__name__: generator
+    for generator in (satellite_trail, asteroid_trail, cosmic_ray_residue, mosaic_edge, chip_gap)
+}
+NAMES = (*LIGHT, *DEFECTS)
+
+
+def _host_magnitude(rng: np.random.Generator) -> float:
+    """Magnitudes of the deflectors of `lenses.draw_lens`, so that brightness tells nothing."""
+    return float(np.clip(rng.normal(20.2, 1.6), 16.5, 23.5))
+
+
+def _disc_radius(rng: np.random.Generator, magnitude: float) -> float:
+    return float(np.clip(0.55 * 10 ** (-0.13 * (magnitude - 21) + rng.normal(0, 0.15)), 0.15, 2.5))
+
+
+def _knots(rng: np.random.Generator, radius: float) -> list[tuple[float, float, float, float]]:
+    return [
+        (*rng.normal(0.0, radius, size=2), rng.uniform(0.05, 0.2) * radius, rng.uniform(0.1, 0.8))
+        for _ in range(int(rng.integers(0, 9)))
+    ]
+
+
+def _draw_tail(scene: Scene, magnitude: float) -> None:
+    """A curved band that starts near the galaxy, widens and fades along its arc."""
+    rng = scene.rng
+    curve, start = rng.uniform(0.5, 2.5), rng.uniform(0.0, 2.0 * np.pi)
+    sweep, width = rng.uniform(0.5, 2.5), rng.uniform(0.06, 0.25)
+    centre = rng.normal(0.0, 0.6 * curve, size=2)
+
+    def brightness(dx: Image, dy: Image) -> Image:
+        x, y = dx - centre[0], dy - centre[1]
+        travelled = np.mod(np.arctan2(y, x) - start, 2.0 * np.pi) / sweep
+        band = np.exp(-0.5 * ((np.hypot(x, y) - curve) / (width * (1.0 + travelled))) ** 2)
+        return np.asarray(band * np.exp(-travelled) * (travelled < 1.8) + 1e-12)
+
+    draw(scene.image, scene.x_px, scene.y_px, brightness, 4.0, scene.psf, flux_of(magnitude))

@@ -1,0 +1,379 @@
+"""A simulated mosaic with lenses planted in it, as the Hubble Legacy Archive would hold it.
+
+One pointing of ACS/WFC in F814W: four dithered exposures, turned against north, so that corners
+and the gap between the chips hold no data and their rims fewer exposures.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from astropy.io import fits
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lensweep.ground.errors import InputError
+from lensweep.ground.files import whole_file
+from lensweep.training.simulation import confusers
+from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
+from lensweep.training.simulation.lenses import Lens, draw_arcs, draw_lens, truth
+from lensweep.training.simulation.light import Image, draw_galaxy_light, draw_point, flux_of
+from lensweep.training.simulation.observation import Observation, add_cosmic_rays, signal_to_noise
+from lensweep.training.simulation.psf import OVERSAMPLING, PIXEL_SCALE_ARCSEC, Psf, draw_psf
+from lensweep.training.simulation.simulate import MIN_PIXELS, MIN_SECOND_IMAGE_SIGMA
+
+# Numbers in a field of 3000 x 3000 pixels. A thousand faint galaxies outnumber these; still, bright
+# ones are denser than in an ordinary field, so that one mosaic holds several of each.
+REFERENCE_SIZE_PX = 3000
+COUNTS = {
+    "elliptical": 20, "elliptical_with_companions": 5, "companion_pair": 4, "edge_on_disc": 8,
+    "face_on_spiral": 10, "ring_galaxy": 4, "merger": 4, "irregular": 8, "chance_quasar_pair": 3,
+    "active_galaxy": 3, "bright_star": 8,
+}  # fmt: skip
+FAINT_STARS = 40
+# 0.015 galaxies per arcsec2 are brighter than I = 25 in COSMOS (Collett 2015); with counts that
+# grow as 10 ** (0.3 m), 0.042 are brighter than the generator's limit of 26.5.
+GALAXIES_PER_ARCSEC2 = 0.042
+
+# COSMOS' recipe: one orbit in four exposures of 507 s.
+EXPOSURE_S, N_EXPOSURES = 507.0, 4
+SKY_RATE, READ_NOISE, NOISE_BLUR_PX = 0.094, 5.0, 0.45
+GAP_WIDTH_PX = 50.0
+# Steps along and across the gap; across it they are too small to fill it.
+DITHER_PX = ((-45.0, -9.0), (-15.0, 3.0), (15.0, 9.0), (45.0, -3.0))
+# Share of an exposure's pixels that its cosmic rays cost.
+REJECTED_SHARE = 0.015
+CUTOUT_AREA_PX = 100 * 100
+LEFT_RAYS_PER_CUTOUT, SINGLE_EXPOSURE_RAYS_PER_CUTOUT = 0.1, 25.0
+
+# Planted lenses are clearer than those of training: Collett's (2015) magnification of 3.
+MIN_SIGNAL_TO_NOISE, MIN_MAGNIFICATION = 30.0, 3.0
+THETA_E_RANGE_ARCSEC = (0.5, 2.0)
+LENS_SEPARATION_PX, INVALID_MARGIN_PX = 200.0, 80
+CONFUSER_SEPARATION_PX, STAR_SEPARATION_PX = 110.0, 260.0
+MAX_TRIES = 2000
+DRAWN_COLUMNS = (
+    "x_pix", "y_pix", "kind", "theta_e_arcsec", "source_magnitude", "host_magnitude",
+    "signal_to_noise", "magnification",
+)  # fmt: skip
+# The PSF is carried on to where the wings of the brightest star drop below the noise.
+PSF_HALF_SIZE_PX, WIDE_PSF_HALF_SIZE_PX = 110, 230
+VIEW_HALF_PX = 320
+
+# Formula and sources of light.ZERO_POINT_AB.
+PHOTFLAM, PHOTPLAM = 7.03e-20, 8057.0
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Which exposures see which pixel.
+
+    Attributes
+    ----------
+    context : ndarray, shape (ny, nx), int32
+        Bit k is set where exposure k counts; 0 where there are no data.
+    n_exposures : ndarray, shape (ny, nx), uint8
+    """
+
+    context: NDArray[np.int32]
+    n_exposures: NDArray[np.uint8]
+
+
+def make_field(path: Path, seed: int, size_px: int = 3000, n_lenses: int = 12) -> pd.DataFrame:
+    """Simulate a mosaic with planted lenses and write it, with its truth beside it.
+
+    Parameters
+    ----------
+    path : Path
+        FITS file to write; `<stem>_truth.csv` beside it holds the returned table.
+    seed : int
+    size_px : int
+        Side of the image; numbers of objects go with its area.
+    n_lenses : int
+        One in four is a lensed quasar.
+
+    Returns
+    -------
+    DataFrame
+        One row per lens: ra_deg, dec_deg (ICRS), x_pix, y_pix (0-based), kind, theta_e_arcsec,
+        source_magnitude (unlensed), host_magnitude, signal_to_noise, magnification.
+
+    Raises
+    ------
+    InputError
+        If so many lenses have no room in the valid part.
+    """
+    rng = np.random.default_rng([seed, 98])
+    coverage = _draw_coverage(rng, size_px)
+    places = _places(rng, coverage, n_lenses)
+    psf = _with_wide_wings(draw_psf(rng, PSF_HALF_SIZE_PX), WIDE_PSF_HALF_SIZE_PX)
+    light = np.zeros((size_px, size_px))
+    _draw_population(light, psf, rng, places)
+    rows = _plant(light, psf, np.random.default_rng([seed, 99]), coverage, places)
+    flux = _record(light, coverage, rng, places)
+    header = _sky_header(rng, size_px)
+    table = _with_sky_positions(pd.DataFrame(rows, columns=list(DRAWN_COLUMNS)), header)
+    _write(path, flux, coverage, header, seed)
+    _write_truth(path.with_name(f"{path.stem}_truth.csv"), table)
+    return table
+
+
+def _draw_coverage(rng: np.random.Generator, size_px: int) -> Coverage:
+    turn = np.deg2rad(rng.uniform(6.0, 14.0))
+    # The largest square of that turn within the image, less the dither's reach.
+    reach = max(along for along, _ in DITHER_PX)
+    half = 0.5 * size_px / (np.cos(turn) + np.sin(turn)) - 0.4 * reach
+    offset = np.arange(size_px) - (size_px - 1) / 2.0
+    along = offset[None, :] * np.cos(turn) + offset[:, None] * np.sin(turn)
+    across = offset[:, None] * np.cos(turn) - offset[None, :] * np.sin(turn)
+    context = np.zeros((size_px, size_px), np.int32)
+    for number, (step_along, step_across) in enumerate(DITHER_PX):
+        seen = (np.abs(along - step_along) < half) & (np.abs(across - step_across) < half)
+        seen &= np.abs(across - step_across) > GAP_WIDTH_PX / 2.0
+        seen &= ~_rejected(rng, size_px)
+        context |= seen.astype(np.int32) << number
+    return Coverage(context, np.bitwise_count(context))
+
+
+def _rejected(rng: np.random.Generator, size_px: int) -> NDArray[np.bool_]:
+    """Pixels of one exposure that are lost to cosmic rays: short streaks."""
+    struck = rng.random((size_px, size_px)) < REJECTED_SHARE / 6.0
+    return np.asarray(ndimage.binary_dilation(struck))
+
+
+def _places(rng: np.random.Generator, coverage: Coverage, n_lenses: int) -> NDArray[np.float64]:
+    """Positions (x, y) for the lenses, away from each other and from what has no data."""
+    size_px = len(coverage.context)
+    # A lone pixel that all exposures lost to cosmic rays is no edge.
+    valid = ndimage.binary_opening(ndimage.binary_closing(coverage.context > 0, np.ones((3, 3))))
+    clearance = ndimage.distance_transform_edt(np.pad(valid, 1))[1:-1, 1:-1]
+    places: list[NDArray[np.float64]] = []
+    for _ in range(MAX_TRIES * max(1, n_lenses)):
+        if len(places) == n_lenses:
+            break
+        place = rng.uniform(0.0, size_px - 1.0, size=2)
+        column, row = np.round(place).astype(int)
+        roomy = clearance[row, column] >= INVALID_MARGIN_PX + 1
+        if roomy and _distance(place, places) >= LENS_SEPARATION_PX:
+            places.append(place)
+    if len(places) < n_lenses:
+        raise InputError(
+            f"field of {size_px} pixels: room for {len(places)} lenses {LENS_SEPARATION_PX:g}"
+            f" pixels apart, but {n_lenses} were asked for; ask for fewer, or for a larger field"
+        )
+    return np.array(places).reshape(n_lenses, 2)
+
+
+def _distance(
+    place: NDArray[np.float64], others: list[NDArray[np.float64]] | NDArray[np.float64]
+) -> float:
+    """Pixels to the nearest of the others; infinite if there are none."""
+    return min((float(np.hypot(*(place - other))) for other in others), default=np.inf)
+
+
+def _draw_population(
+    light: Image, psf: Psf, rng: np.random.Generator, lenses: NDArray[np.float64]
+) -> None:
+    """Everything but the planted lenses; confusers and stars keep away from those."""
+    scatter_field_galaxies(Scene(light, 0.0, 0.0, psf, rng), GALAXIES_PER_ARCSEC2)
+    share = (len(light) / REFERENCE_SIZE_PX) ** 2
+    for name, count in COUNTS.items():
+        distance = STAR_SEPARATION_PX if name == "bright_star" else CONFUSER_SEPARATION_PX
+        for _ in range(int(count * share + rng.random())):
+            place = _free_place(rng, len(light), lenses, distance)
+            if place is not None:
+                # A saturated star clips its whole image, so it gets a part of the mosaic.
+                view = _view if name == "bright_star" else Scene
+                confusers.LIGHT[name](view(light, place[0], place[1], psf, rng))
+    for _ in range(rng.poisson(FAINT_STARS * share)):
+        x_px, y_px = rng.uniform(0.0, len(light), size=2)
+        draw_point(light, x_px, y_px, flux_of(rng.uniform(19.0, 26.0)), psf)
+
+
+def _free_place(
+    rng: np.random.Generator, size_px: int, lenses: NDArray[np.float64], distance_px: float
+) -> NDArray[np.float64] | None:
+    """A position that far from every lens, or None in a field too small to have one."""
+    for _ in range(MAX_TRIES):
+        place = rng.uniform(0.0, size_px - 1.0, size=2)
+        if _distance(place, lenses) >= distance_px:
+            return place
+    return None
+
+
+def _view(light: Image, x_px: float, y_px: float, psf: Psf, rng: np.random.Generator) -> Scene:
+    """A part of the mosaic about a position: what is drawn there touches nothing else."""
+    x0, y0 = (max(0, round(centre) - VIEW_HALF_PX) for centre in (x_px, y_px))
+    side = 2 * VIEW_HALF_PX + 1
+    return Scene(light[y0 : y0 + side, x0 : x0 + side], x_px - x0, y_px - y0, psf, rng)
+
+
+def _plant(
+    light: Image, psf: Psf, rng: np.random.Generator, coverage: Coverage,
+    places: NDArray[np.float64],
+) -> list[dict[str, object]]:  # fmt: skip
+    """Draw a lens at every position; the truth of each."""
+    rows = []
+    for number, place in enumerate(places):
+        scene = _view(light, place[0], place[1], psf, rng)
+        lens, seen = _draw_clear_lens(scene, _observation(N_EXPOSURES), number % 4 == 3)
+        rows.append(
+            {"x_pix": float(place[0]), "y_pix": float(place[1]), "kind": lens.kind}
+            | truth(lens)
+            | seen
+        )
+    return rows
+
+
+def _draw_clear_lens(
+    scene: Scene, observation: Observation, lensed_quasar: bool
+) -> tuple[Lens, dict[str, float]]:
+    """Draw lenses until one would be seen clearly, and add it to the scene."""
+    floor = float(observation.sigma(np.zeros((1, 1)))[0, 0])
+    while True:
+        lens = draw_lens(scene.rng, lensed_quasar)
+        low, high = THETA_E_RANGE_ARCSEC
+        if not low <= lens.deflector.theta_e_arcsec <= high:
+            continue
+        host, arcs = np.zeros_like(scene.image), np.zeros_like(scene.image)
+        draw_galaxy_light(host, scene.x_px, scene.y_px, lens.host, scene.psf)
+        magnification, images = draw_arcs(arcs, scene.x_px, scene.y_px, lens, scene.psf, scene.rng)
+        total = scene.image + host + arcs
+        ratio, n_pixels = signal_to_noise(arcs, total, observation)
+        seen = ratio >= MIN_SIGNAL_TO_NOISE and n_pixels >= MIN_PIXELS
+        if lensed_quasar:
+            seen &= len(images) >= 2 and images[1] >= MIN_SECOND_IMAGE_SIGMA * floor
+        if seen and magnification >= MIN_MAGNIFICATION:
+            scene.image[...] = total
+            return lens, {"signal_to_noise": ratio, "magnification": magnification}
+
+
+def _with_wide_wings(psf: Psf, half_size_px: int) -> Psf:
+    """Carry a PSF on, in every direction with the inverse cube of the radius.
+
+    The pupil's sampling limits the computed part to 6.6 arcsec. An aperture's wings fall so (Airy);
+    a spike falls with the inverse square, but here it widens with the radius: the same flux.
+    """
+    inner, outer = OVERSAMPLING * psf.half_size_px, OVERSAMPLING * half_size_px
+    middle = psf.kernel.shape[0] // 2
+    y, x = np.mgrid[-outer : outer + 1, -outer : outer + 1]
+    radius = np.maximum(np.hypot(x, y), 1.0)
+    angles = np.linspace(-np.pi, np.pi, 1441)
+    rings = np.linspace(0.8 * inner, inner, 40)[:, None]
+    rows, columns = middle + rings * np.sin(angles), middle + rings * np.cos(angles)
+    ring = ndimage.map_coordinates(psf.kernel, [rows, columns], order=1, mode="nearest")
+    profile = (ring * (rings / inner) ** 3).mean(axis=0)
+    wings = np.interp(np.arctan2(y, x), angles, profile) * (inner / radius) ** 3
+    share = np.clip((radius / inner - 0.8) / 0.2, 0.0, 1.0)
+    kernel = (1.0 - share) * np.pad(psf.kernel, outer - inner) + share * wings
+    return Psf(kernel / kernel.sum())
+
+
+def _observation(n_exposures: int) -> Observation:
+    return Observation(
+        n_exposures * EXPOSURE_S, n_exposures, SKY_RATE, READ_NOISE, NOISE_BLUR_PX,
+        LEFT_RAYS_PER_CUTOUT,
+    )  # fmt: skip
+
+
+def _record(
+    light: Image, coverage: Coverage, rng: np.random.Generator, lenses: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """The mosaic's pixels: noise as deep as each was exposed, defects, zeros without data."""
+    sigma = np.zeros_like(light)
+    for n_exposures in range(1, N_EXPOSURES + 1):
+        here = coverage.n_exposures == n_exposures
+        sigma[here] = _observation(n_exposures).sigma(light[here])
+    noise = rng.standard_normal(light.shape) * sigma
+    flux = light + ndimage.gaussian_filter(noise, NOISE_BLUR_PX, truncate=3.0)
+    _add_rays(flux, coverage, rng)
+    _add_trails(flux, rng, lenses)
+    return np.where(coverage.context > 0, flux, 0.0).astype(np.float32)
+
+
+def _add_rays(flux: Image, coverage: Coverage, rng: np.random.Generator) -> None:
+    """A few cosmic rays everywhere, many where one exposure leaves nothing to compare with."""
+    n_cutouts = flux.size / CUTOUT_AREA_PX
+    add_cosmic_rays(flux, _observation(N_EXPOSURES), rng, LEFT_RAYS_PER_CUTOUT * n_cutouts)
+    rays = np.zeros_like(flux)
+    add_cosmic_rays(rays, _observation(1), rng, SINGLE_EXPOSURE_RAYS_PER_CUTOUT * n_cutouts)
+    # Lone pixels that only one exposure sees lost the others to rays; the rims are meant here.
+    rim = ndimage.binary_opening(coverage.n_exposures == 1, np.ones((3, 3)))
+    flux[rim] += rays[rim]
+
+
+def _add_trails(flux: Image, rng: np.random.Generator, lenses: NDArray[np.float64]) -> None:
+    """A satellite's trail across the field and an asteroid's, neither over a lens."""
+    observation = _observation(N_EXPOSURES)
+    rows, columns = np.round(lenses[:, ::-1]).astype(int).T
+    for _ in range(MAX_TRIES):
+        trail = np.zeros_like(flux)
+        confusers.satellite_trail(trail, observation, rng)
+        nearby = ndimage.maximum_filter(trail[::20, ::20], 7)
+        if (nearby[rows // 20, columns // 20] < 1e-6).all():
+            flux += trail
+            break
+    place = _free_place(rng, len(flux), lenses, STAR_SEPARATION_PX)
+    if place is not None:
+        x0, y0 = (max(0, int(centre) - 60) for centre in place)
+        confusers.asteroid_trail(flux[y0 : y0 + 120, x0 : x0 + 120], observation, rng)
+
+
+def _sky_header(rng: np.random.Generator, size_px: int) -> fits.Header:
+    """North-up TAN coordinates about a position drawn in the southern Galactic cap.
+
+    A position of its own for every seed: two fields never overlap, and no catalogue is matched
+    but by chance.
+    """
+    header = fits.Header()
+    header["CTYPE1"], header["CTYPE2"] = "RA---TAN", "DEC--TAN"
+    header["CUNIT1"] = header["CUNIT2"] = "deg"
+    header["CRVAL1"] = float(rng.uniform(0.0, 60.0))
+    header["CRVAL2"] = float(rng.uniform(-60.0, -45.0))
+    header["CRPIX1"] = header["CRPIX2"] = (size_px + 1) / 2.0
+    step = PIXEL_SCALE_ARCSEC / 3600.0
+    header["CD1_1"], header["CD1_2"], header["CD2_1"], header["CD2_2"] = -step, 0.0, 0.0, step
+    header["RADESYS"] = "ICRS"
+    return header
+
+
+def _with_sky_positions(table: pd.DataFrame, header: fits.Header) -> pd.DataFrame:
+    ra_deg, dec_deg = WCS(header).all_pix2world(table["x_pix"], table["y_pix"], 0)
+    table.insert(0, "ra_deg", ra_deg)
+    table.insert(1, "dec_deg", dec_deg)
+    return table
+
+
+def _write(
+    path: Path, flux: NDArray[np.float32], coverage: Coverage, sky: fits.Header, seed: int
+) -> None:
+    primary = fits.PrimaryHDU()
+    exposure = {"EXPTIME": (N_EXPOSURES * EXPOSURE_S, "seconds")}
+    primary.header.update(
+        {
+            "TELESCOP": "HST", "INSTRUME": "ACS", "DETECTOR": "WFC", "FILTER1": "CLEAR1L",
+            "FILTER2": "F814W", "TARGNAME": "SIMULATED", **exposure,
+            "SIMULATD": (True, "these pixels are SIMULATED, not observed"),
+            "SIMSEED": (seed, "seed of the simulation"),
+        }
+    )  # fmt: skip
+    primary.header["COMMENT"] = "Simulated by lensweep (training.field); not Hubble data."
+    science = fits.ImageHDU(flux, header=sky, name="SCI")
+    science.header.update(
+        {
+            "BUNIT": "ELECTRONS/S", **exposure, "PHOTFLAM": PHOTFLAM, "PHOTPLAM": PHOTPLAM,
+            "ORIENTAT": (0.0, "position angle of the image's y axis, degrees"),
+        }
+    )  # fmt: skip
+    weight = (coverage.n_exposures * EXPOSURE_S).astype(np.float32)
+    planes = [primary, science, fits.ImageHDU(weight, sky, "WHT"),
+              fits.ImageHDU(coverage.context, sky, "CTX")]  # fmt: skip
+    with whole_file(path) as aside:
+        fits.HDUList(planes).writeto(aside)
+
+
+def _write_truth(path: Path, table: pd.DataFrame) -> None:
+    with whole_file(path) as aside:
+        table.to_csv(aside, index=False)

@@ -1,0 +1,141 @@
+"""How a scene is recorded: depth, sky, noise of a drizzled image, and its defects."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lensweep.training.simulation.light import ZERO_POINT_AB, Image
+from lensweep.training.simulation.psf import PIXEL_SCALE_ARCSEC
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The conditions of one drizzled image.
+
+    Attributes
+    ----------
+    exposure_time_s : float
+    n_exposures : int
+    sky_rate : float
+        e-/s per pixel of 0.05 arcsec.
+    read_noise : float
+        e- rms per exposure.
+    noise_blur_px : float
+        Gaussian width of the kernel that drizzling correlates the noise with.
+    cosmic_rays_per_cutout : float
+        Expected number left in 100 x 100 pixels.
+    """
+
+    exposure_time_s: float
+    n_exposures: int
+    sky_rate: float
+    read_noise: float
+    noise_blur_px: float
+    cosmic_rays_per_cutout: float
+
+    def sigma(self, image: Image) -> Image:
+        """Noise per pixel before drizzling, e-/s, of an image in e-/s."""
+        electrons = np.maximum(image, 0.0) + self.sky_rate
+        variance = electrons * self.exposure_time_s + self.n_exposures * self.read_noise**2
+        return np.asarray(np.sqrt(variance) / self.exposure_time_s)
+
+
+def draw_observation(rng: np.random.Generator) -> Observation:
+    """Draw an observation: snapshot, single orbit, or deep field.
+
+    Exposure times run from SLACS' 420 s snapshots, whose cosmic rays remain, over COSMOS' single
+    orbits (four exposures, about 2,000 s) to deep fields. Sky 21.8-22.5 mag/arcsec2 (analogues of
+    ACS F814W); read noise 4-5.2 e- (ACS Instrument Handbook, after and before 2009).
+    """
+    kind = rng.choice(["snapshot", "orbit", "deep"], p=[0.2, 0.65, 0.15])
+    exposure_time, n_exposures, cosmic_rays = {
+        "snapshot": (rng.uniform(400.0, 1000.0), 1, rng.uniform(0.0, 40.0)),
+        "orbit": (rng.uniform(1000.0, 2600.0), 4, rng.exponential(0.4)),
+        "deep": (10.0 ** rng.uniform(3.4, 4.3), 8, 0.0),
+    }[kind]
+    sky = rng.uniform(21.8, 22.5)
+    sky_rate = PIXEL_SCALE_ARCSEC**2 * 10.0 ** (0.4 * (ZERO_POINT_AB - sky))
+    return Observation(
+        float(exposure_time), n_exposures, float(sky_rate), float(rng.uniform(4.0, 5.2)),
+        float(rng.uniform(0.3, 0.75)), float(cosmic_rays),
+    )  # fmt: skip
+
+
+def record(image: Image, observation: Observation, rng: np.random.Generator) -> Image:
+    """A noisy image, sky subtracted: shot, sky and read noise, correlated as by drizzling."""
+    white = rng.standard_normal(image.shape) * observation.sigma(image)
+    noise = ndimage.gaussian_filter(white, observation.noise_blur_px, truncate=3.0)
+    return np.asarray(image + noise)
+
+
+def signal_to_noise(signal: Image, image: Image, observation: Observation) -> tuple[float, int]:
+    """Signal-to-noise of part of an image, and on how many pixels it stands out.
+
+    Over the pixels where the signal exceeds the noise of the whole image: sum / sqrt(sum sigma^2)
+    (the measure of Collett 2015, with uncorrelated noise).
+    """
+    sigma = observation.sigma(image)
+    seen = signal > sigma
+    if not seen.any():
+        return 0.0, 0
+    return float(signal[seen].sum() / np.sqrt((sigma[seen] ** 2).sum())), int(seen.sum())
+
+
+def add_cosmic_rays(
+    image: Image, observation: Observation, rng: np.random.Generator, expected: float
+) -> None:
+    """Add short sharp streaks, in place; energies log-normal, lengths to about 15 pixels."""
+    floor = float(observation.sigma(np.zeros((1, 1)))[0, 0])
+    for _ in range(rng.poisson(expected)):
+        length = 1.0 + rng.exponential(3.0)
+        angle = rng.uniform(0.0, np.pi)
+        x, y = rng.uniform(0, image.shape[1]), rng.uniform(0, image.shape[0])
+        steps = np.linspace(0.0, min(length, 25.0), int(2 * length) + 2)
+        level = floor * 10.0 ** rng.normal(1.5, 0.5)
+        columns = np.round(x + steps * np.cos(angle)).astype(int)
+        rows = np.round(y + steps * np.sin(angle)).astype(int)
+        inside = (columns >= 0) & (columns < image.shape[1]) & (rows >= 0) & (rows < image.shape[0])
+        pixels = np.unique(np.stack([rows[inside], columns[inside]]), axis=1)
+        image[pixels[0], pixels[1]] += level * rng.uniform(0.4, 1.6, size=pixels.shape[1])
+
+
+def add_trail(
+    image: Image, observation: Observation, rng: np.random.Generator, curvature_per_px: float
+) -> None:
+    """Add a satellite trail (no curvature) or an asteroid's arc (parallax bends it), in place."""
+    floor = float(observation.sigma(np.zeros((1, 1)))[0, 0])
+    ny, nx = image.shape
+    y, x = np.mgrid[:ny, :nx].astype(np.float64)
+    angle = rng.uniform(0.0, np.pi)
+    x -= rng.uniform(0.25, 0.75) * nx
+    y -= rng.uniform(0.25, 0.75) * ny
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    across = across - 0.5 * curvature_per_px * along**2
+    width = rng.uniform(1.0, 1.8) if curvature_per_px else rng.uniform(1.2, 4.0)
+    trail = np.exp(-0.5 * (across / width) ** 2)
+    if curvature_per_px:
+        reach = rng.uniform(15.0, 60.0)
+        trail *= 1.0 / (1.0 + np.exp((np.abs(along) - reach) / 1.5))
+    image += floor * 10.0 ** rng.uniform(0.4, 1.6) * trail
+
+
+def blank_edge(image: NDArray[np.floating], rng: np.random.Generator, max_fraction: float) -> None:
+    """Blank the part of an image beyond a straight edge with NaN, in place: a mosaic's border."""
+    ny, nx = image.shape
+    y, x = np.mgrid[:ny, :nx]
+    angle = rng.choice([0.0, 0.5, 1.0, 1.5]) * np.pi
+    if rng.random() < 0.6:
+        angle = rng.uniform(0.0, 2.0 * np.pi)
+    projection = (x - nx / 2) * np.cos(angle) + (y - ny / 2) * np.sin(angle)
+    image[projection > np.quantile(projection, 1.0 - rng.uniform(0.02, max_fraction))] = np.nan
+
+
+def blank_gap(image: NDArray[np.floating], rng: np.random.Generator) -> None:
+    """Blank a band across an image with NaN, in place: the gap between ACS/WFC's two chips."""
+    ny, nx = image.shape
+    y, x = np.mgrid[:ny, :nx]
+    angle = rng.uniform(0.0, np.pi)
+    across = (x - nx / 2) * np.cos(angle) + (y - ny / 2) * np.sin(angle)
+    image[np.abs(across - rng.uniform(-40.0, 40.0)) < rng.uniform(2.0, 12.0)] = np.nan

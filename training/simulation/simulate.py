@@ -1,0 +1,197 @@
+"""Labelled, simulated F814W cutouts: lenses, and everything that is taken for one.
+
+Cutout i of a seed is always the same, whatever the number of workers: every cutout has a random
+stream of its own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensweep.training.simulation import confusers
+from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
+from lensweep.training.simulation.lenses import draw_arcs, draw_lens, truth
+from lensweep.training.simulation.light import Image, draw_galaxy_light
+from lensweep.training.simulation.observation import (
+    Observation,
+    add_cosmic_rays,
+    blank_edge,
+    blank_gap,
+    draw_observation,
+    record,
+    signal_to_noise,
+)
+from lensweep.training.simulation.psf import Psf, draw_psf
+
+CUTOUT_SIZE = 100
+LENS_KINDS = ("lensed_galaxy", "lensed_quasar")
+KINDS = (*LENS_KINDS, *confusers.NAMES)
+# What networks take for lenses most often; defects and lone stars are learned soon.
+HARD = (
+    "elliptical", "elliptical_with_companions", "companion_pair", "face_on_spiral", "ring_galaxy",
+    "merger", "irregular", "chance_quasar_pair", "active_galaxy",
+)  # fmt: skip
+# A lens counts if its images would be seen: S/N > 20 and magnified 3 times (Collett 2015).
+MIN_SIGNAL_TO_NOISE = 20.0
+MIN_PIXELS = 20
+MIN_MAGNIFICATION = 3.0
+# A lensed quasar needs a second image: its flux against the noise of one empty pixel.
+MIN_SECOND_IMAGE_SIGMA = 10.0
+# A grid scan of stride 50 leaves a lens at most 25 pixels from the centre of its best window.
+MAX_GRID_OFFSET_PX = 25.0
+N_PSFS = 96
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One simulated cutout.
+
+    Attributes
+    ----------
+    flux : ndarray, shape (100, 100), float32
+        e-/s; NaN where there is no data.
+    kind : str
+        One of KINDS.
+    truth : dict
+        What it was drawn from; for lenses the parameters of `lenses.truth`.
+    """
+
+    flux: NDArray[np.float32]
+    kind: str
+    truth: dict[str, Any]
+
+    @property
+    def is_lens(self) -> bool:
+        """The label."""
+        return self.kind in LENS_KINDS
+
+
+@lru_cache(maxsize=4)
+def psf_bank(seed: int) -> tuple[Psf, ...]:
+    """The PSFs that a simulation draws from."""
+    rng = np.random.default_rng([seed, 0])
+    return tuple(draw_psf(rng) for _ in range(N_PSFS))
+
+
+def plan_kinds(
+    n_cutouts: int, seed: int, lens_fraction: float = 0.5, hard_weight: int = 1
+) -> list[str]:
+    """Which kind each cutout of a data set is: a fixed mix, shuffled.
+
+    Three lenses in four are lensed galaxies, one a lensed quasar; every confuser is as frequent as
+    any other, but those of HARD are `hard_weight` times as frequent.
+    """
+    n_lenses = round(n_cutouts * lens_fraction)
+    n_quasars = n_lenses // 4
+    kinds = ["lensed_galaxy"] * (n_lenses - n_quasars) + ["lensed_quasar"] * n_quasars
+    others = confusers.NAMES + HARD * (hard_weight - 1)
+    kinds += [others[i % len(others)] for i in range(n_cutouts - n_lenses)]
+    np.random.default_rng([seed, 1]).shuffle(kinds)
+    return kinds
+
+
+def simulate(
+    kinds: list[str], seed: int, first: int = 0, bank: tuple[Psf, ...] | None = None
+) -> Iterator[Labelled]:
+    """Simulate the cutouts first, first + 1, ... of a seed.
+
+    Parameters
+    ----------
+    kinds : list of str
+        The kinds of these cutouts, each one of KINDS.
+    seed : int
+    first : int
+        Number of the first one in its data set.
+    bank : tuple of Psf, optional
+        In place of the seed's own.
+    """
+    bank = psf_bank(seed) if bank is None else bank
+    for number, kind in enumerate(kinds, start=first):
+        rng = np.random.default_rng([seed, 2, number])
+        psf = bank[int(rng.integers(len(bank)))]
+        yield _draw(kind, psf, rng)
+
+
+def _draw(kind: str, psf: Psf, rng: np.random.Generator) -> Labelled:
+    image = np.zeros((CUTOUT_SIZE, CUTOUT_SIZE))
+    observation = draw_observation(rng)
+    x_px, y_px = _centre(rng)
+    scene = Scene(image, x_px, y_px, psf, rng)
+    scatter_field_galaxies(scene, per_arcsec2=0.03 * (1 + 4 * (rng.random() < 0.15)))
+    parameters: dict[str, Any] = {
+        "x_px": x_px, "y_px": y_px, "exposure_time_s": observation.exposure_time_s,
+        "n_exposures": observation.n_exposures,
+    }  # fmt: skip
+    if kind in LENS_KINDS:
+        parameters |= _draw_seen_lens(scene, observation, kind == "lensed_quasar")
+    elif kind in confusers.LIGHT:
+        confusers.LIGHT[kind](scene)
+    else:
+        confusers.LIGHT[str(rng.choice(list(confusers.LIGHT)))](scene)
+    recorded = record(image, observation, rng)
+    add_cosmic_rays(recorded, observation, rng, observation.cosmic_rays_per_cutout)
+    if kind in confusers.DEFECTS:
+        confusers.DEFECTS[kind](recorded, observation, rng)
+    else:
+        _blank_some(recorded, x_px, y_px, rng)
+    return Labelled(recorded.astype(np.float32), kind, parameters)
+
+
+def _draw_seen_lens(scene: Scene, observation: Observation, lensed_quasar: bool) -> dict[str, Any]:
+    """Draw lenses until one would be seen, and add it to the scene."""
+    # One lens in four has unlensed companions, so that a companion is no evidence either way.
+    if scene.rng.random() < 0.25:
+        confusers.draw_companions(scene)
+    floor = float(observation.sigma(np.zeros((1, 1)))[0, 0])
+    while True:
+        lens = draw_lens(scene.rng, lensed_quasar)
+        arcs = np.zeros_like(scene.image)
+        magnification, images = draw_arcs(arcs, scene.x_px, scene.y_px, lens, scene.psf, scene.rng)
+        seen = magnification >= MIN_MAGNIFICATION
+        if lensed_quasar:
+            seen &= len(images) >= 2 and images[1] >= MIN_SECOND_IMAGE_SIGMA * floor
+        # What is too faint on empty sky need not be tried on its host.
+        if not seen or signal_to_noise(arcs, arcs, observation)[0] < MIN_SIGNAL_TO_NOISE:
+            continue
+        host = np.zeros_like(scene.image)
+        draw_galaxy_light(host, scene.x_px, scene.y_px, lens.host, scene.psf)
+        total: Image = scene.image + host + arcs
+        ratio, n_pixels = signal_to_noise(arcs, total, observation)
+        if ratio >= MIN_SIGNAL_TO_NOISE and n_pixels >= MIN_PIXELS:
+            scene.image[...] = total
+            return {
+                **truth(lens),
+                "magnification": magnification,
+                "n_images": len(images),
+                "signal_to_noise": ratio,
+                "n_pixels": n_pixels,
+            }
+
+
+def _centre(rng: np.random.Generator) -> tuple[float, float]:
+    """Where the object lies: two in three as a grid scan leaves it, one centred as on a stamp."""
+    middle = (CUTOUT_SIZE - 1) / 2.0
+    if rng.random() < 0.65:
+        offset = rng.uniform(-MAX_GRID_OFFSET_PX, MAX_GRID_OFFSET_PX, size=2)
+    else:
+        offset = rng.normal(0.0, 2.0, size=2)
+    return float(middle + offset[0]), float(middle + offset[1])
+
+
+def _blank_some(image: Image, x_px: float, y_px: float, rng: np.random.Generator) -> None:
+    """Missing data in lenses and non-lenses alike, so that a gap is no evidence."""
+    chance = rng.random()
+    if chance < 0.03:
+        blank_edge(image, rng, 0.3)
+    elif chance < 0.05:
+        blank_gap(image, rng)
+    elif chance < 0.2 and np.hypot(x_px - CUTOUT_SIZE / 2, y_px - CUTOUT_SIZE / 2) < 8.0:
+        # A published stamp is often smaller than a window, and centred.
+        margin = int(rng.integers(5, 30))
+        inner = image[margin:-margin, margin:-margin].copy()
+        image[...] = np.nan
+        image[margin:-margin, margin:-margin] = inner
