@@ -86,7 +86,7 @@ def shards(corners: NDArray[np.int32]) -> list[NDArray[np.int32]]:
 
 
 def ours(image: str, windows: str, folder: str, processes: int = 1) -> Work:
-    """As `lensweep.scanner.work.tasks.cut_shard` does, in this process or in several, as in a scan."""
+    """As `cut_shard` of a scan does, in this process or in several."""
     corners = np.load(windows)
     mosaic = inspect_mosaic(image, HeaderOverrides(), "F814W", "", Path(folder).parent)
     grid, store = scan_grid(mosaic), Path(folder) / "cutouts.zarr"

@@ -18,11 +18,13 @@ from astropy.io import fits, votable
 from astropy.io.votable.exceptions import VOTableSpecError
 from numpy.typing import NDArray
 
+from lensweep.ground.errors import InputError
+
 # Not NA, as pandas has it: a lens may be called that.
 _CSV_NULLS = ["", "nan", "NaN", "null", "NULL"]
 
 
-class TableError(ValueError):
+class TableError(InputError):
     """A table or a list of positions that cannot be used as it is."""
 
 

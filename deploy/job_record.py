@@ -5,10 +5,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from lensweep.ground.errors import InputError
+
 _RECORD = "job.json"
 
 
-class SubmissionError(ValueError):
+class SubmissionError(InputError):
     """What was asked of a cluster cannot be done; the message says how to mend it."""
 
 

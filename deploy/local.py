@@ -10,7 +10,7 @@ from distributed import Client, LocalCluster, Nanny
 from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 
-from lensweep.deploy.cluster import CUT, SCORE, ClusterConfig, ClusterError
+from lensweep.deploy.config import CUT, SCORE, ClusterConfig, ClusterError
 from lensweep.deploy.environment import ALLOCATOR, DASK_SETTINGS, worker_environment
 
 # malloc reads them when a process starts: too late for what a nanny sets in it.

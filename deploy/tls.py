@@ -5,7 +5,7 @@ from pathlib import Path
 
 from distributed.security import Security
 
-from lensweep.deploy.cluster import ClusterError
+from lensweep.deploy.config import ClusterError
 
 # One self-signed certificate is its own authority: who holds the key belongs to the cluster.
 CERTIFICATE, KEY = "cert.pem", "key.pem"

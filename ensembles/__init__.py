@@ -1,1 +1,1 @@
-"""Shipped ensemble bundles: data, found by scanner.bundle_store."""
+"""Shipped ensemble bundles: data, found by `lensweep.scanner.network.bundle_store`."""

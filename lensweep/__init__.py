@@ -1,1 +1,118 @@
-"""lensweep: find strong gravitational lenses in Hubble I-band (F814W) mosaics."""
+"""lensweep: find strong gravitational lenses in Hubble I-band (F814W) mosaics.
+
+The verbs of the command line, for scripts and notebooks: `scan`, `score`, `read_candidates`. What
+takes long to import is imported where it is used.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lensweep.scanner.work.scan import Outcome
+
+__all__ = ["read_candidates", "scan", "score"]
+
+
+def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options: Any) -> "Outcome":
+    """Scan mosaics from pixels to a ranked catalogue; continues a run that was stopped.
+
+    In a script, call it under ``if __name__ == "__main__":``, since worker processes import it.
+
+    Parameters
+    ----------
+    mosaics : str, Path or sequence of them
+        FITS files.
+    out : str or Path
+        The run's folder.
+    **options
+        Fields of `lensweep.scanner.run.config.ScanConfig`.
+
+    Returns
+    -------
+    lensweep.scanner.work.scan.Outcome
+
+    Raises
+    ------
+    lensweep.ground.errors.InputError
+        If nothing can be scanned as asked; the message says why.
+    """
+    from lensweep.deploy.cluster import open_client
+    from lensweep.ground.files import is_remote
+    from lensweep.ground.progress import open_progress
+    from lensweep.scanner.run.config import ScanConfig
+    from lensweep.scanner.run.opening import open_run
+    from lensweep.scanner.work.scan import run_scan
+
+    several = [mosaics] if isinstance(mosaics, str | Path) else mosaics
+    config = ScanConfig(tuple(str(path) for path in several), str(out), **options)
+    bundle, paths = open_run(config)
+    shared = None if is_remote(paths.root) else paths.root
+    with (
+        open_progress() as progress,
+        open_client(config.cluster, config.workers, tls=config.tls, folder=shared) as client,
+    ):
+        return run_scan(config, bundle, paths, client, progress)
+
+
+def score(
+    images: Sequence[str | Path],
+    ensemble: str = "xception-7fold",
+    band: str | None = None,
+    pixel_scale_arcsec: float | None = None,
+    units: str | None = None,
+) -> "pd.DataFrame":
+    """Score one cutout at the centre of each image.
+
+    Parameters
+    ----------
+    images : sequence of str or Path
+        FITS files.
+    ensemble : str
+    band, pixel_scale_arcsec, units : optional
+        For images whose headers do not say.
+
+    Returns
+    -------
+    DataFrame
+        A row per image, in the order given; columns of `lensweep.catalogs.schemas.SCORES`.
+    """
+    from lensweep.scanner.sky.mosaics import HeaderOverrides
+    from lensweep.scanner.work.stamps import score_stamps
+
+    overrides = HeaderOverrides(band, pixel_scale_arcsec, units)
+    return score_stamps([str(image) for image in images], ensemble, overrides).to_pandas()
+
+
+def read_candidates(run: str | Path) -> "pd.DataFrame":
+    """Read the ranked candidates of a run.
+
+    Parameters
+    ----------
+    run : str or Path
+        The run's folder, or its `candidates.parquet`.
+
+    Returns
+    -------
+    DataFrame
+        Sorted by rank; columns of `lensweep.catalogs.schemas.CANDIDATES`.
+
+    Raises
+    ------
+    lensweep.ground.errors.InputError
+        If there is no catalogue.
+    """
+    import pandas as pd
+
+    from lensweep.ground.errors import InputError
+    from lensweep.ground.files import place
+    from lensweep.scanner.run.paths import RunPaths
+
+    path = place(run)
+    path = RunPaths(path).candidates if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"{path}: no such catalogue; a scan writes it at its end")
+    with path.open("rb") as file:
+        return pd.read_parquet(file)

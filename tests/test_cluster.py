@@ -7,13 +7,8 @@ import pytest
 from dask_nodes import free_port
 from distributed import LocalCluster
 
-from lensweep.deploy.cluster import (
-    ClusterConfig,
-    ClusterError,
-    NoSchedulerError,
-    open_client,
-    read_cluster,
-)
+from lensweep.deploy.cluster import open_client
+from lensweep.deploy.config import ClusterConfig, ClusterError, NoSchedulerError, read_cluster
 from lensweep.deploy.environment import ALLOCATOR
 from lensweep.deploy.kubernetes.cluster import cluster_spec, worker_spec
 from lensweep.deploy.slurm import cluster as jobs

@@ -131,5 +131,5 @@ def test_only_what_is_installed_is_sent_to_the_builder():
     assert rules[0] == "**"
     kept = {line.removeprefix("!") for line in rules if line.startswith("!")}
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert kept == packages | {"LICENSE", "NOTICE", "README.md", "lensweep.py", "pyproject.toml",
+    assert kept == packages | {"LICENSE", "NOTICE", "README.md", "pyproject.toml",
                                "setup.cfg"}  # fmt: skip

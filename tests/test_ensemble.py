@@ -126,7 +126,7 @@ def test_refused_before_tensorflow_is_imported(copied):
     (copied / "heads.npz").write_bytes(b"")
     code = (
         "import sys, lensweep\n"
-        "from scanner.errors import InputError\n"
+        "from lensweep.ground.errors import InputError\n"
         "try:\n"
         f"    lensweep.scan(['a.fits'], {str(copied / 'run')!r}, ensemble={str(copied)!r})\n"
         "except InputError as error:\n"

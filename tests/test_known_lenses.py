@@ -66,7 +66,8 @@ def test_lensflow_ships_no_grade():
     assert table["lensflow_id"].tolist() == list(range(1, 93))
     assert table["grade"].isna().all()
     assert table["confidence"].value_counts().to_dict() == {"probable": 78, "confident": 14}
-    header = files("lensweep.catalogs").joinpath("data", "lensflow92.csv").read_text().splitlines()[0]
+    text = files("lensweep.catalogs").joinpath("data", "lensflow92.csv").read_text()
+    header = text.splitlines()[0]
     assert "grade_inferred" not in header
 
 

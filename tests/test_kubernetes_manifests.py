@@ -15,7 +15,7 @@ import typer
 import yaml
 
 from lensweep.__main__ import app
-from lensweep.deploy.cluster import ClusterConfig
+from lensweep.deploy.config import ClusterConfig
 from lensweep.deploy.job_record import SubmissionError
 from lensweep.deploy.kubernetes.cluster import cluster_spec, worker_spec
 from lensweep.deploy.kubernetes.manifests import (

@@ -8,7 +8,7 @@ from conftest import scan_here
 from distributed import Client, Scheduler, SpecCluster, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from lensweep.deploy.cluster import CUT, SCORE
+from lensweep.deploy.config import CUT, SCORE
 from lensweep.scanner.work.dispatch import IN_FLIGHT_PER_WORKER, Crew, Dispatch
 
 SCHEDULER = {"cls": Scheduler, "options": {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}}

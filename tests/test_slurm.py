@@ -17,7 +17,8 @@ from slurm_on_one_machine import SlurmCannotStartError, slurm_on_one_machine
 from lensweep.scanner.run.paths import RunPaths
 
 # `lensweep`, with less time between two looks at its jobs than a short scan takes.
-UPKEEP = "import deploy.jobs; deploy.jobs.UPKEEP_S = 1.0; import lensweep; main()"
+UPKEEP = ("from lensweep.deploy.slurm import cluster; cluster.UPKEEP_S = 1.0; "
+          "from lensweep.__main__ import main; main()")  # fmt: skip
 # Jobs of two worker processes cut, one of one process scores; a processor for each job.
 TWO_KINDS = """\
 kind = "slurm"

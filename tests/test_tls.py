@@ -10,7 +10,8 @@ from dask_nodes import free_port
 from distributed import Client
 from distributed.security import Security
 
-from lensweep.deploy.cluster import ClusterError, NoSchedulerError, open_client
+from lensweep.deploy.cluster import open_client
+from lensweep.deploy.config import ClusterError, NoSchedulerError
 from lensweep.deploy.tls import command_options, make_certificates, read_certificates
 
 

@@ -206,7 +206,7 @@ def describe_training(config: TrainConfig, weights: Path | None, sets: Sets) -> 
         "weights": weights.name if weights else "",
         "weights_sha256": sha256_of(weights) if weights else "",
         "cutouts": config.data
-        or "lensweep.training.simulation.simulate; seed, seed + 1, seed + 2: adapt, train, test; seed + 10 (n - 1): "
+        or "lensweep simulate; seed, seed + 1, seed + 2: adapt, train, test; seed + 10 (n - 1): "
         "adapt-n",
         "adapt_also_sha256": [one.fingerprint for one in also],
         "training_set_sha256": sets.train.fingerprint,

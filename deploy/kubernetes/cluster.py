@@ -7,7 +7,7 @@ from typing import Any
 
 from distributed import Client
 
-from lensweep.deploy.cluster import RECONNECT_S, SCORE, ClusterConfig, ClusterError
+from lensweep.deploy.config import RECONNECT_S, SCORE, ClusterConfig, ClusterError
 from lensweep.deploy.environment import worker_environment
 
 # Nobody; the images are built to run as any user.

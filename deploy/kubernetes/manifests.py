@@ -12,7 +12,7 @@ import yaml
 from lensweep.deploy.environment import worker_environment
 from lensweep.deploy.kubernetes.options import KubernetesOptions
 
-TEMPLATES = Path(__file__).parent / "kubernetes"
+TEMPLATES = Path(__file__).parent
 # The user of the images; who submits as root must own no files of the pods.
 IMAGE_USER = 1000
 # A driver ranks candidates, and a scheduler knows a few shards per worker.

@@ -14,7 +14,7 @@ import dask
 from distributed import Client
 from distributed.security import Security
 
-from lensweep.deploy.cluster import SCORE, ClusterConfig, ClusterError
+from lensweep.deploy.config import SCORE, ClusterConfig, ClusterError
 from lensweep.deploy.environment import DASK_SETTINGS, worker_environment
 
 # How often jobs that have ended are submitted again.

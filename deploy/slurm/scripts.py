@@ -10,7 +10,7 @@ from pathlib import Path
 from lensweep.deploy.environment import worker_environment
 from lensweep.deploy.job_record import SubmissionError
 
-TEMPLATES = Path(__file__).parent / "slurm"
+TEMPLATES = Path(__file__).parent
 DRIVER = "driver.sh"
 # A driver whose workers are elsewhere waits, and ranks what they found.
 DRIVER_ONLY = ("--cpus-per-task=1", "--mem=4G")

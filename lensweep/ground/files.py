@@ -15,11 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from lensweep.ground.errors import InputError
+
 _REMOTE = "://"
 FLUSHED_AT_ONCE = 8
 
 
-class StoreError(ValueError):
+class StoreError(InputError):
     """An object store that cannot be used."""
 
 

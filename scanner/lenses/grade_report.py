@@ -14,11 +14,11 @@ from lensweep.catalogs.schemas import with_provenance
 from lensweep.catalogs.tables import write_parquet
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import place, whole_file
+from lensweep.ground.terminal import wide_console
 from lensweep.scanner.lenses.cutouts_at import mosaic_fields, stored_fields
 from lensweep.scanner.lenses.grade_page import GradeReport, draw_grades, markdown
 from lensweep.scanner.lenses.grade_table import grade_order, rank_correlations, summarise_grades
 from lensweep.scanner.lenses.grading import score_graded
-from lensweep.scanner.lenses.lens_report import wide_console
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.sky.mosaics import HeaderOverrides

@@ -13,7 +13,8 @@ from lensweep.catalogs.lens_schemas import MATCHES
 from lensweep.catalogs.schemas import with_provenance
 from lensweep.catalogs.tables import write_parquet
 from lensweep.ground.errors import InputError
-from lensweep.scanner.lenses.lens_report import print_matches, wide_console, write_table
+from lensweep.ground.terminal import wide_console
+from lensweep.scanner.lenses.lens_report import print_matches, write_table
 
 
 def show_hats_matches(

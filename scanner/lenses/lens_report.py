@@ -15,6 +15,7 @@ from lensweep.catalogs.lens_schemas import MATCHES, RECALL
 from lensweep.catalogs.schemas import with_provenance
 from lensweep.catalogs.tables import read_table, write_parquet
 from lensweep.ground.errors import InputError
+from lensweep.ground.terminal import wide_console
 from lensweep.scanner.lenses.recall import CONFIDENCE, Recall, measure_recall
 from lensweep.scanner.results.footprint import describe_footprint
 from lensweep.scanner.run.paths import RunPaths
@@ -156,12 +157,6 @@ def write_table(
         write_parquet(with_provenance(rows.replace_schema_metadata(), facts), path)
     except OSError as error:
         raise InputError(f"output file {path}: cannot be written ({error.strerror})") from error
-
-
-def wide_console() -> Console:
-    """A console that no table of ours is cut off on."""
-    # Without markup: names of lenses and folders may hold brackets.
-    return Console(soft_wrap=True, width=max(160, Console().width), markup=False)
 
 
 def _print_observed(console: Console, lenses: pd.DataFrame) -> None:

@@ -34,7 +34,8 @@ class Recall:
     Attributes
     ----------
     lenses : DataFrame
-        A row per known lens, in the order given; columns of `lensweep.catalogs.lens_schemas.RECALL`.
+        A row per known lens, in the order given; columns of
+        `lensweep.catalogs.lens_schemas.RECALL`.
     summary : DataFrame
         A row per catalogue and grade, and one per catalogue for all its grades: ``n_listed``,
         ``n_not_observed``, ``n_observed``, ``n_candidates``, ``recall`` and the ends of its

@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +46,7 @@ SCREEN = "screen"
 SCREEN_HEAD = "screen_head.npz"
 # Fields of a description that a manifest may lack.
 _OPTIONAL = {"screen", "precision"}
-# Where shipped bundles lie: beside the packages, in a checkout and in an installation.
-SHIPPED = Path(__file__).resolve().parent.parent / "ensembles"
+SHIPPED = Path(str(files("lensweep.ensembles")))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What an ensemble is: trunks, the members that read them, how far its numbers are trusted.
 
-On disk it is a bundle, of which `lensweep.scanner.network.bundle_store` knows the format. A trunk runs once for all
-members that share it.
+On disk it is a bundle; `bundle_store` beside this module knows the format. A trunk runs once for
+all members that share it.
 """
 
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Trunk:
     members : tuple of str
         One per fold, in the order of the columns of its heads.
     second_look : float or None
-        Mean logit of its members from which they look again, as `lensweep.scanner.network.second_look` says.
+        Mean logit of its members from which they look again (`second_look` says how).
     """
 
     name: str

@@ -49,8 +49,8 @@ class ScanConfig:
         `full`: float32. `auto`: what a worker is faster in, where the ensemble's own check has
         shown that the ranks stay.
     cluster : str
-        `local`, `cuda`, `slurm`, `kubernetes`, a TOML file of `lensweep.deploy.cluster.ClusterConfig`, or
-        the address or file of a Dask scheduler.
+        `local`, `cuda`, `slurm`, `kubernetes`, a TOML file of
+        `lensweep.deploy.config.ClusterConfig`, or the address or file of a Dask scheduler.
     workers : int or None
         Processes of a local cluster; by default one per core.
     tls : bool

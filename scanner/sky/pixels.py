@@ -1,4 +1,4 @@
-"""The pixels of a mosaic that `lensweep.scanner.sky.mosaics` has inspected: NaN wherever there is no data.
+"""The pixels of a mosaic that `mosaics` has inspected: NaN wherever there is no data.
 
 A pixel is invalid when its flux is not finite, when its weight is not positive and finite, or,
 without a weight map, when it is exactly 0, the fill value of HLA images (fitscut's default

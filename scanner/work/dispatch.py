@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from dask.typing import Key
 from distributed import CancelledError, Client, Future
 
-from lensweep.deploy.cluster import CUT, SCORE
+from lensweep.deploy.config import CUT, SCORE
 
 T = TypeVar("T")
 

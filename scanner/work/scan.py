@@ -12,8 +12,8 @@ from distributed import CancelledError, Client, Future, KilledWorker
 from distributed.client import ClosedClientError
 from numpy.typing import NDArray
 
-from lensweep.catalogs.tables import TableError, write_parquet
-from lensweep.deploy.cluster import CUT, SCORE
+from lensweep.catalogs.tables import write_parquet
+from lensweep.deploy.config import CUT, SCORE
 from lensweep.ground.atomic import sweep, write_json
 from lensweep.ground.errors import InputError, TryAgainError
 from lensweep.ground.files import remove_folder
@@ -180,7 +180,7 @@ class _Scan:
                 self.patience.over()
                 plans.append(future.result())
                 self.paths.mosaic_failure(name).unlink(missing_ok=True)
-            elif isinstance(error, InputError | TableError | AttemptsError):
+            elif isinstance(error, InputError | AttemptsError):
                 failed[name] = str(error)
                 # Of the only mosaic, it is what the command ends with.
                 if len(self.config.mosaics) > 1:

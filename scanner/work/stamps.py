@@ -38,7 +38,7 @@ def score_stamps(
     Returns
     -------
     pyarrow.Table
-        Schema `lensweep.catalogs.schemas.SCORES`: a row per image, in the order given; an image that
+        Schema `lensweep.catalogs.schemas.SCORES`: a row per image, in the order given; one that
         cannot be scored has the reason in `message`, and nulls.
 
     Raises

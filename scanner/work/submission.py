@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lensweep.catalogs.tables import TableError
 from lensweep.deploy.job_record import Job, SubmissionError
 from lensweep.deploy.kubernetes.options import KubernetesOptions
 from lensweep.deploy.submit import Options, refuse_second, submit, what_would_be_submitted
@@ -145,7 +144,7 @@ def _begin(tasks: Sequence[ScanConfig]) -> list[RunPaths]:
             open_run(task)
             if not known:
                 new.append(paths)
-    except (InputError, TableError):
+    except InputError:
         for paths in new:
             abandon(paths)
         raise

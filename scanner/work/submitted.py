@@ -27,7 +27,7 @@ def show_submitted(root: Path) -> None:
 
     Raises
     ------
-    scanner.errors.InputError
+    InputError
         If the folder holds no run.
     """
     console = Console(soft_wrap=True)

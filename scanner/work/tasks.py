@@ -152,7 +152,7 @@ def score_shard(
         If a score is not a finite number.
     EnsembleError
         If the bundle is another here.
-    scanner.cutout_store.LostCutoutsError
+    LostCutoutsError
         If the shard's cutouts are not there any more; they are no longer marked as cut then.
     """
     paths = RunPaths.at(root)

@@ -1,6 +1,6 @@
 """A labelled data set on disk, whatever its pixels are from: cutouts, and the truth beside them.
 
-The layout is that of `lensweep.training.data.simulated_set`: `cutouts.zarr`, and `truth/<shard>.parquet`, which is
+The layout is that of `simulated_set`: `cutouts.zarr`, and `truth/<shard>.parquet`, which is
 written last and so says that its shard is done.
 """
 

@@ -2,8 +2,8 @@
 
 Every painted lens lies in one window: two in three as far off its centre as a grid of stride 50
 leaves them, the others near it. A scan has up to four windows that hold a lens, and keeps the best.
-Lenses are those of `lensweep.training.simulation.lenses` that would be seen, in windows that have most of their pixels:
-what is lost to edges, gaps and merging is not counted.
+Lenses are those of `lensweep.training.simulation.lenses` that would be seen, in windows that have
+most of their pixels: what is lost to edges, gaps and merging is not counted.
 """
 
 import dataclasses

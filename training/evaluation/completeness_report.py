@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from lensweep.ground.files import whole_file
-from lensweep.scanner.lenses.lens_report import wide_console
+from lensweep.ground.terminal import wide_console
 from lensweep.training.evaluation.completeness import Completeness
 
 NAMES = {

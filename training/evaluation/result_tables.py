@@ -13,7 +13,7 @@ from lensweep.scanner.network.ensemble import Description
 from lensweep.training.fit.backbones import BACKBONES
 from lensweep.training.fit.metrics import Metrics, measure, passed_by, threshold, within_cuts
 
-PUBLISHED = Path(__file__).parent / "published" / "table_5_1.csv"
+PUBLISHED = Path(__file__).parent.parent / "published" / "table_5_1.csv"
 COMMITTEE = "committee"
 RATES = ("0.01", "0.001")
 
@@ -55,8 +55,8 @@ def score_table(evaluation: Evaluation) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `scorer`, `cuts` (whether the lenses are those of `lensweep.training.fit.metrics.within_cuts`), and the
-        columns of `flat`.
+        `scorer`, `cuts` (whether the lenses are those of `metrics.within_cuts`), and the columns
+        of `flat`.
     """
     inside, labels = within_cuts(evaluation.truth), evaluation.labels
     sets = [(False, np.ones(len(labels), bool))]
@@ -135,7 +135,7 @@ def flat(metrics: Metrics) -> dict[str, float]:
 def passed_table(evaluation: Evaluation) -> pd.DataFrame:
     """Shares above the thresholds that 1 % and 0.1 % of these non-lenses pass.
 
-    By kind, Einstein radius, source magnitude and signal-to-noise: `lensweep.training.fit.metrics.passed_by`.
+    By kind, Einstein radius, source magnitude and signal-to-noise: `metrics.passed_by`.
     """
     others = evaluation.committee[~evaluation.labels]
     cuts = {f"above_{rate}": threshold(others, float(rate)) for rate in RATES}

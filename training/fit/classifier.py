@@ -28,7 +28,8 @@ def build_trunk(config: TrainConfig) -> keras.Model:
     Returns
     -------
     keras.Model
-        (n, 100, 100, 3) within [-1, 1], as `lensweep.scanner.network.stretch` makes it, to (n, features) float32.
+        (n, 100, 100, 3) within [-1, 1], as `lensweep.scanner.network.stretch` makes it, to
+        (n, features) float32.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from lensweep.training.fit.backbones import BACKBONES
 MIN_ADAPT = 64
 # Between rounds, so that no set of cutouts takes the seed of another.
 _SEEDS_APART = 10
-PRESETS = Path(__file__).parent / "presets"
+PRESETS = Path(__file__).parent.parent / "presets"
 CHOICES = {
     "backbone": tuple(BACKBONES),
     "init": ("imagenet", "random", "file"),

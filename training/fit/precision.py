@@ -29,14 +29,14 @@ def check_precision(
     ----------
     bundle : Bundle
     stores : sequence of Path
-        Cutout stores; at least `lensweep.scanner.network.ensemble.LEAST_WINDOWS` cutouts decide anything.
+        Cutout stores; at least `LEAST_WINDOWS` cutouts decide anything.
     labels : ndarray, shape (n,), bool
         Which of their cutouts hold a lens, one store after the other.
 
     Returns
     -------
     tuple or None
-        The reduced precision and the figures, for `lensweep.scanner.network.bundle_store.record_precision`; None if
+        The reduced precision and the figures, for `bundle_store.record_precision`; None if
         this machine has none.
 
     Raises

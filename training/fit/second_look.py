@@ -1,4 +1,4 @@
-"""Second looks in cross-validation: what `lensweep.scanner.network.second_look` does, on features that are kept."""
+"""Second looks in cross-validation: those of a scan, on features that are kept."""
 
 from dataclasses import dataclass
 from pathlib import Path

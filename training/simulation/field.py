@@ -359,7 +359,7 @@ def _write(
             "SIMSEED": (seed, "seed of the simulation"),
         }
     )  # fmt: skip
-    primary.header["COMMENT"] = "Simulated by lensweep (training.field); not Hubble data."
+    primary.header["COMMENT"] = "Simulated by lensweep; not Hubble data."
     science = fits.ImageHDU(flux, header=sky, name="SCI")
     science.header.update(
         {
