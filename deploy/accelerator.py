@@ -10,28 +10,69 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from lensweep.deploy.cores import usable_cores
+
+
+class BackendError(RuntimeError):
+    """Keras runs on something else than TensorFlow in this process."""
+
 
 def import_tensorflow() -> Any:
-    """Import TensorFlow, let GPU memory grow with need, and keep its start-up notes to itself.
+    """Import TensorFlow, and Keras on it, whatever the user has set for other programs.
 
-    Without memory growth the first process takes a whole GPU. The notes (which instructions the
-    build uses, that there is no GPU driver) come from C++ before logging is set up, on every
-    worker, and no setting of TensorFlow's own stops them; if the import fails they are shown.
+    GPU memory grows with need: without that the first process takes a whole GPU. Start-up notes
+    (which instructions the build uses, that there is no GPU driver) are kept back: they come from
+    C++ before logging is set up, on every worker, and no setting of TensorFlow's own stops them; if
+    the import fails they are shown.
 
     Returns
     -------
     module
         `tensorflow`.
-    """
-    if "tensorflow" in sys.modules:
-        return sys.modules["tensorflow"]
-    with native_stderr_aside():
-        import tensorflow as tf
 
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
-        import keras  # noqa: F401  (its backend is what prints next)
-    return tf
+    Raises
+    ------
+    BackendError
+        If this process has imported Keras already, on another backend.
+    """
+    if not {"tensorflow", "keras"} <= sys.modules.keys():
+        with native_stderr_aside(), _keras_on_tensorflow():
+            _import_both()
+    backend = sys.modules["keras"].config.backend()
+    if backend != "tensorflow":
+        raise BackendError(
+            f"Keras runs on {backend} in this process, but lensweep's networks need TensorFlow; "
+            "start another process, and import lensweep before Keras"
+        )
+    return sys.modules["tensorflow"]
+
+
+def _import_both() -> None:
+    is_new = "tensorflow" not in sys.modules
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU") if is_new else ():
+        tf.config.experimental.set_memory_growth(gpu, True)
+    import keras  # noqa: F401  (its backend is what prints next)
+
+
+@contextmanager
+def _keras_on_tensorflow() -> Iterator[None]:
+    """While Keras is imported: its backend, and an empty folder instead of the user's settings.
+
+    Keras reads `keras.json` of its folder (backend, kind of floats, order of axes), and writes one
+    that is not there. Processes that are started later see the environment as the user set it.
+    """
+    kept = {name: os.environ.get(name) for name in ("KERAS_BACKEND", "KERAS_HOME")}
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ |= {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": empty}
+        try:
+            yield
+        finally:
+            for name, value in kept.items():
+                del os.environ[name]
+                if value is not None:
+                    os.environ[name] = value
 
 
 @contextmanager
@@ -41,7 +82,7 @@ def loading_turn() -> Iterator[None]:
     Loading takes 0.3 GB more than what is loaded; all at once would take that for every process.
     Nothing is left to undo by a process that is killed.
     """
-    places = max(1, (os.cpu_count() or 1) // 4)
+    places = max(1, usable_cores() // 4)
     name = f"lensweep-{os.getuid()}-loading-{os.getpid() % places}"
     # Nobody else's file is touched, whatever stands under that name.
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC

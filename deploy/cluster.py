@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import dask
 from distributed import Client, get_worker
 from distributed.comm.core import connect
 from distributed.security import Security
@@ -63,6 +64,8 @@ def open_client(
 def _opened(
     config: ClusterConfig, timeout_s: float, folder: Path | None
 ) -> AbstractContextManager[Client]:
+    if config.kind in ("local", "cuda"):
+        _refuse_plain(config)
     # Each kind needs packages that the others do not.
     if config.kind == "local":
         from lensweep.deploy.local import open_local
@@ -83,6 +86,17 @@ def _opened(
     return _running(config, timeout_s)
 
 
+def _refuse_plain(config: ClusterConfig) -> None:
+    """Dask may be configured to refuse what is not encrypted, which is no error of its own."""
+    certificate = dask.config.get("distributed.comm.tls.scheduler.cert")
+    if Security().require_encryption and not config.tls and certificate is None:
+        raise ClusterError(
+            f"cluster {config.kind}: Dask is configured to require encryption "
+            "(distributed.comm.require-encryption); give --tls, or tls = true in the TOML file of "
+            "a --cluster"
+        )
+
+
 @contextmanager
 def _running(config: ClusterConfig, timeout_s: float) -> Iterator[Client]:
     """A client of a scheduler that somebody else has started."""
@@ -93,6 +107,12 @@ def _running(config: ClusterConfig, timeout_s: float) -> Iterator[Client]:
         raise ClusterError(
             f"cluster {config.kind}: its scheduler at {address} does not encrypt; start it and its "
             "workers with certificates, and give a tls:// address"
+        )
+    if Security().require_encryption and not address.startswith("tls://"):
+        raise ClusterError(
+            f"cluster {config.kind}: Dask is configured to require encryption "
+            f"(distributed.comm.require-encryption), but the scheduler at {address} does not "
+            "encrypt; start it and its workers with certificates, and give a tls:// address"
         )
     security = _security(config)
     try:

@@ -1,8 +1,7 @@
 """A cluster of this machine's processes, on its cores or on its GPUs."""
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import dask
@@ -10,13 +9,17 @@ from distributed import Client, LocalCluster, Nanny
 from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 
-from lensweep.deploy.config import CUT, SCORE, ClusterConfig, ClusterError
+from lensweep.deploy.config import CUT, SCORE, ClusterConfig, ClusterError, NoSchedulerError
+from lensweep.deploy.cores import usable_cores
 from lensweep.deploy.environment import ALLOCATOR, DASK_SETTINGS, worker_environment
 
+# How long a process of this machine may take to answer while others keep its cores busy; Dask's own
+# 30 s are for a network. It is what a cluster waits that cannot start at all, too.
+START_S = 120.0
 # malloc reads them when a process starts: too late for what a nanny sets in it.
 _LOCAL_SETTINGS = DASK_SETTINGS | {
     f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ALLOCATOR.items()
-}
+} | {"distributed.comm.timeouts.connect": START_S}
 # No worker is ended for using less. A network takes 1.1 GB, whatever the number of cores.
 LEAST_WORKER_MEMORY_BYTES = 3 * 2**30
 
@@ -27,20 +30,33 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
 
     They are started by spawn: a forked child of a process that has run TensorFlow hangs.
     """
-    workers = config.workers or len(os.sched_getaffinity(0))
-    with (
-        dask.config.set(_LOCAL_SETTINGS),
-        LocalCluster(
-            n_workers=workers,
-            processes=True,
-            resources={CUT: 1, SCORE: 1},
-            memory_limit=_memory_limit(workers),
-            env=worker_environment(config.threads),
-            **_common(config),
-        ) as local,
-        Client(local) as client,
-    ):
+    workers = config.workers or usable_cores()
+    with dask.config.set(_LOCAL_SETTINGS), ExitStack() as opened:
+        with _starting(config):
+            local = LocalCluster(
+                n_workers=workers,
+                processes=True,
+                resources={CUT: 1, SCORE: 1},
+                memory_limit=_memory_limit(workers),
+                env=worker_environment(config.threads),
+                **_common(config),
+            )
+            opened.enter_context(local)
+            client = opened.enter_context(Client(local, timeout=START_S))
         yield client
+
+
+@contextmanager
+def _starting(config: ClusterConfig) -> Iterator[None]:
+    """Say what to do if the processes of a cluster do not start."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise NoSchedulerError(
+            f"cluster {config.kind}: its processes do not start ({error}); if this machine is busy "
+            f"with other work (each of them may take {START_S:g} s), repeat the command later, or "
+            "give it fewer --workers"
+        ) from error
 
 
 @contextmanager
@@ -52,9 +68,11 @@ def open_cuda(config: ClusterConfig) -> Iterator[Client]:
     ClusterError
         If dask-cuda is not installed, or there is no GPU or no driver.
     """
-    with dask.config.set(_LOCAL_SETTINGS), _gpu_cluster(config) as cluster:
+    with dask.config.set(_LOCAL_SETTINGS), ExitStack() as opened:
+        with _starting(config):
+            cluster = opened.enter_context(_gpu_cluster(config))
         gpus = len(cluster.worker_spec)
-        cpus = config.workers or max(1, len(os.sched_getaffinity(0)) - gpus)
+        cpus = config.workers or max(1, usable_cores() - gpus)
         options = {
             **cluster.worker_spec[min(cluster.worker_spec, key=str)]["options"],
             "resources": {CUT: 1},
@@ -68,8 +86,9 @@ def open_cuda(config: ClusterConfig) -> Iterator[Client]:
             f"cpu-{number}": {"cls": Nanny, "options": options} for number in range(cpus)
         }
         cluster.scale(gpus + cpus)
-        with Client(cluster) as client:
-            yield client
+        with _starting(config):
+            client = opened.enter_context(Client(cluster, timeout=START_S))
+        yield client
 
 
 def _gpu_cluster(config: ClusterConfig) -> Any:

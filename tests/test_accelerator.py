@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import threading
@@ -13,17 +14,58 @@ def run(code: str) -> subprocess.CompletedProcess:
 
 def test_tensorflow_starts_without_a_word():
     done = run(
-        "from deploy.accelerator import import_tensorflow as load\n"
+        "from lensweep.deploy.accelerator import import_tensorflow as load\n"
         "print(load().constant(2.0).numpy())"
     )
     assert done.stdout.strip() == "2.0"
     assert done.stderr == ""
 
 
+def test_keras_runs_on_tensorflow_whatever_the_user_has_set(tmp_path, monkeypatch):
+    """By its variable, or in a file of its folder, which says more than the backend."""
+    kept = json.dumps({"backend": "jax", "floatx": "float16", "image_data_format": "channels_first",
+                       "epsilon": 1e-3})  # fmt: skip
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text(kept)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    done = run(
+        "from lensweep.training.fit.keras_on_tensorflow import keras\n"
+        "settings = keras.config\n"
+        "print(settings.backend(), settings.floatx(), settings.image_data_format())\n"
+        "import os; print(os.environ['KERAS_BACKEND'], os.environ.get('KERAS_HOME'))\n"
+    )
+    assert done.stdout.splitlines() == ["tensorflow float32 channels_last", "jax None"]
+    assert (tmp_path / ".keras" / "keras.json").read_text() == kept
+
+
+def test_the_users_home_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("KERAS_BACKEND", "KERAS_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    done = run("from lensweep.deploy.accelerator import import_tensorflow\nimport_tensorflow()")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / ".keras").exists()
+
+
+def test_keras_on_another_backend_is_refused():
+    """As in a notebook that has imported it before."""
+    done = run(
+        "import sys, types\n"
+        "keras = types.ModuleType('keras')\n"
+        "keras.config = types.SimpleNamespace(backend=lambda: 'jax')\n"
+        "sys.modules['keras'] = keras\n"
+        "from lensweep.deploy.accelerator import import_tensorflow\nimport_tensorflow()\n"
+    )
+    assert done.returncode == 1
+    assert "Keras runs on jax in this process" in done.stderr
+
+
 def test_what_was_written_before_a_failure_is_shown():
     done = run(
         "import os\n"
-        "from deploy.accelerator import native_stderr_aside\n"
+        "from lensweep.deploy.accelerator import native_stderr_aside\n"
         "with native_stderr_aside():\n"
         "    os.write(2, b'driver is broken\\n')\n"
         "    raise ImportError('no tensorflow')\n"
@@ -50,7 +92,7 @@ def test_networks_are_loaded_in_turns(monkeypatch, tmp_path):
     # One that is killed in its turn keeps nobody waiting.
     killed = run(
         f"import os, tempfile\ntempfile.tempdir = {str(tmp_path)!r}\n"
-        "from deploy.accelerator import loading_turn\n"
+        "from lensweep.deploy.accelerator import loading_turn\n"
         "with loading_turn():\n"
         "    os.kill(os.getpid(), 9)\n"
     )

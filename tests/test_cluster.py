@@ -3,16 +3,19 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import dask
 import pytest
 from dask_nodes import free_port
 from distributed import LocalCluster
 
+from lensweep.deploy import local
 from lensweep.deploy.cluster import open_client
 from lensweep.deploy.config import ClusterConfig, ClusterError, NoSchedulerError, read_cluster
 from lensweep.deploy.environment import ALLOCATOR
 from lensweep.deploy.kubernetes.cluster import cluster_spec, worker_spec
 from lensweep.deploy.slurm import cluster as jobs
 from lensweep.deploy.slurm.cluster import make_cluster, walltime_s
+from lensweep.deploy.tls import CERTIFICATE, KEY, make_certificates
 
 SLURM = {"kind": "slurm", "cores": 4, "memory": "8GiB", "partition": "short", "account": "astro",
          "walltime": "04:00:00"}  # fmt: skip
@@ -76,6 +79,51 @@ def test_local_workers_are_processes_of_one_thread():
         begun = client.submit(_environment_at_start).result()
         for name, value in ALLOCATOR.items():
             assert f"{name}={value}" in begun
+
+
+def test_a_machine_so_busy_that_nothing_connects_in_the_time_of_dask():
+    """Here a thousandth of a second."""
+    short = {"distributed.comm.timeouts.connect": "1ms"}
+    with dask.config.set(short), open_client("local", 1) as client:
+        assert client.submit(sum, [1, 2]).result() == 3
+
+
+def test_a_local_cluster_that_does_not_start(monkeypatch):
+    monkeypatch.setitem(local._LOCAL_SETTINGS, "distributed.comm.timeouts.connect", 1e-6)
+    with (
+        pytest.raises(NoSchedulerError, match=r"processes do not start .*repeat the command later"),
+        open_client("local", 1),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("cluster", "message"),
+    [
+        ("local", "give --tls"),
+        ("cuda", "give --tls"),
+        ("tcp://127.0.0.1:1", "tcp://127.0.0.1:1 does not encrypt"),
+    ],
+)
+def test_dask_is_configured_to_require_encryption(cluster, message):
+    with (
+        dask.config.set({"distributed.comm.require-encryption": True}),
+        pytest.raises(ClusterError, match=f"cluster {cluster}: Dask is configured.*{message}"),
+        open_client(cluster),
+    ):
+        pass
+
+
+def test_the_users_own_certificates_are_used(tmp_path):
+    """Whoever has configured Dask wholly needs nothing of ours."""
+    make_certificates(tmp_path / "tls")
+    cert, key = str(tmp_path / "tls" / CERTIFICATE), str(tmp_path / "tls" / KEY)
+    configured = {"require-encryption": True, "tls.ca-file": cert}
+    for role in ("client", "scheduler", "worker"):
+        configured |= {f"tls.{role}.cert": cert, f"tls.{role}.key": key}
+    configured = {f"distributed.comm.{name}": value for name, value in configured.items()}
+    with dask.config.set(configured), open_client("local", 1) as client:
+        assert client.scheduler.address.startswith("tls://")
 
 
 def test_workers_share_the_memory_of_the_container(monkeypatch):

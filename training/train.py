@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 from distributed import Client
@@ -39,6 +38,7 @@ from lensweep.training.fit.bundle import (
 )
 from lensweep.training.fit.config import TrainConfig
 from lensweep.training.fit.cross_validation import Members, cross_validate, grouped_instead
+from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.metrics import measure
 from lensweep.training.fit.precision import check_precision
 from lensweep.training.fit.pretrained import find_weights

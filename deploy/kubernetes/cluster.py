@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from distributed import Client
+from distributed.security import Security
 
 from lensweep.deploy.config import RECONNECT_S, SCORE, ClusterConfig, ClusterError
 from lensweep.deploy.environment import worker_environment
@@ -55,7 +56,7 @@ def cluster_spec(config: ClusterConfig) -> dict[str, Any]:
             'kind = "kubernetes", image = "registry/lensweep:1", volume_claim = "surveys", '
             'cores = 4, memory = "16Gi"'
         )
-    if config.tls:
+    if config.tls or Security().require_encryption:
         raise ClusterError(
             "cluster kubernetes: Dask's operator connects without TLS; keep others out by a "
             "NetworkPolicy (deploy/kubernetes), or encrypt between nodes"

@@ -1,6 +1,5 @@
 """What the command line shows of plans, runs and scores."""
 
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from lensweep.catalogs.crossmatch import nearest
 from lensweep.catalogs.tables import read_positions
+from lensweep.deploy.cores import usable_cores
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import duration
 from lensweep.scanner.network.bundle_store import check_bundle
@@ -133,7 +133,7 @@ def show_plan(config: ScanConfig) -> int:
     windows = sum(plan.n_windows for plan in plans)
     if windows:
         rate = measured_rate(config.ensemble)
-        workers = config.workers or len(os.sched_getaffinity(0))
+        workers = config.workers or usable_cores()
         console.print(
             f"{windows:,} windows at most {duration(windows / (rate * workers))} of scoring: one "
             f"process scores {rate:.0f} windows/s here, {workers} workers; windows without data "

@@ -1,7 +1,6 @@
 """Records and folders that are either whole or not there."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,8 +34,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         return
     partial = path.with_name(f".{path.name}.partial")
     for stale in (partial, path):
-        if stale.exists():
-            shutil.rmtree(stale)
+        remove_folder(stale)
     partial.parent.mkdir(parents=True, exist_ok=True)
     yield partial
     flush((partial, *partial.rglob("*")))

@@ -132,7 +132,15 @@ def make_folder(path: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder with all that is in it, if it is there."""
+    """Remove a folder with all that is in it, if it is there.
+
+    Raises
+    ------
+    ValueError
+        If the path leads up from where it seems to lie, or is the root of all.
+    """
+    if ".." in path.parts or path == path.parent:
+        raise ValueError(f"{path}: is not removed, since it may hold what is not its own")
     if not is_remote(path):
         shutil.rmtree(path, ignore_errors=True)
     elif path.exists():

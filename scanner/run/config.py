@@ -2,16 +2,15 @@
 
 import dataclasses
 import math
-import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from lensweep.ground.errors import InputError
+from lensweep.scanner.sky.names import mosaic_name, printable
 from lensweep.scanner.sky.windows import CUTOUT_SIZE
 
-_FILE_ENDING = re.compile(r"(\.(fits|fit|fts))?(\.(gz|fz))?$", re.IGNORECASE)
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -108,7 +107,8 @@ class ScanConfig:
             _within("workers", self.workers, 1, 4096)
         _one_of("screen", self.screen, ("auto", "on", "off"))
         _one_of("precision", self.precision, ("auto", "full"))
-        if self.centres not in ("grid", "sources") and not Path(self.centres).is_file():
+        self._check_paths()
+        if self.centres not in ("grid", "sources") and not is_file(self.centres):
             raise InputError(
                 f"centres = {self.centres}: neither grid, sources, nor a file that is there"
             )
@@ -142,21 +142,35 @@ class ScanConfig:
             ):
                 raise InputError(f"{name} = {value!r}: must be {_KINDS[kinds[0]]}")
 
+    def _check_paths(self) -> None:
+        for name in ("out", "ensemble", "centres"):
+            path = getattr(self, name)
+            if printable(path) != path:
+                raise InputError(
+                    f"{name} = {printable(path)}: has bytes that are no UTF-8 text; rename it"
+                )
+        for path in (self.out, self.ensemble, self.centres, *self.mosaics):
+            if "\0" in path:
+                raise InputError(f"{path!r}: no path holds a zero byte")
+
     def _refuse_name_twice(self) -> None:
         seen: dict[str, str] = {}
         for path in self.mosaics:
             name = mosaic_name(path)
             if name in seen:
                 raise InputError(
-                    f"mosaics {seen[name]} and {path}: one name, {name}, for two; "
-                    "rename one, or scan them into two folders"
+                    f"mosaics {printable(seen[name])} and {printable(path)}: one name, {name}, for "
+                    "two; rename one, or scan them into two folders"
                 )
             seen[name] = path
 
 
-def mosaic_name(path: str) -> str:
-    """A mosaic's name: its file name without `.fits`, `.fits.gz` or the like."""
-    return _FILE_ENDING.sub("", Path(path).name)
+def is_file(path: str) -> bool:
+    """Whether there is such a file; a path that no file can have is none."""
+    try:
+        return Path(path).is_file()
+    except OSError:  # of a name that is too long
+        return False
 
 
 def make_config(values: dict[str, Any], toml: Path | None) -> ScanConfig:

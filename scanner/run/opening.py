@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -83,10 +84,10 @@ def what_decides(config: ScanConfig) -> dict[str, Any]:
     values = dataclasses.asdict(config)
     for key in _DECIDES_NOTHING:
         del values[key]
-    values["mosaics"] = sorted(str(Path(path).resolve()) for path in config.mosaics)
+    values["mosaics"] = sorted(os.path.realpath(path) for path in config.mosaics)
     if config.centres not in ("grid", "sources"):
         read_positions(config.centres)
-        values["centres"] = str(Path(config.centres).resolve())
+        values["centres"] = os.path.realpath(config.centres)
         values["centres_sha256"] = hashlib.sha256(Path(config.centres).read_bytes()).hexdigest()
     return values
 

@@ -78,11 +78,11 @@ class RunPaths:
 
     def plan(self, mosaic: str) -> Path:
         """A mosaic's plan; written after its windows."""
-        return self.plans / f"{mosaic}.json"
+        return self.plans / f"{_own(mosaic)}.json"
 
     def windows(self, mosaic: str) -> Path:
         """A mosaic's windows."""
-        return self.plans / f"{mosaic}.npz"
+        return self.plans / f"{_own(mosaic)}.npz"
 
     @property
     def all_cutouts(self) -> Path:
@@ -96,15 +96,15 @@ class RunPaths:
 
     def cutouts(self, mosaic: str) -> Path:
         """Zarr group of a mosaic's cutouts."""
-        return self.all_cutouts / mosaic
+        return self.all_cutouts / _own(mosaic)
 
     def scores(self, mosaic: str) -> Path:
         """Zarr group of a mosaic's scores."""
-        return self.all_scores / mosaic
+        return self.all_scores / _own(mosaic)
 
     def markers(self, mosaic: str) -> Path:
         """What says which shards of a mosaic are done."""
-        return self.root / "done" / mosaic
+        return self.root / "done" / _own(mosaic)
 
     def cut_marker(self, mosaic: str, shard: int) -> Path:
         """Says that a shard's cutouts are written."""
@@ -125,7 +125,7 @@ class RunPaths:
 
     def attempt(self, mosaic: str, shard: int, stage: str, number: int) -> Path:
         """Says that a worker is at a shard; there after it is gone if it died."""
-        return self.attempts / mosaic / f"{shard:06d}.{stage}.{number}.json"
+        return self.attempts / _own(mosaic) / f"{shard:06d}.{stage}.{number}.json"
 
     @property
     def job(self) -> Path:
@@ -144,15 +144,22 @@ class RunPaths:
 
     def failure(self, mosaic: str, shard: int) -> Path:
         """Says why a shard has neither."""
-        return self.failures / mosaic / f"{shard:06d}.json"
+        return self.failures / _own(mosaic) / f"{shard:06d}.json"
 
     def shard_failures(self, mosaic: str) -> list[Path]:
         """What says why shards of a mosaic failed, in their order."""
-        return sorted((self.failures / mosaic).glob("*.json"))
+        return sorted((self.failures / _own(mosaic)).glob("*.json"))
 
     def mosaic_failure(self, mosaic: str) -> Path:
         """Says why a mosaic has no plan."""
-        return self.failures / f"{mosaic}.json"
+        return self.failures / f"{_own(mosaic)}.json"
+
+
+def _own(mosaic: str) -> str:
+    """A mosaic's name, which has to stay within the folder that it is put into."""
+    if mosaic in ("", ".", "..") or "/" in mosaic:
+        raise ValueError(f"mosaic name {mosaic!r}: would lead out of its folder")
+    return mosaic
 
 
 def zarr_location(path: Path) -> Union[Path, "FsspecStore"]:

@@ -16,6 +16,7 @@ from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from lensweep.ground.errors import InputError
+from lensweep.scanner.sky.names import printable
 
 _ELECTRONS_PER_SECOND = frozenset({"electrons/s", "electron/s", "e-/s", "e/s"})
 _ELECTRONS = frozenset({"electrons", "electron", "e-"})
@@ -32,6 +33,10 @@ _SQUARE_TOLERANCE = 0.05
 
 class MosaicError(InputError):
     """A mosaic cannot be scanned as asked; the message starts with ``mosaic <file name>:``."""
+
+    def __init__(self, message: str) -> None:
+        # Many hold a path, and all may become a row of a table.
+        super().__init__(printable(message))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ trip over later. `lensweep.scanner.sky.pixels` then trusts the `Mosaic` that it 
 import gzip
 import hashlib
 import os
-import re
 import shutil
 import warnings
 import zlib
@@ -32,6 +31,7 @@ from lensweep.scanner.sky.headers import (
     read_wcs,
     read_zero_point_ab,
 )
+from lensweep.scanner.sky.names import mosaic_name, printable
 
 __all__ = [
     "HeaderOverrides",
@@ -42,7 +42,6 @@ __all__ = [
 
 # Planes that a drizzled file holds beside the image, and that are never the image.
 _COMPANIONS = frozenset({"WHT", "CTX", "CON", "ERR", "DQ", "RMS", "EXP", "FLAG"})
-_FILE_ENDING = re.compile(r"(\.(fits|fit|fts))?(\.(gz|fz))?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Mosaic:
     Parameters
     ----------
     name
-        File name without ``.fits``, ``.fits.gz`` or ``.fz``.
+        Its own, as `lensweep.scanner.sky.names.mosaic_name` makes it of the file's.
     path
         The file as given by the user.
     pixels_path
@@ -101,7 +100,7 @@ class Mosaic:
     @property
     def file_name(self) -> str:
         """The last part of `path`, as messages show it."""
-        return Path(self.path).name
+        return printable(Path(self.path).name)
 
     @property
     def wcs(self) -> WCS:
@@ -160,7 +159,7 @@ def inspect_mosaic(
     kind = _file_kind(path, label)
     with path.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    name = _FILE_ENDING.sub("", path.name)
+    name = mosaic_name(path)
     pixels_path = path
     if kind == "gzip" and is_remote(scratch_folder):
         raise MosaicError(

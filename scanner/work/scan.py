@@ -23,13 +23,14 @@ from lensweep.scanner.network.ensemble import EnsembleError, Scoring
 from lensweep.scanner.results.footprint import Each, run_footprint
 from lensweep.scanner.results.ranking import draw_candidates, rank_candidates
 from lensweep.scanner.run import cutout_store, score_store
-from lensweep.scanner.run.config import ScanConfig, mosaic_name
+from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.cutout_store import LostCutoutsError, StoreAttributes
 from lensweep.scanner.run.ledger import write_ledger
 from lensweep.scanner.run.opening import abandon
 from lensweep.scanner.run.paths import RunPaths, zarr_location
 from lensweep.scanner.run.plan import Plan, note_of_positions_outside, read_plan
 from lensweep.scanner.run.tally import Tally, planned_mosaics, tally
+from lensweep.scanner.sky.names import mosaic_name, printable
 from lensweep.scanner.work.attempts import ATTEMPTS, AttemptsError
 from lensweep.scanner.work.dispatch import POLL_S, Crew, Dispatch, reconnected
 from lensweep.scanner.work.patience import Patience, is_unwritable
@@ -362,7 +363,7 @@ def _windows_done(paths: RunPaths, plan: Plan) -> int:
 
 
 def _failure(shard: _Shard, reason: str) -> dict[str, object]:
-    return {"reason": reason, "windows": shard.windows}
+    return {"reason": printable(reason), "windows": shard.windows}
 
 
 def _prepare(

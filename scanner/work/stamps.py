@@ -18,6 +18,7 @@ from lensweep.scanner.network.ensemble import summarise
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.sky.grid import centre_stamp
 from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.names import printable
 from lensweep.scanner.sky.pixels import check_pixels
 
 
@@ -51,7 +52,7 @@ def score_stamps(
     bundle = check_bundle(ensemble)
     stamps, rows = [], []
     for image in images:
-        row = dict.fromkeys(SCORES.names) | {"file": str(image)}
+        row = dict.fromkeys(SCORES.names) | {"file": printable(str(image))}
         try:
             flux, row["valid_fraction"] = _read_stamp(image, ensemble, bundle.description.band,
                                                       overrides)  # fmt: skip
@@ -59,7 +60,7 @@ def score_stamps(
         except MosaicError as error:
             row["message"] = str(error)
         except OSError as error:
-            row["message"] = f"mosaic {Path(image).name}: cannot be read: {error}"
+            row["message"] = printable(f"mosaic {Path(image).name}: cannot be read: {error}")
         rows.append(row)
     if stamps:
         scored = (row for row in rows if row["message"] is None)

@@ -12,8 +12,9 @@ from lensweep.deploy.kubernetes.options import KubernetesOptions
 from lensweep.deploy.submit import Options, refuse_second, submit, what_would_be_submitted
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_remote
-from lensweep.scanner.run.config import ScanConfig
+from lensweep.scanner.run.config import ScanConfig, is_file
 from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.sky.names import printable
 from lensweep.scanner.work.submitted import task_folders
 
 # Where a scan runs is the job's affair.
@@ -113,9 +114,15 @@ def _settled(config: ScanConfig) -> ScanConfig:
             "folder: name one on storage that all nodes see, or give `lensweep scan` in a job of "
             "your own"
         )
-    missing = [path for path in config.mosaics if not Path(path).is_file()]
+    missing = [printable(path) for path in config.mosaics if not is_file(path)]
     if missing:
         raise InputError("\n".join(f"mosaic {path}: no such file" for path in missing))
+    strange = [printable(path) for path in config.mosaics if printable(path) != path]
+    if strange:
+        raise InputError(
+            f"mosaic {strange[0]}: has bytes that are no UTF-8 text, and its job's script is text; "
+            "rename it"
+        )
     ensemble = config.ensemble
     if Path(ensemble).is_dir():
         ensemble = str(Path(ensemble).absolute())

@@ -18,12 +18,13 @@ from lensweep.scanner.network.ensemble import EnsembleError, Scoring
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.network.stretch import smoothed
 from lensweep.scanner.run import cutout_store, score_store
-from lensweep.scanner.run.config import ScanConfig, mosaic_name
+from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.cutout_store import Cutouts, LostCutoutsError
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import Plan, Windows, plan_mosaic, read_plan, read_windows
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import grid_to_mosaic_pixels, grid_to_sky
+from lensweep.scanner.sky.names import mosaic_name
 from lensweep.scanner.sky.windows import CUTOUT_SIZE
 from lensweep.scanner.work.attempts import attempt
 

@@ -22,8 +22,8 @@ from lensweep.ground.files import whole_file
 from lensweep.ground.progress import Progress
 from lensweep.scanner.network.ensemble import Scoring
 from lensweep.scanner.results.finished_run import bundle_of, read_facts
-from lensweep.scanner.run.config import mosaic_name
 from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.plan import read_plan
 from lensweep.scanner.run.tally import planned_mosaics
 from lensweep.scanner.sky.mosaics import HeaderOverrides
 from lensweep.scanner.work.tasks import load_ensemble
@@ -105,8 +105,7 @@ def measure_completeness(
             f"run {root}: its windows are at centres = {asked['centres']}, stride = "
             f"{asked['stride']}; completeness is for grids of stride {LARGEST_STRIDE_PX} or less"
         )
-    scanned = set(planned_mosaics(root))
-    mosaics = tuple(path for path in asked["mosaics"] if mosaic_name(path) in scanned)
+    mosaics = tuple(read_plan(root, name).mosaic.path for name in planned_mosaics(root))
     if not mosaics:
         raise InputError(f"run {root}: not one of its mosaics was scanned")
     overrides = HeaderOverrides(asked["band"], asked["pixel_scale_arcsec"], asked["units"])

@@ -8,7 +8,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from lensweep.training.data.examples import Examples, read_flux
 from lensweep.training.data.stream import BATCH, Batch, Stream
 from lensweep.training.fit.classifier import add_head, choose_trainable, rebuild_trunk, split_trunk
 from lensweep.training.fit.config import TrainConfig
+from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.loop import Course, fit
 
 READ_BLOCK = 512

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import keras
+from lensweep.training.fit.keras_on_tensorflow import keras
 
 _STORAGE = "https://storage.googleapis.com/tensorflow/keras-applications/"
 

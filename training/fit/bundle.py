@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from lensweep.scanner.network.ensemble import Calibration, Description, Trunk
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.scanner.results.reranking import Stack, fit_stack, read_stack, save_stack
 from lensweep.scanner.run.cutout_store import CUTOUT_SIZE
+from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.metrics import FALSE_POSITIVE_RATES, measure, threshold, within_cuts
 from lensweep.training.fit.screen import Screening
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from lensweep.scanner.run.cutout_store import CUTOUT_SIZE
 from lensweep.training.fit.backbones import BACKBONES
 from lensweep.training.fit.config import TrainConfig
+from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.pretrained import find_weights, load_weights
 
 INPUT_SHAPE = (CUTOUT_SIZE, CUTOUT_SIZE, 3)

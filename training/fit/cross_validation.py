@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 import zarr
@@ -19,6 +18,7 @@ from lensweep.training.fit.classifier import build_trunk, round_kernels
 from lensweep.training.fit.config import TrainConfig
 from lensweep.training.fit.features import View, compute_features, save_trunk
 from lensweep.training.fit.heads import Head, train_head
+from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.metrics import measure
 from lensweep.training.fit.second_look import SecondLook
 

@@ -9,12 +9,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 from distributed import Client
 from numpy.typing import NDArray
 
-from lensweep.deploy.accelerator import import_tensorflow
 from lensweep.ground.files import whole_file
 from lensweep.ground.progress import Progress
 from lensweep.scanner.network.bundle_store import sha256_of
@@ -24,6 +22,7 @@ from lensweep.scanner.network.stretch import Stretch, in_noise_units
 from lensweep.training.data.augment import AUGMENTATIONS
 from lensweep.training.data.examples import Examples, read_flux
 from lensweep.training.data.rows import fill_rows
+from lensweep.training.fit.keras_on_tensorflow import keras
 
 BATCH = 32
 
@@ -143,5 +142,4 @@ def run_trunk(
 @functools.lru_cache(maxsize=1)
 def _load_trunk(path: str, _sha256: str) -> Network:
     """A frozen trunk, once per worker; another file under the same name is loaded anew."""
-    import_tensorflow()
     return freeze(keras.models.load_model(path, compile=False))

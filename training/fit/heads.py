@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from lensweep.training.fit.config import TrainConfig
+from lensweep.training.fit.keras_on_tensorflow import keras
 
 BATCH = 256
 EPSILON = 1e-3

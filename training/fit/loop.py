@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -14,6 +13,7 @@ from lensweep.ground.atomic import sweep
 from lensweep.ground.files import whole_file
 from lensweep.ground.progress import Progress
 from lensweep.training.data.stream import BATCH, Stream
+from lensweep.training.fit.keras_on_tensorflow import keras
 
 CHECKPOINT_SECONDS = 300.0
 # Batches to a point of the learning curve.

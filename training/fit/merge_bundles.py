@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from lensweep.ground.errors import InputError
@@ -13,6 +12,7 @@ from lensweep.scanner.network.bundle_store import HEADS, MANIFEST, SCREEN, Bundl
 from lensweep.scanner.network.ensemble import Trunk
 from lensweep.scanner.network.networks import load_network
 from lensweep.training.fit.bundle import CONFIG, Heads, Scores, read_scores, write_bundle
+from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.screen import Screening
 
 # What two trainings must share, so that no member of one has seen what the other holds out.

@@ -5,12 +5,12 @@ import os
 import warnings
 from pathlib import Path
 
-import keras
 import requests
 
 from lensweep.ground.errors import InputError
 from lensweep.scanner.network.bundle_store import sha256_of
 from lensweep.training.fit.backbones import BACKBONES, Backbone
+from lensweep.training.fit.keras_on_tensorflow import keras
 
 CONNECT_TIMEOUT_S = 10.0
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from lensweep.training.data.stream import Stream
 from lensweep.training.fit.classifier import INPUT_SHAPE
 from lensweep.training.fit.config import TrainConfig
 from lensweep.training.fit.features import save_trunk
+from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.loop import Course, fit
 from lensweep.training.fit.metrics import measure, threshold
 

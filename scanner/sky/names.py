@@ -1,0 +1,43 @@
+"""The name of a mosaic: what its files in a run's folder, its stores and its rows are called."""
+
+import hashlib
+import re
+from pathlib import Path
+
+_FILE_ENDING = re.compile(r"(\.(fits|fit|fts))?(\.(gz|fz))?$", re.IGNORECASE)
+# What object stores and shares of Windows take amiss ("Naming Amazon S3 objects: characters to
+# avoid"; "Naming Files, Paths, and Namespaces"), patterns of file names among them.
+_UNSAFE = frozenset('\\/:*?"<>|[]{}^%`~#')
+# Of UTF-8. A file system takes 255; what is written aside has 40 more, and an ending.
+LONGEST_BYTES = 100
+
+
+def mosaic_name(path: str | Path) -> str:
+    """A mosaic's name: its file name without `.fits`, `.fits.gz` or the like.
+
+    It can be a file or a folder anywhere, and stays within the folder that it is put into. One that
+    could not is changed, and ends with a hash of the file name, so that no two become the same; the
+    path as given stands in the mosaic's plan.
+    """
+    file_name = Path(path).name
+    name = _FILE_ENDING.sub("", file_name)
+    safe = "".join("_" if char in _UNSAFE or not char.isprintable() else char for char in name)
+    # Hidden files are those that are being written; `__` is Zarr's own, and `.json` of a run's.
+    safe = re.sub(r"^(\.|__)+", "", safe).rstrip(". ")
+    safe = re.sub(r"\.json$", "_json", safe, flags=re.IGNORECASE)
+    if safe == name != "" and len(name.encode()) <= LONGEST_BYTES:
+        return name
+    short = safe.encode()[:LONGEST_BYTES].decode(errors="ignore")
+    return f"{short or 'mosaic'}-{hashlib.sha256(_bytes(file_name)).hexdigest()[:8]}"
+
+
+def printable(text: str) -> str:
+    """Text that any table, file or screen takes: bytes of a file name that are no UTF-8 as `\\xe9`.
+
+    Python holds such bytes as lone surrogates (PEP 383), which cannot be encoded.
+    """
+    return _bytes(text).decode(errors="backslashreplace")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
