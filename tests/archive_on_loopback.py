@@ -86,6 +86,7 @@ class Archive:
     # By a part of the address: what the next requests meet instead of an answer, one by one. A
     # fault is called with the handler and the address, and gives true if it has answered.
     faults: dict[str, list] = field(default_factory=lambda: defaultdict(list))
+    ranges: bool = True
     headers: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str, dict]] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
@@ -258,7 +259,7 @@ def _handler(archive, context):
                     archive.at_once -= 1
 
         def _route(self, url, body):
-            if url.netloc:
+            if url.netloc and url.hostname not in ("127.0.0.1", "localhost"):
                 # Through a proxy without encryption: nothing of ours is there.
                 archive.strangers.append(self.path)
                 self.reply(403, "text/plain", b"")
@@ -345,7 +346,7 @@ def _handler(archive, context):
                 return
             said = {"Accept-Ranges": "bytes", "ETag": ETAG, **archive.headers}
             asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-            if asked and self.headers.get("If-Range", ETAG) == ETAG:
+            if asked and archive.ranges and self.headers.get("If-Range", ETAG) == ETAG:
                 start, end = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
                 if start >= len(content):
                     self.reply(416, "text/plain", b"", {"Content-Range": f"bytes */{len(content)}"})

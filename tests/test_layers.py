@@ -17,6 +17,7 @@ FLOORS = (
     ("lensweep.scanner.sky",),
     ("lensweep.scanner.network",),
     ("lensweep.scanner.run",),
+    ("lensweep.scanner.archive",),
     ("lensweep.scanner.results",),
     ("lensweep.scanner.lenses",),
     ("lensweep.scanner.work",),

@@ -23,7 +23,8 @@ from lensweep.scanner.archive.origins import Origin, read_origin, write_origin
 from lensweep.scanner.archive.products import Product
 from lensweep.scanner.archive.services import ServiceError, Services, first_line, wait_s
 
-CHUNK_BYTES = 1 << 20
+# What is lost of the last piece when a connection breaks.
+CHUNK_BYTES = 1 << 17
 _GONE = frozenset({400, 401, 403, 404, 410, 451})
 Advance = Callable[[int], None]
 
@@ -46,11 +47,15 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class _Answer:
-    """One answer of a server: from which byte on, how many there are in all, and the bytes."""
+    """One answer of a server: from which byte on, how many there are in all, and the bytes.
+
+    `version` is what tells the server's file from a later one; empty if nothing does.
+    """
 
     start: int
     total: int | None
     etag: str
+    version: str
     final_address: str
     checks: dict[str, bytes]
     chunks: Iterator[bytes]
@@ -153,7 +158,7 @@ def _try(product: Product, part: Path, session: requests.Session, advance: Advan
             chunks = _of_fits(product, chunks, response)
         if answer.start < have:
             advance(answer.start - have)
-        _note(part).write_text(answer.etag, encoding="utf-8")
+        _note(part).write_text(answer.version, encoding="utf-8")
         with part.open("r+b" if answer.start else "wb") as file:
             file.seek(answer.start)
             file.truncate()
@@ -169,9 +174,9 @@ def _headers(part: Path, have: int) -> dict[str, str]:
     if have:
         headers["Range"] = f"bytes={have}-"
         note = _note(part)
-        etag = note.read_text(encoding="utf-8") if note.is_file() else ""
-        if etag and not etag.startswith("W/"):
-            headers["If-Range"] = etag
+        version = note.read_text(encoding="utf-8") if note.is_file() else ""
+        if version:
+            headers["If-Range"] = version
     return headers
 
 
@@ -216,7 +221,9 @@ def _answer(
         )
     said = response.headers
     etag = said.get("ETag", "")
-    return _Answer(start, total, etag, response.url, _checks(said), chunks)
+    # A weak ETag may stand for another file (RFC 9110, If-Range).
+    version = said.get("Last-Modified", "") if etag.startswith("W/") or not etag else etag
+    return _Answer(start, total, etag, version, response.url, _checks(said), chunks)
 
 
 def _checks(said: Any) -> dict[str, bytes]:
@@ -306,5 +313,5 @@ def _part(path: Path) -> Path:
 
 
 def _note(part: Path) -> Path:
-    """What tells the server's file from a later one of the same name."""
-    return part.with_name(part.name + ".etag")
+    """Of which version of the server's file a part is."""
+    return part.with_name(part.name + ".version")

@@ -40,6 +40,8 @@ class Found:
         Positions that lie in it.
     notes : list of str
         Services that gave no answer, and products that could not be judged.
+    silent : tuple of str
+        Names of the services that gave no answer.
     """
 
     asked: Asked
@@ -48,6 +50,7 @@ class Found:
     coverage: MOC
     covered_positions: int
     notes: list[str]
+    silent: tuple[str, ...]
 
     @property
     def percent(self) -> float:
@@ -86,7 +89,8 @@ def find(
     unknown = sorted(set(cameras) - set(CAMERAS))
     if unknown or not cameras:
         raise InputError(f"camera {', '.join(unknown) or 'none'}: must be of {', '.join(CAMERAS)}")
-    listed, notes = _ask_all(asked, services, progress, cameras, band)
+    listed, failed = _ask_all(asked, services, progress, cameras, band)
+    notes = [f"{error}: what only {name} has is not listed" for name, error in failed.items()]
     footprints, unreadable = _footprints(listed)
     if unreadable:
         notes.append(
@@ -104,7 +108,7 @@ def find(
     chosen = choose(here, footprints, asked.moc, everything)
     coverage = joined(footprints[product.name] for product in chosen).intersection(asked.moc)
     covered = int(np.count_nonzero(inside(coverage, asked.ra_deg, asked.dec_deg)))
-    return Found(asked, chosen, len(here), coverage, covered, notes)
+    return Found(asked, chosen, len(here), coverage, covered, notes, tuple(failed))
 
 
 def _ask_all(
@@ -113,7 +117,7 @@ def _ask_all(
     progress: Progress,
     cameras: Sequence[str],
     band: str,
-) -> tuple[list[Product], list[str]]:
+) -> tuple[list[Product], dict[str, ServiceError]]:
     """All products of all services, each file once, and why a service is missing."""
     searches: dict[str, _Search] = {"MAST": find_in_mast}
     if services.hla:
@@ -136,8 +140,7 @@ def _ask_all(
             progress.advance(stage, 1)
     if len(failed) == len(searches):
         raise ServiceError("; ".join(str(error) for error in failed.values()))
-    notes = [f"{error}: what only {service} has is not listed" for service, error in failed.items()]
-    return list(found.values()), notes
+    return list(found.values()), failed
 
 
 def _footprints(products: Sequence[Product]) -> tuple[dict[str, MOC], list[str]]:

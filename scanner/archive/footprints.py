@@ -4,14 +4,14 @@ import re
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import Latitude, Longitude
+from astropy.coordinates import Latitude, Longitude, angular_separation
 from mocpy import MOC
 from numpy.typing import NDArray
 
-from lensweep.catalogs.coverage import ORDER, area_deg2, joined
+from lensweep.catalogs.coverage import ORDER, joined
 
-# Largest polygon that a Hubble product can be: a whole survey's mosaic is a few degrees.
-_LARGEST_DEG2 = 50.0
+# No Hubble product is wider: the mosaic of a whole survey is 1.5 degrees.
+WIDEST_DEG = 8.0
 _SHAPE = re.compile(r"(polygon|circle)\b", re.IGNORECASE)
 # Reference frames and positions as STC-S has them; J2000 and ICRS differ by 0.03 arcsec.
 _FRAMES = frozenset({"icrs", "j2000", "fk5", "topocenter", "barycenter", "geocenter", "spher2",
@@ -43,8 +43,6 @@ def footprint_moc(stcs: str) -> MOC:
     )
     if words[0].strip() or whole.empty():
         raise FootprintError(f"footprint {stcs[:80]!r}: no polygon and no circle")
-    if area_deg2(whole) > _LARGEST_DEG2:
-        raise FootprintError(f"footprint {stcs[:80]!r}: larger than {_LARGEST_DEG2:g} square deg")
     return whole
 
 
@@ -67,14 +65,24 @@ def _polygon(numbers: list[float], stcs: str) -> MOC:
         corners = corners[:-1]
     if len(numbers) % 2 or len(np.unique(corners, axis=0)) < 3:
         raise FootprintError(f"footprint {stcs[:80]!r}: not three corners")
-    return MOC.from_polygon(*_sky(corners[:, 0], corners[:, 1], stcs), max_depth=ORDER)
+    ra, dec = _sky(corners[:, 0], corners[:, 1], stcs)
+    _refuse_wide(float(angular_separation(ra[0], dec[0], ra, dec).max().to_value(u.deg)), stcs)
+    return MOC.from_polygon(ra, dec, max_depth=ORDER)
 
 
 def _circle(numbers: list[float], stcs: str) -> MOC:
     if len(numbers) != 3 or not 0.0 < numbers[2] < 90.0:
         raise FootprintError(f"footprint {stcs[:80]!r}: a circle is ra, dec and radius")
+    _refuse_wide(2.0 * numbers[2], stcs)
     ra, dec = _sky(np.array(numbers[:1]), np.array(numbers[1:2]), stcs)
     return MOC.from_cone(ra, dec, radius=numbers[2] * u.deg, max_depth=ORDER)
+
+
+def _refuse_wide(width_deg: float, stcs: str) -> None:
+    if width_deg > WIDEST_DEG:
+        raise FootprintError(
+            f"footprint {stcs[:80]!r}: {width_deg:.3g} deg wide, no image of Hubble is"
+        )
 
 
 def _sky(

@@ -150,6 +150,41 @@ def within_map(path: Path) -> Asked:
     return Asked(path.name, moc, cones, nowhere, nowhere)
 
 
+def asked_sky(
+    ra_deg: float | None,
+    dec_deg: float | None,
+    name: str | None,
+    catalogue: str | None,
+    moc: Path | None,
+    radius: str,
+    resolvers: Sequence[str] = (),
+) -> Asked:
+    """The one piece of sky that the options of a command ask for.
+
+    Raises
+    ------
+    InputError
+        If they ask for none, or several, or anything is wrong with it.
+    """
+    if (ra_deg is None) != (dec_deg is None):
+        raise InputError("--ra and --dec go together, in degrees")
+    stated = [ra_deg is not None, name is not None, catalogue is not None, moc is not None]
+    if sum(stated) != 1:
+        raise InputError(
+            "say one piece of sky: --ra and --dec, --name, --catalog (castles, lensflow or a "
+            f"table), or --moc; {sum(stated)} were given"
+        )
+    if moc is not None:
+        return within_map(moc)
+    around = read_radius(radius)
+    if name is not None:
+        return around_name(name, around, resolvers)
+    if catalogue is not None:
+        return around_catalogue(catalogue, around)
+    assert ra_deg is not None and dec_deg is not None
+    return around_position(ra_deg, dec_deg, around)
+
+
 def _around(label: str, ra_deg: object, dec_deg: object, radius: Angle) -> Asked:
     ra, dec = np.asarray(ra_deg, np.float64), np.asarray(dec_deg, np.float64)
     check_positions(ra, dec, label)

@@ -1,0 +1,121 @@
+"""What the commands about archives show."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from lensweep.catalogs.coverage import area_deg2, write_coverage
+from lensweep.ground.errors import InputError, TryAgainError
+from lensweep.ground.progress import open_progress
+from lensweep.ground.terminal import wide_console
+from lensweep.scanner.archive.citations import citation_lines
+from lensweep.scanner.archive.find import CAMERAS, Found, find
+from lensweep.scanner.archive.mirror import fetch
+from lensweep.scanner.archive.products import Product, write_products
+from lensweep.scanner.archive.services import read_services
+from lensweep.scanner.archive.sky import asked_sky
+
+TOP = 30
+
+
+def find_sky(
+    ra: float | None,
+    dec: float | None,
+    name: str | None,
+    catalogue: str | None,
+    moc: Path | None,
+    radius: str,
+    cameras: Sequence[str] | None,
+    everything: bool,
+) -> Found:
+    """Find what the options of a command ask for."""
+    services = read_services()
+    resolvers = (services.sesame,) if services.sesame else ()
+    asked = asked_sky(ra, dec, name, catalogue, moc, radius, resolvers)
+    with open_progress() as progress:
+        return find(asked, services, progress, cameras or CAMERAS[:1], everything=everything)
+
+
+def show_found(found: Found, out: Path | None) -> None:
+    """Print what was found, and write it: the table, and the coverage beside it."""
+    console = wide_console()
+    if found.products:
+        console.print(_table(found))
+    if len(found.products) > TOP:
+        console.print(f"and {len(found.products) - TOP:,} more")
+    for line in _summary(found):
+        console.print(line)
+    for note in found.notes:
+        console.print(note, style="red")
+    if out is not None:
+        facts = {"asked": found.asked.label, "date": datetime.now(UTC).isoformat("T", "seconds")}
+        write_products(found.products, out, facts)
+        coverage = out.with_name(f"{out.stem}.moc.fits")
+        write_coverage(found.coverage, coverage, {"ORIGIN": "lensweep find"})
+        console.print(f"wrote {out}\nwrote {coverage}")
+
+
+def show_fetched(products: Sequence[Product], listed: Path, folder: Path, cite: bool) -> int:
+    """Fetch products, say what came of it and what to type next; the exit status.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to fetch, or nothing could be.
+    """
+    if not products:
+        raise InputError(f"{listed}: nothing to fetch")
+    with open_progress() as progress:
+        fetched = fetch(products, folder, read_services(), progress)
+    if not fetched.origins:
+        # What may go well later comes first.
+        raise max(fetched.failed.values(), key=lambda why: isinstance(why, TryAgainError))
+    console = wide_console()
+    size = sum(origin.size_bytes for origin in fetched.origins.values())
+    console.print(
+        f"{len(fetched.origins):,} files in {folder}, {size / 1e9:,.2f} GB: {fetched.n_new:,} new, "
+        f"{len(fetched.origins) - fetched.n_new:,} were here"
+    )
+    for name in fetched.failed:
+        console.print(f"not fetched: {name}", style="red")
+    if cite:
+        for line in citation_lines(one for one in products if one.name in fetched.origins):
+            console.print(line)
+    console.print(f"next: lensweep scan {folder}/*.fits --out RUN")
+    return 3 if fetched.failed else 0
+
+
+def _table(found: Found) -> Table:
+    table = Table(title=f"F814W images of {found.asked.label}")
+    left = ("file", "collection", "camera")
+    for name in ("rank", *left, "exposure", "typical", "observed", "size", "programme"):
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+    for product in found.products[:TOP]:
+        table.add_row(
+            str(product.rank), product.name, f"{product.collection} {product.level}",
+            product.camera, _seconds(product.exposure_s), _seconds(product.depth_s),
+            product.observed, f"{product.size_bytes / 1e6:,.0f} MB" if product.size_bytes else "",
+            product.programme,
+        )  # fmt: skip
+    return table
+
+
+def _summary(found: Found) -> list[str]:
+    size = sum(product.size_bytes for product in found.products)
+    left_out = found.n_all - len(found.products)
+    lines = [
+        f"{len(found.products):,} images, {size / 1e9:,.2f} GB"
+        + (f"; {left_out:,} more show what these show (--all lists them)" if left_out else ""),
+        f"they cover {found.percent:.1f} % of the {area_deg2(found.asked.moc):.4f} square degrees "
+        "asked for",
+    ]
+    if len(found.asked.ra_deg) > 1:
+        lines.append(f"{found.covered_positions:,} of {len(found.asked.ra_deg):,} positions")
+    return lines
+
+
+def _seconds(value: float) -> str:
+    return f"{value:,.0f} s" if np.isfinite(value) else ""
