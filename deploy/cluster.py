@@ -14,11 +14,14 @@ from distributed.security import Security
 
 from lensweep.deploy.config import (
     RECONNECT_S,
+    Cluster,
     ClusterConfig,
     ClusterError,
     NoSchedulerError,
     read_cluster,
 )
+from lensweep.deploy.kubernetes.options import KubernetesOptions
+from lensweep.deploy.slurm.options import SlurmOptions
 
 SCHEDULER_FILE = "scheduler-file:"
 
@@ -30,7 +33,7 @@ def this_worker() -> str:
 
 @contextmanager
 def open_client(
-    cluster: str | ClusterConfig = "local",
+    cluster: str | Cluster = "local",
     workers: int | None = None,
     timeout_s: float = 10.0,
     tls: bool = False,
@@ -40,7 +43,7 @@ def open_client(
 
     Parameters
     ----------
-    cluster : str or ClusterConfig
+    cluster : str, ClusterConfig, SlurmOptions or KubernetesOptions
         As `read_cluster` takes it.
     workers : int, optional
         Processes of a local cluster; by default one per core this process may use.
@@ -62,11 +65,19 @@ def open_client(
 
 
 def _opened(
-    config: ClusterConfig, timeout_s: float, folder: Path | None
+    config: Cluster, timeout_s: float, folder: Path | None
 ) -> AbstractContextManager[Client]:
+    # Each kind needs packages that the others do not.
+    if isinstance(config, SlurmOptions):
+        from lensweep.deploy.slurm.cluster import open_jobs
+
+        return open_jobs(config, folder)
+    if isinstance(config, KubernetesOptions):
+        from lensweep.deploy.kubernetes.cluster import open_pods
+
+        return open_pods(config)
     if config.kind in ("local", "cuda"):
         _refuse_plain(config)
-    # Each kind needs packages that the others do not.
     if config.kind == "local":
         from lensweep.deploy.local import open_local
 
@@ -75,14 +86,6 @@ def _opened(
         from lensweep.deploy.local import open_cuda
 
         return open_cuda(config)
-    if config.kind == "slurm":
-        from lensweep.deploy.slurm.cluster import open_jobs
-
-        return open_jobs(config, folder)
-    if config.kind == "kubernetes":
-        from lensweep.deploy.kubernetes.cluster import open_pods
-
-        return open_pods(config)
     return _running(config, timeout_s)
 
 

@@ -10,7 +10,8 @@ from lensweep.deploy.kubernetes.submit import (
     kubernetes_state,
     submit_kubernetes,
 )
-from lensweep.deploy.slurm.scripts import SlurmOptions, slurm_scripts
+from lensweep.deploy.slurm.options import SlurmOptions
+from lensweep.deploy.slurm.scripts import slurm_scripts
 from lensweep.deploy.slurm.submit import cancel_slurm, slurm_state, submit_slurm
 
 Options = SlurmOptions | KubernetesOptions

@@ -1,6 +1,6 @@
+import dataclasses
 import os
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import dask
@@ -12,15 +12,16 @@ from lensweep.deploy import local
 from lensweep.deploy.cluster import open_client
 from lensweep.deploy.config import ClusterConfig, ClusterError, NoSchedulerError, read_cluster
 from lensweep.deploy.environment import ALLOCATOR
-from lensweep.deploy.kubernetes.cluster import cluster_spec, worker_spec
-from lensweep.deploy.slurm import cluster as jobs
-from lensweep.deploy.slurm.cluster import make_cluster, walltime_s
+from lensweep.deploy.job_record import SubmissionError
+from lensweep.deploy.kubernetes.options import KubernetesOptions
+from lensweep.deploy.slurm.options import SlurmOptions
 from lensweep.deploy.tls import CERTIFICATE, KEY, make_certificates
+from lensweep.ground.errors import InputError
 
-SLURM = {"kind": "slurm", "cores": 4, "memory": "8GiB", "partition": "short", "account": "astro",
-         "walltime": "04:00:00"}  # fmt: skip
-PODS = {"kind": "kubernetes", "image": "registry/lensweep:1", "volume_claim": "surveys",
-        "cores": 2, "memory": "8Gi"}  # fmt: skip
+SLURM = SlurmOptions(nodes=2, cores=4, memory="8G", partition="short", account="astro")
+PODS = KubernetesOptions(
+    image="registry/lensweep:1", claims=("surveys:/surveys",), cores=2, memory="8Gi", nodes=2
+)
 
 
 @pytest.mark.parametrize(
@@ -145,16 +146,12 @@ def _environment_at_start():
 
 def test_a_file_says_what_a_cluster_is(tmp_path):
     path = tmp_path / "site.toml"
-    path.write_text(
-        'kind = "slurm"\ncores = 8\nmemory = "16GiB"\ngpu_jobs = 2\n'
-        'prologue = ["module load cuda"]\n'
-    )
-    expected = ClusterConfig(
-        "slurm", cores=8, memory="16GiB", gpu_jobs=2, prologue=("module load cuda",)
-    )
-    assert read_cluster(str(path)) == expected
-    assert read_cluster(str(path), tls=True).tls
+    path.write_text('kind = "slurm"\ncores = 8\nnodes = 2\nsetup = ["module load cuda"]\n')
+    assert read_cluster(str(path)) == SlurmOptions(cores=8, nodes=2, setup=("module load cuda",))
+    path.write_text('kind = "local"\nworkers = 2\n')
+    assert read_cluster(str(path), tls=True) == ClusterConfig("local", workers=2, tls=True)
     assert read_cluster("local", 3) == ClusterConfig("local", workers=3)
+    assert read_cluster("slurm") == SlurmOptions()
 
 
 @pytest.mark.parametrize(
@@ -164,69 +161,65 @@ def test_a_file_says_what_a_cluster_is(tmp_path):
         ("kind = ", "not TOML"),
         ("cores = 8", "no kind"),
         ('kind = "slurm"\nqueue = "x"', "unknown keys queue; known are account"),
-        ('kind = "slurm"\ncores = "8"', "cores = '8' is of another type"),
-        ('kind = "slurm"\ncores = true', "cores = True is of another type"),
-        ('kind = "slurm"\noptions = [1]', r"options = \(1,\) is of another type"),
-        ('kind = "local"\nworkers = -1', "workers = -1 is too few"),
-        ('kind = "local"\nthreads = 0', "threads = 0 is too few"),
-        ('kind = "slurm"\ncpu_jobs = 0', "only CPU jobs cut"),
+        ('kind = "local"\nqueue = "x"', "unknown keys queue; known are certificates"),
+        ('kind = "slurm"\ncores = "8"', "cores = '8': must be a whole number"),
+        ('kind = "slurm"\ncores = true', "cores = True: must be a whole number"),
+        ('kind = "slurm"\ndirectives = [1]', r"directives = \(1,\): must be a list of names"),
+        ('kind = "local"\nworkers = -1', "workers = -1: must lie within 0"),
+        ('kind = "local"\nthreads = 0', "threads = 0: must lie within 1"),
+        ('kind = "kubernetes"\ncores = 2', "no image, claims, memory; give them"),
     ],
 )
 def test_files_that_are_unfit(tmp_path, text, message):
     path = tmp_path / "site.toml"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(ClusterError, match=message):
+    with pytest.raises(InputError, match=message):
         read_cluster(str(path))
+
+
+def test_pods_that_are_to_encrypt_are_refused(tmp_path):
+    path = tmp_path / "site.toml"
+    path.write_text(
+        'kind = "kubernetes"\nimage = "r/lensweep:1"\nclaims = ["s:/s"]\n'
+        'cores = 2\nmemory = "8Gi"\n'
+    )
+    assert isinstance(read_cluster(str(path)), KubernetesOptions)
+    with pytest.raises(ClusterError, match="operator connects without TLS"):
+        read_cluster(str(path), tls=True)
 
 
 # An entry of None in `sys.modules` is how Python itself says that a package cannot be imported.
 @pytest.mark.parametrize(
     ("config", "missing", "message"),
     [
-        ({"kind": "cuda"}, "dask_cuda", r"dask_cuda is not installed; `pip install 'lensweep\[gpu"),
-        (SLURM, "dask_jobqueue", r"`pip install 'lensweep\[slurm\]'`"),
+        (ClusterConfig("cuda"), "dask_cuda",
+         r"dask_cuda is not installed; `pip install 'lensweep\[gpu"),
         (PODS, "dask_kubernetes", r"`pip install 'lensweep\[kubernetes\]'`"),
-        ({"kind": "slurm"}, None, "cores = None, memory = None of a job.*a TOML file such as"),
-        (SLURM | {"walltime": "soon"}, None, "walltime = soon: give it as 04:00:00"),
+        (dataclasses.replace(PODS, nodes=0), None, "nodes = 0, but pods have to work"),
+        (SlurmOptions(), None, "nodes = 0, but nodes have to work.*a TOML file such as"),
+        (SlurmOptions(tasks=2), None, "nodes = 0"),
         # encrypted whether it is asked for or not
         (SLURM, None, r"need a folder that all nodes see; name an --out .*lensweep certificates"),
-        (PODS | {"image": None}, None, "no image; give --cluster a TOML file such as"),
-        (PODS | {"tls": True}, None, "operator connects without TLS"),
     ],
-)
+)  # fmt: skip
 def test_what_a_cluster_lacks_is_said(monkeypatch, config, missing, message):
     if missing:
-        for name in (missing, f"{missing}.slurm", f"{missing}.operator"):
+        for name in (missing, f"{missing}.operator"):
             monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ClusterError, match=message), open_client(ClusterConfig(**config)):
+    with pytest.raises(ClusterError, match=message), open_client(config):
         pass
 
 
 def test_slurm_without_slurm(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with (
-        pytest.raises(ClusterError, match=r"no job could be submitted: .*sbatch"),
-        open_client(ClusterConfig(**SLURM)),
+        pytest.raises(SubmissionError, match=r"no sbatch here: give the command .* login node"),
+        open_client(SLURM, folder=tmp_path),
     ):
         pass
-
-
-@pytest.mark.parametrize(
-    ("squeue", "alive"),
-    [
-        ("printf '11\\n12\\n'", {"11", "12"}),
-        # nothing is known of the jobs, which is not that there are none
-        ("exit 1", None),
-        ("exec sleep 60", None),
-    ],
-)
-def test_jobs_that_slurm_says_are_alive(monkeypatch, tmp_path, squeue, alive):
-    (tmp_path / "squeue").write_text(f"#!/bin/sh\n{squeue}\n")
-    (tmp_path / "squeue").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(jobs, "SQUEUE_TIMEOUT_S", 2.0)
-    assert jobs._alive_jobs() == alive
+    # Nobody is left to wait for a scheduler that is gone.
+    assert not (tmp_path / "job" / "scheduler.json").exists()
 
 
 @pytest.mark.gpu
@@ -252,100 +245,3 @@ def test_no_driver_is_said():
         open_client("cuda"),
     ):
         pass
-
-
-@pytest.fixture
-def scripts(tmp_path):
-    """``scripts(**values)``: the job scripts of a SLURM cluster, as sbatch gets them."""
-
-    def write(**values):
-        with closing(make_cluster(ClusterConfig(**SLURM | values), tmp_path)) as cluster:
-            found = {
-                name: spec["cls"](cluster.scheduler_address, name=name, **spec["options"])
-                .job_script()
-                for name, spec in cluster.worker_spec.items()
-            }
-            # Nothing is to be submitted or closed.
-            cluster.worker_spec.clear()
-            return found
-
-    return write
-
-
-def test_slurm_jobs_of_two_kinds_join_one_scheduler(scripts):
-    found = scripts(cpu_jobs=2, gpu_jobs=1, gpu_partition="gpus", gpu_memory="12GiB",
-                    prologue=("module load cuda",), options=("--qos=low",))  # fmt: skip
-    assert sorted(found) == ["cpu-0", "cpu-1", "gpu-0"]
-    cpu, gpu = found["cpu-0"], found["gpu-0"]
-    for script in (cpu, gpu):
-        for line in ("#SBATCH -A astro", "#SBATCH -t 04:00:00", "#SBATCH --cpus-per-task=4",
-                     "#SBATCH --qos=low", "module load cuda", "export OMP_NUM_THREADS=1",
-                     # a paused worker would never go on
-                     "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False",
-                     "--lifetime 14280s"):  # fmt: skip
-            assert line in script
-    for line in ("#SBATCH -p short", "--mem=8G", "--resources CUT=1 ", "--nworkers 4"):
-        assert line in cpu.replace("\n", " ")
-    for line in ("#SBATCH -p gpus", "--mem=12G", "--gres=gpu:1", "--resources SCORE=1"):
-        assert line in gpu
-    assert "--nworkers" not in gpu
-    assert "gres" not in cpu
-    address = cpu.split("dask_worker ")[1].split()[0]
-    assert address in gpu
-
-
-def test_slurm_jobs_without_gpus_do_both(scripts):
-    found = scripts()
-    assert list(found) == ["cpu-0"]
-    assert "--resources CUT=1,SCORE=1" in found["cpu-0"]
-
-
-def test_slurm_jobs_encrypt_and_name_files_and_no_secrets(scripts, tmp_path):
-    (script,) = scripts().values()
-    assert f"--tls-key {tmp_path / 'tls' / 'key.pem'}" in script
-    assert "--protocol tls" in script
-    assert "BEGIN" not in script
-
-
-@pytest.mark.parametrize(
-    ("walltime", "seconds"),
-    [  # sbatch(1), --time
-        ("90", 5400),
-        ("90:30", 5430),
-        ("04:00:00", 14400),
-        ("1-0", 86400),
-        ("1-12:30", 131400),
-        ("1-12:30:30", 131430),
-        ("UNLIMITED", None),
-    ],
-)
-def test_walltimes(walltime, seconds):
-    assert walltime_s(walltime) == seconds
-
-
-def test_pods_of_two_kinds():
-    config = ClusterConfig(**PODS, cpu_jobs=3, gpu_jobs=2)
-    spec, gpu = cluster_spec(config), worker_spec(config, gpu=True)
-    cpu = spec["spec"]["worker"]
-    assert (cpu["replicas"], gpu["replicas"]) == (3, 2)
-    for group, resources in ((cpu, "CUT=1"), (gpu, "SCORE=1")):
-        (container,) = group["spec"]["containers"]
-        assert container["args"][container["args"].index("--resources") + 1] == resources
-    (container,) = gpu["spec"]["containers"]
-    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    for pod in (cpu["spec"], gpu["spec"], spec["spec"]["scheduler"]["spec"]):
-        assert pod["securityContext"]["runAsNonRoot"]
-        assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"]
-    name = spec["metadata"]["name"]
-    assert spec["spec"]["scheduler"]["service"]["selector"]["dask.org/cluster-name"] == name
-
-
-@pytest.mark.parametrize("which", ["cpu", "gpu", "scheduler"])
-def test_kubernetes_takes_the_pods(which):
-    validate = pytest.importorskip("kubernetes_validate")
-    config = ClusterConfig(**PODS, gpu_jobs=1)
-    whole = cluster_spec(config)["spec"]
-    pods = {"cpu": whole["worker"], "gpu": worker_spec(config, gpu=True)} | whole
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"},
-           "spec": pods[which]["spec"]}  # fmt: skip
-    validate.validate(pod, validate.latest_version(), strict=True)

@@ -15,9 +15,7 @@ import typer
 import yaml
 
 from lensweep.__main__ import app
-from lensweep.deploy.config import ClusterConfig
 from lensweep.deploy.job_record import SubmissionError
-from lensweep.deploy.kubernetes.cluster import cluster_spec, worker_spec
 from lensweep.deploy.kubernetes.manifests import (
     TEMPLATES,
     as_yaml,
@@ -51,17 +49,10 @@ def shipped(name):
 
 
 def opened():
-    """What `scan --cluster kubernetes` has the operator make; the group as `KubeCluster` does."""
-    config = ClusterConfig(
-        "kubernetes", image="registry.example.org/lensweep:0.1.0-cpu", volume_claim="survey",
-        cores=8, memory="32Gi", cpu_jobs=4, gpu_jobs=2,
-    )  # fmt: skip
-    group = {
-        "apiVersion": "kubernetes.dask.org/v1", "kind": "DaskWorkerGroup",
-        "metadata": {"name": "lensweep-x-gpu"},
-        "spec": {"cluster": "lensweep-x", "worker": worker_spec(config, gpu=True)},
-    }  # fmt: skip
-    return [cluster_spec(config), group]
+    """What `scan --cluster kubernetes` has the operator make."""
+    made = dask_cluster("lensweep-x", None, OPTIONS["workers, some with GPUs"])
+    assert [one["kind"] for one in made] == ["DaskCluster", "DaskWorkerGroup"]
+    return made
 
 
 # What is applied by hand, what `submit` makes, and what `scan` does.

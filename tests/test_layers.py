@@ -35,7 +35,7 @@ MODULES = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if folder != "lensweep" or path.relative_to(ROOT).parts[1] not in (*LINKED, "ensembles")
 )
-DASK = {"dask", "distributed", "dask_cuda", "dask_jobqueue", "dask_kubernetes"}
+DASK = {"dask", "distributed", "dask_cuda", "dask_kubernetes"}
 SLOW_TO_IMPORT = {"tensorflow", "keras"}
 
 

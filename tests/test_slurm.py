@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import pandas as pd
 import psutil
@@ -16,20 +15,6 @@ from slurm_on_one_machine import SlurmCannotStartError, slurm_on_one_machine
 
 from lensweep.scanner.run.paths import RunPaths
 
-# `lensweep`, with less time between two looks at its jobs than a short scan takes.
-UPKEEP = ("from lensweep.deploy.slurm import cluster; cluster.UPKEEP_S = 1.0; "
-          "from lensweep.__main__ import main; main()")  # fmt: skip
-# Jobs of two worker processes cut, one of one process scores; a processor for each job.
-TWO_KINDS = """\
-kind = "slurm"
-cpu_jobs = 2
-cores = 2
-memory = "4GiB"
-gpu_jobs = 1
-gpu_cores = 1
-options = ["--cpus-per-task=1"]
-gpu_options = ["--comment=scores"]
-"""
 NAMES = ("a_f814w_drz", "b_f814w_drz")
 PATIENCE_S = 300.0
 
@@ -123,48 +108,28 @@ def scans_of(root, name="scan.toml"):
     return processes("scan", str(RunPaths(root).job / name))
 
 
-def worker_jobs(slurm):
-    """Ids of the jobs of workers, each with its comment."""
-    listed = slurm.ask("squeue", "--noheader", "--name=lensweep-worker", "--format=%A %k")
-    return dict(line.split() for line in listed.splitlines())
-
-
-@contextmanager
-def scanning(slurm, *arguments):
-    """A scan on the login node, in the foreground of its user."""
+def test_a_scan_where_it_was_typed(slurm, asked, undisturbed, tmp_path):
+    """Its workers die halfway, and join again; when it ends, so do their jobs."""
+    root, site = tmp_path / "run", tmp_path / "site.toml"
+    site.write_text('kind = "slurm"\nnodes = 2\ncores = 1\n')
+    command = [sys.executable, "-m", "lensweep", "scan", *map(str, asked), "--out", str(root),
+               "--cluster", str(site)]  # fmt: skip
     with subprocess.Popen(
-        [sys.executable, "-c", UPKEEP, "scan", *map(str, arguments)],
-        env=os.environ | slurm.environment, text=True, stdout=subprocess.PIPE,
+        command, env=os.environ | slurm.environment, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     ) as scan:  # fmt: skip
         try:
-            yield scan
+            until(lambda: shards_done(root) or scan.poll() is not None, root)
+            for process in processes("worker", str(RunPaths(root).job / "scheduler.json")):
+                process.kill()
+            assert shards_done(root) < 56
+            said, _ = scan.communicate(timeout=PATIENCE_S)
         finally:
             scan.kill()
-
-
-def test_a_scan_keeps_its_jobs_up(slurm, asked, undisturbed, tmp_path):
-    """The one job that scores is cancelled: without another the scan could not end."""
-    root, site = tmp_path / "run", tmp_path / "site.toml"
-    site.write_text(TWO_KINDS + f'log_folder = "{tmp_path}"\n')
-    with scanning(slurm, *asked, "--out", root, "--cluster", site) as scan:
-        until(lambda: shards_done(root) or scan.poll() is not None, root)
-        before = worker_jobs(slurm)
-        (scores,) = (job for job, comment in before.items() if comment == "scores")
-        slurm.ask("scancel", scores)
-        until(lambda: scores not in worker_jobs(slurm), root)
-        until(lambda: "scores" in worker_jobs(slurm).values() or scan.poll() is not None, root)
-        after = worker_jobs(slurm)
-        assert shards_done(root) < 56
-        # Those that cut are still the same.
-        assert before.keys() - after.keys() == {scores}
-        assert len(after) == 3
-        said, _ = scan.communicate(timeout=PATIENCE_S)
     assert scan.returncode == 0, said
     until(lambda: nothing_left(slurm), root)
-    found, wanted = ledger(root), ledger(undisturbed)
-    pd.testing.assert_frame_equal(found, wanted)
-    logs = "".join(path.read_text() for path in tmp_path.glob("lensweep-worker-*"))
+    pd.testing.assert_frame_equal(ledger(root), ledger(undisturbed))
+    logs = "".join(path.read_text() for path in RunPaths(root).job.glob("worker-*.log"))
     assert "tls://" in logs
     assert "tcp://" not in logs
 

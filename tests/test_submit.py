@@ -1,6 +1,7 @@
 """What `lensweep submit` checks, writes and hands over; SLURM itself is in test_slurm.py."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -16,7 +17,8 @@ import lensweep
 from lensweep.__main__ import main
 from lensweep.deploy.environment import worker_environment
 from lensweep.deploy.job_record import Job, SubmissionError, read_job, write_job
-from lensweep.deploy.slurm.scripts import SlurmOptions, slurm_scripts
+from lensweep.deploy.slurm.options import SlurmOptions
+from lensweep.deploy.slurm.scripts import slurm_scripts
 from lensweep.deploy.slurm.submit import slurm_state
 from lensweep.ground.errors import InputError
 from lensweep.scanner.run.config import ScanConfig
@@ -125,7 +127,7 @@ def test_dask_is_encrypted_between_nodes():
         assert "BEGIN" not in text
 
 
-def run_script(name, tmp_path, python, **commands):
+def run_script(name, tmp_path, python, driver="7", **commands):
     """Run a job's script as SLURM does, with shell in the place of what it calls."""
     programs = {"python": python, **commands}
     for program, says in programs.items():
@@ -135,8 +137,8 @@ def run_script(name, tmp_path, python, **commands):
                          None)  # fmt: skip
     (tmp_path / name).write_text(made[name].replace(sys.executable, str(tmp_path / "python")))
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7"}
-    return subprocess.run(["bash", tmp_path / name, "7"], env=environment, check=False,
-                          capture_output=True, text=True)  # fmt: skip
+    return subprocess.run(["bash", tmp_path / name, driver], env=environment, check=False,
+                          capture_output=True, text=True, timeout=60)  # fmt: skip
 
 
 def test_a_driver_forgets_the_scheduler_of_a_lost_node(tmp_path):
@@ -163,6 +165,18 @@ def test_workers_serve_nothing_and_never_pause(tmp_path, name):
     # `--no-dashboard` alone still listens, everywhere.
     assert "--dashboard-address 127.0.0.1:0 " in joined.read_text()
     assert "--memory-limit 0 " in joined.read_text()
+
+
+@pytest.mark.parametrize("silent", [True, False], ids=["silent", "ended"])
+def test_workers_leave_a_scan_that_is_no_job_and_is_gone(tmp_path, silent):
+    file = tmp_path / "scheduler.json"
+    if silent:
+        # Killed: it renews its file no more. Ended: it took the file away.
+        file.write_text('{"address": "tls://gone:1"}')
+        os.utime(file, (0, 0))
+    ran = run_script("worker.sh", tmp_path, f"touch {tmp_path}/joined", driver="")
+    assert ran.returncode == 0, ran.stderr
+    assert not (tmp_path / "joined").exists()
 
 
 @pytest.mark.parametrize(

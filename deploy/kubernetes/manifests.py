@@ -64,28 +64,33 @@ def driver_log(name: str, folder: Path) -> Path:
     return folder / f"driver-{name}.log"
 
 
-def dask_cluster(name: str, owner_uid: str, options: KubernetesOptions) -> list[dict[str, Any]]:
+def dask_cluster(
+    name: str, owner_uid: str | None, options: KubernetesOptions
+) -> list[dict[str, Any]]:
     """What works for a driver: network policy, Dask cluster, and its workers with GPUs.
 
     Parameters
     ----------
     name : str
         Of the Job.
-    owner_uid : str
-        Of the Job: what it owns is deleted with it.
+    owner_uid : str or None
+        Of the Job: what it owns is deleted with it. Without a Job there is no network policy:
+        whoever conducts the scan is outside.
     options : KubernetesOptions
     """
     if not options.nodes:
         return []
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": owner_uid}
-    common = {"name": name, "labels": _labels(name), "owners": [owner]}
+    owners = [owner] if owner_uid else []
+    common = {"name": name, "labels": _labels(name), "owners": owners}
     scheduler = _pod(options, "scheduler", ["dask", "scheduler", "--host", "0.0.0.0"], SMALL)
     _watch(scheduler["containers"][0])
     does = "CUT=1" if options.gpu_nodes else "CUT=1,SCORE=1"
     on_cores = ["dask", "worker", *_worker_arguments(does), "--nworkers", str(options.cores)]
     worker = _pod(options, "worker", on_cores, _size(options, 0))
+    policy = [_fill("network-policy", **common)] if owner_uid else []
     made = [
-        _fill("network-policy", **common),
+        *policy,
         _fill("dask-cluster", **common, scheduler_pod=scheduler, worker_pod=worker,
               nodes=options.nodes),
     ]  # fmt: skip

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lensweep.deploy.job_record import SubmissionError
+from lensweep.ground.settings import check_types
 
 _CLAIM = re.compile(r"([a-z0-9][-a-z0-9.]*):(/[^:]+?)/?(:ro)?")
 _MEMORY = re.compile(r"\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?")
@@ -14,6 +15,8 @@ _MEMORY = re.compile(r"\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?")
 @dataclass(frozen=True)
 class KubernetesOptions:
     """What a scan asks of Kubernetes.
+
+    `lensweep submit` has an option for each; a TOML file for `--cluster` has the same keys.
 
     Attributes
     ----------
@@ -44,6 +47,7 @@ class KubernetesOptions:
     namespace: str | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         needed = ("image", "claims", "cores", "memory")
         if missing := [name for name in needed if not getattr(self, name)]:
             raise SubmissionError(

@@ -53,7 +53,7 @@ start_scheduler() {
   # A lost node has left its own, with an address where nobody answers.
   rm -f "$scheduler_file"
   "$python" -m dask scheduler --protocol tls --port 0 --dashboard-address 127.0.0.1:0 \
-    --scheduler-file "$scheduler_file" &
+    --scheduler-file "$scheduler_file" ${interface:+--interface "$interface"} &
   running+=("$!")
   for _ in $(seq 60); do
     cluster=$(sed -n 's/.*"address": "\([^"]*\)".*/\1/p' "$scheduler_file" 2>/dev/null)

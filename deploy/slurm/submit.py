@@ -5,10 +5,12 @@ import subprocess
 from pathlib import Path
 
 from lensweep.deploy.job_record import Job, JobState, SubmissionError
-from lensweep.deploy.slurm.scripts import SlurmOptions, driver_log, slurm_scripts
+from lensweep.deploy.slurm.options import SlurmOptions
+from lensweep.deploy.slurm.scripts import DRIVER, SCHEDULER_FILE, driver_log, slurm_scripts
 
 # Long enough for a controller that is busy, short enough for a person who waits.
 TIMEOUT_S = 60.0
+WORKERS = "workers"
 _ALIVE = frozenset({
     "PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD",
     "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED", "PREEMPTED", "SPECIAL_EXIT",
@@ -31,28 +33,62 @@ def submit_slurm(
         If SLURM is not here or refuses; then nothing is left with it.
     """
     scripts = slurm_scripts(folder, tls, options, workers)
-    for name, text in scripts.items():
-        (folder / name).write_text(text)
-    (folder / "workers").unlink(missing_ok=True)
-    (folder / "scheduler.json").unlink(missing_ok=True)
+    (folder / WORKERS).unlink(missing_ok=True)
+    (folder / SCHEDULER_FILE).unlink(missing_ok=True)
     if options.has_workers:
         from lensweep.deploy.tls import make_certificates
 
         make_certificates(tls)
-    driver, *helpers = scripts
-    submitted = [_sbatch(str(folder / driver))]
+    (folder / DRIVER).write_text(scripts.pop(DRIVER))
+    driver = _sbatch(str(folder / DRIVER))
     try:
-        for name in helpers:
-            after = f"--dependency=after:{submitted[0]}"
-            submitted.append(_sbatch(after, str(folder / name), submitted[0]))
+        helpers = submit_workers(folder, scripts, driver)
         if helpers:
             # The driver ends them with itself.
-            (folder / "workers").write_text("\n".join(submitted[1:]) + "\n")
+            (folder / WORKERS).write_text("\n".join(helpers) + "\n")
     except (SubmissionError, OSError):
-        _run("scancel", *submitted)
+        scancel(driver)
         raise
-    log = str(folder / driver_log(options, submitted[0]))
-    return Job("slurm", submitted[0], tuple(submitted[1:]), log=log)
+    return Job("slurm", driver, helpers, log=str(folder / driver_log(options, driver)))
+
+
+def submit_workers(folder: Path, scripts: dict[str, str], driver: str) -> tuple[str, ...]:
+    """Hand worker jobs to SLURM: all of them, or none.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the scripts are kept.
+    scripts : dict of str to str
+        As of `worker_scripts`.
+    driver : str
+        Id of the job that they work for; empty if it is no job.
+
+    Returns
+    -------
+    tuple of str
+        Their ids.
+
+    Raises
+    ------
+    SubmissionError
+        If SLURM is not here or refuses.
+    """
+    after = [f"--dependency=after:{driver}"] if driver else []
+    ids: list[str] = []
+    try:
+        for name, text in scripts.items():
+            (folder / name).write_text(text)
+            ids.append(_sbatch(*after, str(folder / name), driver))
+    except (SubmissionError, OSError):
+        scancel(*ids)
+        raise
+    return tuple(ids)
+
+
+def scancel(*ids: str) -> subprocess.CompletedProcess[str] | None:
+    """Cancel jobs, if there are any."""
+    return _run("scancel", *ids) if ids else None
 
 
 def slurm_state(job: Job) -> JobState:
@@ -85,8 +121,8 @@ def cancel_slurm(job: Job) -> None:
     SubmissionError
         If SLURM cannot be asked here, or refuses.
     """
-    cancelled = _run("scancel", job.driver, *job.workers)
-    if cancelled.returncode and "Invalid job id" not in cancelled.stderr:
+    cancelled = scancel(job.driver, *job.workers)
+    if cancelled and cancelled.returncode and "Invalid job id" not in cancelled.stderr:
         raise SubmissionError(f"scancel: {cancelled.stderr.strip()}")
 
 

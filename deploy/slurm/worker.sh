@@ -1,8 +1,8 @@
 #!/bin/bash
 # One node of workers for a scan. Joins whatever scheduler the driver's file names, again and
-# again, until the driver's job is over. One task of an array: a node that is lost is replaced
-# alone (--requeue), and nodes join as they become free.
-# `lensweep submit` puts directives and settings where the marks are.
+# again, until the driver is over: a job of `lensweep submit`, or a `lensweep scan` somewhere, which
+# renews the file. One task of an array: a node that is lost is replaced alone (--requeue), and
+# nodes join as they become free. Directives and settings are put where the marks are.
 # shellcheck disable=SC2154
 #SBATCH --job-name=lensweep-worker
 #SBATCH --nodes=1
@@ -17,6 +17,8 @@ set -u
 
 set -m
 driver="$1"
+# A scan that is no job was killed, if it has not renewed its file for so long.
+silent_s=600
 cores="${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}"
 scheduler_file="$job/scheduler.json"
 # The number of an array's last task is that of the whole array: it alone would requeue all.
@@ -33,6 +35,11 @@ stop() {
 # A controller that does not answer is no reason to leave: only its word that the driver is over.
 driver_is_over() {
   local said
+  if [ -z "$driver" ]; then
+    ! [ -s "$scheduler_file" ] ||
+      [ $(($(date +%s) - $(stat -c %Y "$scheduler_file"))) -gt "$silent_s" ]
+    return
+  fi
   said=$(squeue --noheader --states=all --jobs="$driver" --format=%T 2>&1)
   case "$said" in
     *"Invalid job id"* | COMPLETED | FAILED | CANCELLED | TIMEOUT | OUT_OF_MEMORY | DEADLINE) true ;;
@@ -44,7 +51,7 @@ join() {
   # Without an address, what serves the dashboard listens everywhere, dashboard or not.
   local common=(--scheduler-file "$scheduler_file" --no-dashboard --dashboard-address 127.0.0.1:0
     --death-timeout 30 --resources "$resources" --local-directory "${TMPDIR:-/tmp}" --nthreads 1
-    --memory-limit 0)
+    --memory-limit 0 ${interface:+--interface "$interface"})
   if [ "$gpus" != 0 ]; then
     "$python" -m dask cuda worker "${common[@]}" &
   else

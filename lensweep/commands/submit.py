@@ -66,7 +66,7 @@ def submit_command(
 def _options(given: dict[str, Any]) -> Any:
     """The options of the cluster that was named; refuse those of the other."""
     from lensweep.deploy.kubernetes.options import KubernetesOptions
-    from lensweep.deploy.slurm.scripts import SlurmOptions
+    from lensweep.deploy.slurm.options import SlurmOptions
     from lensweep.ground.errors import InputError
 
     slurm = {"partition": given["partition"], "gpu_partition": given["gpu_partition"],
