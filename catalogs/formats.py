@@ -18,6 +18,7 @@ from astropy.io import fits, votable
 from astropy.io.votable.exceptions import VOTableSpecError
 from numpy.typing import NDArray
 
+from lensweep.catalogs.frames import Frame, FrameError, frame_of
 from lensweep.ground.errors import InputError
 
 # Not NA, as pandas has it: a lens may be called that.
@@ -38,11 +39,15 @@ class RawTable:
     values : dict of str to ndarray, shape (rows,)
     units : dict of str to str
         As declared; a column without a unit may be missing or empty.
+    frames : dict of str to Frame or str
+        Of columns that are declared to be in another frame than ICRS; a name instead of a frame
+        is of one that nothing is known of here.
     """
 
     names: list[str]
     values: dict[str, NDArray[Any]]
     units: dict[str, str] = field(default_factory=dict)
+    frames: dict[str, Frame | str] = field(default_factory=dict)
 
 
 def read_columns(path: Path, wanted: Collection[str]) -> RawTable:
@@ -111,14 +116,17 @@ def _read_fits(path: Path, wanted: Collection[str]) -> RawTable:
             names = [column.name for column in table.columns]
             units = {column.name: column.unit or "" for column in table.columns}
             values = {name: np.array(table.data[name]) for name in _wanted(names, wanted)}
+            stated = _stated(*_frame_cards(table.header))
     except (OSError, TypeError) as error:  # TypeError: the rows of a truncated file
         raise TableError(f"{path}: not a readable FITS file: {error}") from error
-    return RawTable(names, values, units)
+    frames = {} if stated is None else dict.fromkeys(values, stated)
+    return RawTable(names, values, units, frames)
 
 
 def _read_votable(path: Path, wanted: Collection[str]) -> RawTable:
     try:
-        table = votable.parse(path, verify="ignore").get_first_table()
+        whole = votable.parse(path, verify="ignore")
+        table = whole.get_first_table()
     except (VOTableSpecError, ExpatError, IndexError, ValueError) as error:
         raise TableError(f"{path}: not a readable VOTable: {error}") from error
     columns = {column.name or column.ID: column for column in table.fields}
@@ -126,7 +134,46 @@ def _read_votable(path: Path, wanted: Collection[str]) -> RawTable:
     columns = {name: columns[name] for name in _wanted(names, wanted)}
     units = {name: str(column.unit or "") for name, column in columns.items()}
     values = {name: _unmasked(table.array[column.ID]) for name, column in columns.items()}
-    return RawTable(names, values, units)
+    systems = {name: _system_of(column, table, whole) for name, column in columns.items()}
+    frames = {name: stated for name, one in systems.items() if (stated := _stated_by(one))}
+    return RawTable(names, values, units, frames)
+
+
+def _frame_cards(header: fits.Header) -> tuple[str, Any, None]:
+    """The frame that a FITS table's header states, by the keywords of an image's."""
+    return str(header.get("RADESYS", header.get("RADECSYS", ""))), header.get("EQUINOX"), None
+
+
+def _system_of(column: Any, table: Any, whole: Any) -> Any:
+    """The COOSYS of a column: what it refers to, or its group, or one that nothing refers to."""
+    systems = {system.ID: system for system in whole.iter_coosys()}
+    groups = [group for group in table.iter_groups() if group.ref in systems]
+    of_groups = {
+        entry.ref: systems[group.ref]
+        for group in groups
+        for entry in group.entries
+        if isinstance(entry, votable.tree.FieldRef)
+    }
+    referred = {one.ref for one in whole.iter_fields_and_params()} | {one.ref for one in groups}
+    free = [system for ID, system in systems.items() if ID not in referred]
+    if column.ref in systems:
+        return systems[column.ref]
+    # Several that nobody refers to say nothing.
+    return of_groups.get(column.ID, free[0] if len(free) == 1 else None)
+
+
+def _stated_by(system: Any) -> Frame | str | None:
+    return None if system is None else _stated(system.system or "", system.equinox, system.epoch)
+
+
+def _stated(system: str, equinox: Any, epoch: Any) -> Frame | str | None:
+    """A frame that is stated; None for ICRS, and where nothing is."""
+    if not system.strip() and equinox in (None, ""):
+        return None
+    try:
+        return frame_of(system, equinox, epoch)
+    except FrameError as error:
+        return str(error)
 
 
 def _read_parquet(path: Path, wanted: Collection[str]) -> RawTable:

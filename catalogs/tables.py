@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
 from lensweep.catalogs.formats import RawTable, TableError, read_columns
+from lensweep.catalogs.frames import Frame, to_icrs
 from lensweep.ground.files import place, whole_file
 
 __all__ = ["TableError", "check_positions", "read_positions", "read_table", "write_parquet"]
@@ -44,8 +45,10 @@ def read_positions(path: str | Path) -> pd.DataFrame:
     """Read the positions of a CSV, FITS, VOTable or Parquet table.
 
     Column names are matched without regard to case, by the first pair of `POSITION_COLUMNS` that
-    the file has. Values are taken as decimal degrees, whatever their range; hours are recognised
-    by the declared unit only, never guessed.
+    the file has. Positions are ICRS, unless a VOTable's COOSYS or a FITS table's RADESYS and
+    EQUINOX declare FK4 or FK5, of any equinox: these are brought to ICRS. Values are taken as
+    decimal degrees, whatever their range; hours are recognised by the declared unit only, never
+    guessed.
 
     Parameters
     ----------
@@ -62,8 +65,9 @@ def read_positions(path: str | Path) -> pd.DataFrame:
     ------
     TableError
         File missing, of unknown ending or not readable; no pair of position columns, or two
-        columns that differ in case only; a declared unit other than degrees; no rows; a position
-        that is not a number, sexagesimal, or off the sphere (RA in [0, 360), Dec in [-90, 90]).
+        columns that differ in case only; a declared unit other than degrees, or a declared frame
+        other than ICRS, FK5 and FK4; no rows; a position that is not a number, sexagesimal, or
+        off the sphere (RA in [0, 360), Dec in [-90, 90]).
     """
     return read_table(path, ())
 
@@ -102,12 +106,15 @@ def read_table(
         raise TableError(f"{path}: the table has no rows")
     check_positions(ra_deg, dec_deg, str(path))
     _check_ra_range(path, ra_deg)
+    frame = _frame(path, raw, ra_name, dec_name)
     degrees = raw.units.get(ra_name) or "deg" in ra_name.lower()
     if refuse_hours and not degrees and max(ra_deg) < 24:
         raise TableError(
             f"{path}: column {ra_name!r} has no unit, and row 0 to {len(ra_deg) - 1} all lie below"
             " 24, as hours do; if they are degrees, call the columns ra_deg and dec_deg"
         )
+    if frame is not None:
+        ra_deg, dec_deg = to_icrs(frame, ra_deg, dec_deg)
     table = pd.DataFrame({"ra_deg": ra_deg, "dec_deg": dec_deg, "row": np.arange(len(ra_deg))})
     found = _by_lower_case(path, raw)
     name = _first_present(NAME_COLUMNS, found)
@@ -195,6 +202,31 @@ def _position_columns(path: Path, raw: RawTable) -> tuple[str, str]:
         f"{path}: no pair of RA and Dec columns among {', '.join(raw.names) or 'no columns'};"
         f" rename yours to one of {pairs}"
     )
+
+
+def _frame(path: Path, raw: RawTable, ra_name: str, dec_name: str) -> Frame | None:
+    """The frame of a pair of columns; None for ICRS. Refuse what cannot be brought to it."""
+    frame, other = raw.frames.get(ra_name), raw.frames.get(dec_name)
+    if frame != other:
+        raise TableError(
+            f"{path}: column {ra_name!r} is in {frame or 'ICRS'}, but {dec_name!r} in "
+            f"{other or 'ICRS'}; give both in ICRS"
+        )
+    if isinstance(frame, str):
+        raise TableError(
+            f"{path}: columns {ra_name!r} and {dec_name!r} are declared in {frame}, which is not "
+            "understood here; convert them to ICRS"
+        )
+    if frame is not None and frame.equinox != "J2000" and _says_j2000(ra_name):
+        raise TableError(
+            f"{path}: columns {ra_name!r} and {dec_name!r} are declared in {frame}, which their "
+            "names contradict; correct one or the other"
+        )
+    return frame
+
+
+def _says_j2000(name: str) -> bool:
+    return "2000" in name or "icrs" in name.lower()
 
 
 def _degrees(path: Path, raw: RawTable, name: str) -> NDArray[np.float64]:

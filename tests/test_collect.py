@@ -309,6 +309,9 @@ def test_a_mosaic_of_nan_is_refused(client, tmp_path):
         ({"random_sources": -1}, "0 or more"),
         ({"min_valid_fraction": 0.0}, "above 0"),
         ({"exclusion_radius_arcsec": 1.0}, "at least 3.6"),
+        ({"seed": -1}, "seed = -1: must lie within 0 and"),
+        ({"catalogues": "castles"}, "catalogues = 'castles': must be a list of names"),
+        ({"random_positions": 1.5}, "random_positions = 1.5: must be a whole number"),
     ],
 )
 def test_unusable_requests(changes, message):

@@ -56,6 +56,27 @@ def test_scan_then_status(command, scanning, field, tmp_path):
     assert "finished" in out
 
 
+def test_markup_in_paths(command, scanning, field, tmp_path):
+    """What rich takes for its own language is a name here, in every line of a scan."""
+    mosaic = field.rename(tmp_path / "a[b]_f814w_drz.fits")
+    run, gone = tmp_path / "[red]run [/b]", tmp_path / "gone[bold].fits"
+    status, out, err = command("scan", mosaic, gone, "--out", run, *scanning)
+    assert status == 3
+    for name in ("candidates.parquet", "candidates.png", "ledger.parquet"):
+        assert f"wrote {run / name}" in out
+    assert "failed: mosaic gone[bold].fits: no such file" in out
+    assert "mosaic gone[bold].fits: no such file" in err
+    status, out, _ = command("scan", mosaic, "--out", tmp_path / "no", *scanning, "--plan")
+    assert status == 0
+    scores = tmp_path / "[b]scores.parquet"
+    ensemble = scanning[:2]
+    status, out, _ = command("score", mosaic, gone, "--out", scores, *ensemble)
+    assert status == 3
+    assert "a[b]_f814w_drz.fits" in out
+    assert "not scored: mosaic gone[bold].fits" in out
+    assert f"wrote {scores}" in out
+
+
 def test_some_mosaics_failed(command, scanning, field, tmp_path):
     missing = tmp_path / "gone.fits"
     status, out, _ = command("scan", field, missing, "--out", tmp_path / "run", *scanning)

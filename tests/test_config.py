@@ -15,8 +15,8 @@ GOOD = {"mosaics": ("a.fits",), "out": "run"}
     ("change", "message"),
     [
         ({"mosaics": ()}, "no mosaics: name at least one"),
-        ({"mosaics": "a.fits"}, "must be a list of file names"),
-        ({"mosaics": (3,)}, "must be a list of file names"),
+        ({"mosaics": "a.fits"}, "must be a list of names"),
+        ({"mosaics": (3,)}, "must be a list of names"),
         ({"stride": 0}, "stride = 0: must lie within 1 and 100"),
         ({"stride": 101}, "stride = 101"),
         ({"stride": 25.0}, r"stride = 25\.0: must be a whole number"),

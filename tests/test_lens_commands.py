@@ -1,3 +1,4 @@
+import shutil
 import sys
 
 import pandas as pd
@@ -43,6 +44,24 @@ def test_recall(command, run):
     assert "within 2″; Wilson 95% interval" in shown
     assert (run / "coverage.fits").is_file()
     assert pd.read_parquet(run / "recall.parquet")["observed"].sum() == 1
+
+
+def test_names_with_markup_are_shown_as_they_are(command, run, tmp_path):
+    """To rich `[/b]` closes what was never opened, which is an error after all work is done."""
+    strange = (tmp_path / "run [/b] :star:").absolute()
+    shutil.copytree(run, strange)
+    mine = tmp_path / "my [bold]lenses.csv"
+    lens = lensflow92().iloc[0]
+    mine.write_text(f"ra_deg,dec_deg,name\n{lens['ra_deg']},{lens['dec_deg']},A[/red]1\n")
+    status, shown = command("recall", strange, "--known", mine)
+    assert (status, "A[/red]1" in shown, "my [bold]lenses" in shown) == (0, True, True)
+    assert f"wrote {strange / 'recall.parquet'}" in shown
+    status, shown = command("crossmatch", mine, "--known", mine, "--out", strange / "x.parquet")
+    assert (status, "A[/red]1" in shown) == (0, True)
+    assert f"wrote {strange / 'x.parquet'}" in shown
+    assert command("status", strange)[0] == 0
+    status, shown = command("recall", tmp_path / "no [/b] run")
+    assert (status, "no [/b] run: no run in this folder" in shown) == (2, True)
 
 
 def test_crossmatch(command, run, tmp_path):

@@ -274,3 +274,129 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
     write_parquet(pa.table({"a": [2]}), path)  # over what the failed write left
     assert pq.read_table(path).column("a").to_pylist() == [2]
     assert [p.name for p in tmp_path.iterdir()] == ["t.parquet"]
+
+
+# M87: B1950 of the old catalogues, and ICRS of SIMBAD.
+M87_B1950, M87_ICRS = (187.07321, 12.66714), (187.705931, 12.391123)
+
+
+def write_votable(path, systems, ra_ref="", group_ref="", position=M87_B1950):
+    """A VOTable as VizieR writes them: systems of coordinates first, and columns that refer."""
+    ref = f' ref="{ra_ref}"' if ra_ref else ""
+    group = (
+        f'<GROUP ref="{group_ref}"><FIELDref ref="ra"/><FIELDref ref="dec"/></GROUP>'
+        if group_ref else ""
+    )  # fmt: skip
+    path.write_text(
+        '<?xml version="1.0"?><VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">'
+        f"<RESOURCE>{systems}<TABLE>{group}"
+        f'<FIELD ID="ra" name="ra" datatype="double" unit="deg"{ref}/>'
+        f'<FIELD ID="dec" name="dec" datatype="double" unit="deg"{ref}/>'
+        f"<DATA><TABLEDATA><TR><TD>{position[0]}</TD><TD>{position[1]}</TD></TR></TABLEDATA>"
+        "</DATA></TABLE></RESOURCE></VOTABLE>"
+    )
+    return path
+
+
+FK4 = '<COOSYS ID="old" system="eq_FK4" equinox="B1950"/>'
+FK5 = '<COOSYS ID="new" system="eq_FK5" equinox="J2000"/>'
+GALACTIC = '<COOSYS ID="gal" system="galactic"/>'
+
+
+@pytest.mark.parametrize(
+    ("systems", "refs", "expected"),
+    [
+        (FK4, {"ra_ref": "old"}, M87_ICRS),
+        (FK4, {"group_ref": "old"}, M87_ICRS),  # of a group of columns
+        (FK4, {}, M87_ICRS),  # the only one, to which nothing refers
+        ('<COOSYS ID="x" system="FK4"/>', {"ra_ref": "x"}, M87_ICRS),  # VOTable 1.5; its equinox
+        (FK4 + FK5, {"ra_ref": "old"}, M87_ICRS),
+        (FK4 + FK5, {"ra_ref": "new"}, M87_B1950),  # FK5 of J2000 is ICRS within 0.03 arcsec
+        ('<COOSYS ID="x" system="ICRS"/>' + FK4, {"ra_ref": "x"}, M87_B1950),
+        (FK4 + FK5, {}, M87_B1950),  # two to which nothing refers say nothing
+        ("", {}, M87_B1950),
+    ],
+)
+def test_frames_of_votables(tmp_path, systems, refs, expected):
+    table = read_positions(write_votable(tmp_path / "old.vot", systems, **refs))
+    found = table[["ra_deg", "dec_deg"]].to_numpy()[0]
+    np.testing.assert_allclose(found, expected, atol=0.3 / 3600)
+
+
+@pytest.mark.parametrize(
+    ("cards", "expected"),
+    [
+        ({"RADESYS": "FK4", "EQUINOX": 1950.0}, M87_ICRS),
+        ({"RADESYS": "fk4 "}, M87_ICRS),
+        ({"RADECSYS": "FK4"}, M87_ICRS),
+        ({"EQUINOX": 1950.0}, M87_ICRS),  # FITS: before 1984 FK4
+        ({"EQUINOX": "B1950"}, M87_ICRS),
+        ({"RADESYS": "FK5", "EQUINOX": 2000.0}, M87_B1950),
+        ({"EQUINOX": 2000.0}, M87_B1950),
+        ({"RADESYS": "ICRS", "EQUINOX": 2000.0}, M87_B1950),
+        ({}, M87_B1950),
+    ],
+)
+def test_frames_of_fits_tables(tmp_path, cards, expected):
+    hdu = fits.BinTableHDU(Table({"ra": [M87_B1950[0]], "dec": [M87_B1950[1]]}))
+    hdu.header.update(cards)
+    hdu.writeto(tmp_path / "old.fits")
+    found = read_positions(tmp_path / "old.fits")[["ra_deg", "dec_deg"]].to_numpy()[0]
+    np.testing.assert_allclose(found, expected, atol=0.3 / 3600)
+
+
+def test_j2000_in_name_and_header_agree(tmp_path):
+    hdu = fits.BinTableHDU(Table({"RAJ2000": [10.0], "DEJ2000": [2.0]}))
+    hdu.header["EQUINOX"] = 2000.0
+    hdu.writeto(tmp_path / "new.fits")
+    assert read_positions(tmp_path / "new.fits")["ra_deg"][0] == pytest.approx(10.0, abs=1e-5)
+
+
+def test_another_equinox_of_fk5(tmp_path):
+    """50.3 arcsec a year of precession: 25 years are a third of a degree."""
+    hdu = fits.BinTableHDU(Table({"ra": [0.0], "dec": [0.0]}))
+    hdu.header.update({"RADESYS": "FK5", "EQUINOX": 1975.0})
+    hdu.writeto(tmp_path / "old.fits")
+    table = read_positions(tmp_path / "old.fits")
+    assert table["ra_deg"][0] == pytest.approx(0.3202, abs=1e-3)
+    assert table["dec_deg"][0] == pytest.approx(0.1392, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("systems", "refs", "message"),
+    [
+        (GALACTIC, {"ra_ref": "gal"}, "declared in frame 'galactic'.*convert them to ICRS"),
+        ('<COOSYS ID="x" system="ecl_FK5"/>', {"ra_ref": "x"}, "frame 'ecl_FK5'"),
+        ('<COOSYS ID="x" system="GSC1"/>', {"ra_ref": "x"}, "frame 'GSC1'"),
+        (GALACTIC, {}, "frame 'galactic'"),
+    ],
+)
+def test_frames_that_are_not_understood_are_refused(tmp_path, systems, refs, message):
+    with pytest.raises(TableError, match=message):
+        read_positions(write_votable(tmp_path / "x.vot", systems, **refs))
+
+
+@pytest.mark.parametrize(
+    ("names", "cards", "message"),
+    [
+        (("ra", "dec"), {"RADESYS": "GAPPT"}, "frame 'GAPPT'"),
+        (("ra", "dec"), {"EQUINOX": "soon"}, "equinox or epoch 'soon'"),
+        # The name says one thing, the header another.
+        (("RAJ2000", "DEJ2000"), {"EQUINOX": 1950.0}, "FK4 B1950, which their names contradict"),
+        (("ra_icrs", "dec_icrs"), {"RADESYS": "FK4"}, "FK4 B1950, which their names contradict"),
+    ],
+)
+def test_frames_of_fits_tables_that_are_refused(tmp_path, names, cards, message):
+    hdu = fits.BinTableHDU(Table({names[0]: [10.0], names[1]: [2.0]}))
+    hdu.header.update(cards)
+    hdu.writeto(tmp_path / "x.fits")
+    with pytest.raises(TableError, match=message):
+        read_positions(tmp_path / "x.fits")
+
+
+def test_columns_of_two_frames_are_refused(tmp_path):
+    path = write_votable(tmp_path / "x.vot", FK4 + FK5, ra_ref="old")
+    path.write_text(path.read_text().replace('unit="deg" ref="old"/><DATA>',
+                                             'unit="deg" ref="new"/><DATA>'))  # fmt: skip
+    with pytest.raises(TableError, match="'ra' is in FK4 B1950, but 'dec' in FK5 J2000"):
+        read_positions(path)

@@ -28,7 +28,7 @@ from lensweep.training.evaluation.evaluate import evaluate
 from lensweep.training.evaluation.report import read_curves
 from lensweep.training.fit.bundle import STACK
 from lensweep.training.fit.classifier import PREPROCESSING, build_trunk, split_trunk
-from lensweep.training.fit.config import TrainConfig, choose_config
+from lensweep.training.fit.config import PRESETS, TrainConfig, choose_config, read_config
 from lensweep.training.fit.cross_validation import ready_trunk
 from lensweep.training.fit.merge_bundles import merge_bundles
 from lensweep.training.train import claim, prepare_sets, train
@@ -245,11 +245,11 @@ def test_cutouts_may_be_given_instead_of_simulated(trained, client, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_folds": 1}, "two folds"),
+        ({"n_folds": 1}, "n_folds = 1: must lie within 2 and 100"),
         ({"n_train": 5}, "two cutouts or more"),
         ({"head_epochs": 0}, "head_epochs = 0"),
         ({"n_adapt": 10}, "n_adapt = 10"),
-        ({"n_adapt": -1}, "must not be negative"),
+        ({"n_adapt": -1}, "n_adapt = -1: must lie within 0 and"),
         ({"adapt_epochs": 0}, "adapt_epochs = 0"),
         ({"backbone": "alexnet"}, "'alexnet': not one of xception"),
         ({"stem": "none"}, "not one of fixed, learned"),
@@ -262,7 +262,7 @@ def test_cutouts_may_be_given_instead_of_simulated(trained, client, tmp_path):
         ({"protocol": "thesis", "second_look": None}, "augments before it splits"),
         ({"n_adapt": 0, "screen_epochs": 0}, "second_look = 0.0: is for folds that share a trunk"),
         ({"second_look": float("nan")}, "second_look = nan: must be a finite number"),
-        ({"second_look": "high"}, "second_look = 'high': must be a finite number"),
+        ({"second_look": "high"}, "second_look = 'high': must be a number"),
         ({"protocol": "thesis", "augmented_lenses": 9, "augmented_others": 9},
          "second_look = 0.0: not with protocol thesis"),
         ({"augmented_lenses": 5}, "both or neither"),
@@ -270,7 +270,26 @@ def test_cutouts_may_be_given_instead_of_simulated(trained, client, tmp_path):
         ({"weights": "x.h5"}, "drop one of them"),
         ({"n_adapt": 0}, "screen_epochs without n_adapt"),
         ({"n_adapt": 0, "adapt_rounds": 2}, "adapt_rounds = 2: needs n_adapt"),
-        ({"adapt_rounds": 0}, "adapt_rounds = 0: must be at least 1"),
+        ({"adapt_rounds": 0}, "adapt_rounds = 0: must lie within 1 and"),
+        # What a TOML file may hold: each was found only by Keras, after all cutouts were drawn.
+        ({"n_train": "x"}, "n_train = 'x': must be a whole number"),
+        ({"n_train": 42.0}, r"n_train = 42\.0: must be a whole number"),
+        ({"n_test": 0}, "n_test = 0: must lie within 1 and"),
+        ({"seed": True}, "seed = True: must be a whole number"),
+        ({"seed": -1}, "seed = -1: must lie within 0 and"),
+        ({"dropout": 2}, "dropout = 2: must lie within 0 and 0.99"),
+        ({"dropout": "half"}, "dropout = 'half': must be a number"),
+        ({"head_learning_rate": 0.0}, "head_learning_rate = 0"),
+        ({"adapt_learning_rate": float("inf")}, "adapt_learning_rate = inf: must be a finite"),
+        ({"hard_weight": 0}, "hard_weight = 0"),
+        ({"input_size": -32}, "input_size = -32"),
+        ({"backbone": 7}, "backbone = 7: must be text"),
+        ({"data": 3}, "data = 3: must be text"),
+        ({"adapt_also": "mined"}, "adapt_also = 'mined': must be a list of names"),
+        ({"adapt_also": (1,)}, "must be a list of names"),
+        # It is a folder's name.
+        ({"name": "../elsewhere"}, "name = '../elsewhere': must be letters, digits"),
+        ({"name": ""}, "name = ''"),
     ],
 )
 def test_unfit_configs_are_refused(changes, message):
@@ -286,9 +305,21 @@ def test_presets_and_files(tmp_path):
     with pytest.raises(InputError, match=r"not one of .*xception-7fold"):
         choose_config("absent", None)
     bad = tmp_path / "bad.toml"
-    bad.write_text("name = 'x'\nflavour = 3\n")
-    with pytest.raises(InputError, match=r"bad\.toml"):
-        choose_config(None, bad)
+    for text, message in (
+        ("name = 'x'\nflavour = 3\n", r"bad\.toml: unknown keys flavour; known are adapt_also"),
+        ("name = 'x'\nseed = 1\n", r"bad\.toml: lacks backbone, init, .* needed are name, seed"),
+        ("name = x\n", r"bad\.toml: not TOML"),
+    ):
+        bad.write_text(text)
+        with pytest.raises(InputError, match=message):
+            choose_config(None, bad)
+    with pytest.raises(InputError, match=r"absent\.toml: cannot be read"):
+        choose_config(None, tmp_path / "absent.toml")
+
+
+def test_every_preset_is_fit():
+    for path in PRESETS.glob("*.toml"):
+        assert read_config(path).name == path.stem
 
 
 def test_weights_are_asked_for_before_anything_is_simulated(client, tmp_path):

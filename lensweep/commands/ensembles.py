@@ -16,6 +16,7 @@ from lensweep.commands.data_sets import (
     ZeroPoint,
 )
 from lensweep.commands.options import Run, Workers
+from lensweep.ground.terminal import say
 
 # What takes long to import is imported where it is used: `--help` answers at once.
 
@@ -64,8 +65,8 @@ def train_command(
     )  # fmt: skip
     with open_progress() as progress, open_client(cluster, workers, folder=workdir) as client:
         folder = train(chosen, workdir, client, progress)
-    typer.echo((workdir / "evaluation" / RESULTS).read_text())
-    typer.echo(f"wrote {folder}")
+    say((workdir / "evaluation" / RESULTS).read_text())
+    say(f"wrote {folder}")
 
 
 @commands.command("evaluate")
@@ -90,8 +91,8 @@ def evaluate_command(
 
     with open_progress() as progress, open_client(cluster, workers, folder=out) as client:
         page = evaluate(target, data, out, client, progress)
-    typer.echo(page.read_text())
-    typer.echo(f"wrote {page.parent}")
+    say(page.read_text())
+    say(f"wrote {page.parent}")
 
 
 @commands.command("merge")
@@ -102,7 +103,7 @@ def merge_command(
     """Make one ensemble of several trunks that were trained on the same cutouts."""
     from lensweep.training.fit.merge_bundles import merge_bundles
 
-    typer.echo(f"wrote {merge_bundles(workdirs, out, out.name)}")
+    say(f"wrote {merge_bundles(workdirs, out, out.name)}")
 
 
 @commands.command("completeness")

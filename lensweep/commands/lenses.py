@@ -7,6 +7,7 @@ import typer
 
 from lensweep.commands.options import Band, PixelScale, Run, Units
 from lensweep.ground.files import place
+from lensweep.ground.terminal import say
 
 # What takes long to import is imported where it is used: `--help` answers at once.
 
@@ -95,7 +96,7 @@ def rank_command(
     """Rank a finished run by another aggregate of its members, without a pixel."""
     from lensweep.scanner.results.reranking import rerank
 
-    typer.echo(f"wrote {rerank(place(run), aggregate, ensemble, weights)}")
+    say(f"wrote {rerank(place(run), aggregate, ensemble, weights)}")
 
 
 catalogs_app = typer.Typer(help="The catalogues of known lenses.", no_args_is_help=True)
@@ -113,4 +114,4 @@ def catalogs_update_command(
 
     grades, path = update_grades(server, timeout_s)
     counts = (f"{sum(g == one for g in grades.grades.values())} {one}" for one in "ABC")
-    typer.echo(f"{grades.scheme}: {', '.join(counts)}\nwrote {path}")
+    say(f"{grades.scheme}: {', '.join(counts)}\nwrote {path}")

@@ -9,6 +9,7 @@ import typer
 from lensweep.commands.options import Band, PixelScale, Run, Units
 from lensweep.commands.submit import submit_command
 from lensweep.ground.files import place
+from lensweep.ground.terminal import say
 
 commands = typer.Typer()
 
@@ -88,7 +89,7 @@ def scan_command(
     try:
         outcome = scan(**_arguments(asked))
     except KeyboardInterrupt:
-        typer.echo("stopped; what is done stays done: repeat the command to continue", err=True)
+        say("stopped; what is done stays done: repeat the command to continue", err=True)
         raise
     show_outcome(outcome, truth)
     raise typer.Exit(outcome.exit_status)
@@ -113,7 +114,7 @@ def cancel_command(run: Run) -> None:
     """Cancel the job that a run was submitted as."""
     from lensweep.scanner.work.submitted import cancel_run
 
-    typer.echo(cancel_run(place(run)))
+    say(cancel_run(place(run)))
 
 
 @commands.command("score")
@@ -148,11 +149,11 @@ def example_command(
 
     path = folder / "hst_99999_01_acs_wfc_f814w_drz.fits"
     if path.is_file():
-        typer.echo(f"{path} is there already")
+        say(f"{path} is there already")
         return
     folder.mkdir(parents=True, exist_ok=True)
     make_field(path, seed, size)
-    typer.echo(f"wrote {path}")
+    say(f"wrote {path}")
 
 
 @commands.command("certificates")
@@ -163,7 +164,7 @@ def certificates_command(
     from lensweep.deploy.tls import command_options, make_certificates
 
     make_certificates(folder)
-    typer.echo(f"dask scheduler {command_options(folder)}\ndask worker {command_options(folder)}")
+    say(f"dask scheduler {command_options(folder)}\ndask worker {command_options(folder)}")
 
 
 def _scan_fields() -> set[str]:

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from lensweep.catalogs.crossmatch import nearest
 from lensweep.catalogs.tables import read_positions
 from lensweep.deploy.cores import usable_cores
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import duration
+from lensweep.ground.terminal import plain_console, wide_console
 from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.results.ranking import draw_candidates
@@ -49,7 +48,7 @@ def show_candidates(candidates: pd.DataFrame, marks: list[str | None]) -> None:
             f"{row.p_lens:.1e}", f"{row.p_mean:.3f}", f"{row.p_std:.3f}",
             ", ".join(known), *[mark or ""] * any(marks),
         )  # fmt: skip
-    Console(width=max(132, Console().width)).print(table)
+    wide_console().print(table)
 
 
 def planted_marks(
@@ -80,11 +79,11 @@ def show_scores(scores: pd.DataFrame, out: Path) -> None:
             Path(row.file).name, f"{row.p_mean:.3f}", f"{row.p_std:.3f}",
             f"{row.logit_mean:+.2f}", f"{row.valid_fraction:.2f}",
         )  # fmt: skip
-    console = Console(soft_wrap=True)
+    console = wide_console()
     if table.row_count:
         console.print(table)
     for message in scores["message"].dropna():
-        console.print(Text(f"not scored: {message}", style="red"))
+        console.print(f"not scored: {message}", style="red")
     console.print(f"wrote {out}")
 
 
@@ -107,7 +106,7 @@ def show_plan(config: ScanConfig) -> int:
         The exit status that the scan would have: 3 if some mosaics cannot be scanned.
     """
     bundle = check_bundle(config.ensemble)
-    console, table = Console(), Table(title="plan")
+    console, table = wide_console(), Table(title="plan")
     for name in ("mosaic", "grid", "windows", "shards", "cutouts"):
         table.add_column(name, justify="left" if name == "mosaic" else "right")
     plans: list[Plan] = []
@@ -129,7 +128,7 @@ def show_plan(config: ScanConfig) -> int:
     console.print(table)
     for reason in (*refused, note_of_positions_outside(config, plans)):
         if reason:
-            console.print(reason, style="red", markup=False)
+            console.print(reason, style="red")
     windows = sum(plan.n_windows for plan in plans)
     if windows:
         rate = measured_rate(config.ensemble)
@@ -152,7 +151,7 @@ def show_outcome(outcome: Outcome, truth: Path | None) -> None:
     if truth is not None:
         draw_candidates(outcome.paths, candidates, marks)
     show_candidates(candidates, marks)
-    console, tally = Console(soft_wrap=True), outcome.tally
+    console, tally = plain_console(), outcome.tally
     if truth is not None:
         found = sum(mark is not None for mark in marks[:TOP])
         planted = len(read_positions(truth))
@@ -164,4 +163,4 @@ def show_outcome(outcome: Outcome, truth: Path | None) -> None:
     for path in (outcome.paths.candidates, outcome.paths.contact_sheet, outcome.paths.ledger):
         console.print(f"wrote {path}")
     for reason in outcome.failed_mosaics.values():
-        console.print(f"failed: {reason}", style="red", markup=False)
+        console.print(f"failed: {reason}", style="red")

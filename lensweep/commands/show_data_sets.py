@@ -5,6 +5,8 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from lensweep.ground.terminal import plain_console
+
 SHOWN = 20
 
 
@@ -19,8 +21,7 @@ def show_dataset(rows: pd.DataFrame, missing: pd.DataFrame | None, out: Path) ->
         `collect.MISSING_COLUMNS`.
     out : Path
     """
-    # Without markup: names of lenses and folders may hold brackets.
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = plain_console()
     n_lenses = int(rows["is_lens"].sum())
     objects = f" of {rows['object_id'].nunique():,} objects" if "object_id" in rows else ""
     console.print(f"{len(rows):,} cutouts{objects}: {n_lenses:,} lenses, "

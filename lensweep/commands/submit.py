@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from lensweep.ground.terminal import say
+
 SLURM, PODS = "SLURM", "Kubernetes"
 
 
@@ -57,10 +59,10 @@ def submit_command(
     options = _options(given)
     config = _scan_config(context)
     if dry_run:
-        typer.echo(describe_submission(config, options))
+        say(describe_submission(config, options))
         return
     job = submit_scan(config, options)
-    typer.echo(f"submitted to {job.cluster}: job {job.driver}\nlog: {job.log}")
+    say(f"submitted to {job.cluster}: job {job.driver}\nlog: {job.log}")
 
 
 def _options(given: dict[str, Any]) -> Any:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from rich import progress as bars
-from rich.console import Console
 from rich.table import Column
 from rich.text import Text
+
+from lensweep.ground.terminal import plain_console, visible
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -39,7 +40,7 @@ def open_progress(console_is_terminal: bool | None = None) -> Iterator[Progress]
     """
     terminal = sys.stderr.isatty() if console_is_terminal is None else console_is_terminal
     if terminal:
-        console = Console(stderr=True, force_terminal=True)
+        console = plain_console(stderr=True, force_terminal=True)
         with bars.Progress(*_columns(), console=console) as rich_progress:
             yield _Bars(rich_progress)
         return
@@ -100,7 +101,7 @@ class PlainProgress:
 
     def note(self, text: str) -> None:
         """Write a line of its own."""
-        print(text, file=self._stream, flush=True)
+        print(visible(text), file=self._stream, flush=True)
 
     def close(self) -> None:
         """Write the last line of every stage that has not come to its end."""
@@ -141,7 +142,7 @@ class _Bars:
         self._rich.update(bars.TaskID(stage), advance=n)
 
     def note(self, text: str) -> None:
-        self._rich.console.print(text, markup=False, highlight=False)
+        self._rich.console.print(text)
 
 
 class _Status(bars.ProgressColumn):

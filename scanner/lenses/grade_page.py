@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from lensweep.ground.files import whole_file
+from lensweep.ground.figures import picture
 from lensweep.scanner.lenses.grade_table import CONFIDENCE, CONTROL, FOUND, THESIS
 from lensweep.scanner.lenses.grading import GradedScores
 
@@ -91,20 +89,20 @@ def markdown(report: GradeReport) -> str:
 def draw_grades(report: GradeReport, path: Path) -> None:
     """Draw every lens' score by grade, a panel per scorer; written aside and renamed."""
     names = report.scores.scorers
-    figure = Figure(figsize=(4.2 * len(names), 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
-    for panel, scorer in zip(panels, names, strict=True):
-        _draw_scorer(panel, report, scorer)
-    panels[0].set_ylabel("mean probability of the members")
-    keys: dict[str, Any] = {}
-    for panel in panels:
-        keys |= {label: key for key, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    # Below the panels, where it hides no lens.
-    figure.legend(list(keys.values()), list(keys), loc="outside lower center", ncols=2, fontsize=8)
-    figure.suptitle(f"grades: {report.scheme}", fontsize=9)
-    with whole_file(path) as aside:
-        figure.savefig(aside, format="png", dpi=110)
+    with picture(path, (4.2 * len(names), 4.8)) as figure:
+        panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+        for panel, scorer in zip(panels, names, strict=True):
+            _draw_scorer(panel, report, scorer)
+        panels[0].set_ylabel("mean probability of the members")
+        keys: dict[str, Any] = {}
+        for panel in panels:
+            handles, labels = panel.get_legend_handles_labels()
+            keys |= dict(zip(labels, handles, strict=True))
+        # Below the panels, where it hides no lens.
+        figure.legend(
+            list(keys.values()), list(keys), loc="outside lower center", ncols=2, fontsize=8
+        )
+        figure.suptitle(f"grades: {report.scheme}", fontsize=9, parse_math=False)
 
 
 def _draw_scorer(panel: Axes, report: GradeReport, scorer: str) -> None:
@@ -128,11 +126,11 @@ def _draw_scorer(panel: Axes, report: GradeReport, scorer: str) -> None:
                            label="thesis, ± standard deviation")  # fmt: skip
     panel.set_xticks(
         range(len(rows)), [f"{row['grade']}\n{row['n_scored']} of {row['n_listed']}"
-                           for _, row in rows.iterrows()]
+                           for _, row in rows.iterrows()], parse_math=False,
     )  # fmt: skip
     panel.set_xlim(-0.6, len(rows) - 0.4)
     panel.set_ylim(-0.03, 1.03)
-    panel.set_title(scorer, fontsize=11)
+    panel.set_title(scorer, fontsize=11, parse_math=False)
 
 
 def _summary_row(row: pd.Series) -> tuple[str, ...]:

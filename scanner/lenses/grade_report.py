@@ -96,8 +96,9 @@ def report_grades(
     )
     _write(report, out)
     text = markdown(report)
-    wide_console().print(text, markup=False, highlight=False)
-    wide_console().print(f"wrote {out}")
+    console = wide_console()
+    console.print(text)
+    console.print(f"wrote {out}")
     return report
 
 

@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from lensweep.ground.files import whole_file
+from lensweep.ground.figures import picture
 from lensweep.scanner.network.stretch import sky_and_noise
 
 COLUMNS = 8
 PIXEL_SCALE_ARCSEC = 0.05
 # In screen pixels; eight stamps across make a page 1,597 wide.
 DPI = 100
+# Noise hardly compresses: three times the time would save a sixth of the file.
 COMPRESS_LEVEL = 1
 STAMP_PX, GAP_PX, MARGIN_PX, CAPTION_PX, HEADER_PX = 190, 7, 14, 50, 72
 WIDTH_PX = 2 * MARGIN_PX + COLUMNS * STAMP_PX + (COLUMNS - 1) * GAP_PX
@@ -66,20 +66,18 @@ def draw_contact_sheet(
     for name, given in (("cutouts", len(cutouts)), ("marks", len(words))):
         if given < len(shown):
             raise ValueError(f"contact sheet: {given} {name} for {len(shown)} candidates")
-    figure, axes = _page(len(shown))
-    _draw_header(axes, path.absolute().parent.name, len(shown), len(candidates))
     stamps = stretch_for_display(cutouts[: len(shown)]) if len(shown) else cutouts[:0]
-    for number, (row, stamp, mark) in enumerate(
-        zip(shown.to_dict("records"), stamps, words, strict=False)
-    ):
-        left = MARGIN_PX + (number % COLUMNS) * (STAMP_PX + GAP_PX)
-        top = HEADER_PX + (number // COLUMNS) * (STAMP_PX + CAPTION_PX)
-        _draw_stamp(axes, left, top, stamp, row, mark)
-    with whole_file(path) as aside:
-        # Noise hardly compresses: three times the time would save a sixth of the file.
-        figure.savefig(
-            aside, format="png", facecolor=PAGE, pil_kwargs={"compress_level": COMPRESS_LEVEL}
-        )
+    height_px = _height_px(len(shown))
+    size_in = WIDTH_PX / DPI, height_px / DPI
+    with picture(path, size_in, DPI, None, PAGE, COMPRESS_LEVEL) as figure:
+        axes = _page(figure, height_px)
+        _draw_header(axes, path.absolute().parent.name, len(shown), len(candidates))
+        for number, (row, stamp, mark) in enumerate(
+            zip(shown.to_dict("records"), stamps, words, strict=False)
+        ):
+            left = MARGIN_PX + (number % COLUMNS) * (STAMP_PX + GAP_PX)
+            top = HEADER_PX + (number // COLUMNS) * (STAMP_PX + CAPTION_PX)
+            _draw_stamp(axes, left, top, stamp, row, mark)
 
 
 def stretch_for_display(cutouts: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -108,18 +106,19 @@ def stretch_for_display(cutouts: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(valid[..., None], grey[..., None], INVALID_RGB).astype(np.float32)
 
 
-def _page(n_shown: int) -> tuple[Figure, Axes]:
-    """An empty page, and its axes: screen pixels from the upper left corner.
-
-    One for all stamps: to make a pair for each takes longer than to draw the page.
-    """
+def _height_px(n_shown: int) -> int:
     n_rows = max(1, -(-n_shown // COLUMNS))
-    height_px = HEADER_PX + n_rows * (STAMP_PX + CAPTION_PX) + MARGIN_PX
-    figure = Figure(figsize=(WIDTH_PX / DPI, height_px / DPI), dpi=DPI, facecolor=PAGE)
-    FigureCanvasAgg(figure)
+    return HEADER_PX + n_rows * (STAMP_PX + CAPTION_PX) + MARGIN_PX
+
+
+def _page(figure: Figure, height_px: int) -> Axes:
+    """The axes of a page: screen pixels from the upper left corner.
+
+    One pair for all stamps: to make a pair for each takes longer than to draw the page.
+    """
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH_PX), ylim=(height_px, 0))
     axes.axis("off")
-    return figure, axes
+    return axes
 
 
 def _draw_header(axes: Axes, run: str, n_shown: int, n_all: int) -> None:

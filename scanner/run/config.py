@@ -1,17 +1,14 @@
 """What one scan is asked to do, checked once."""
 
 import dataclasses
-import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from lensweep.ground.errors import InputError
+from lensweep.ground.settings import check_types, one_of, read_toml, within
 from lensweep.scanner.sky.names import mosaic_name, printable
 from lensweep.scanner.sky.windows import CUTOUT_SIZE
-
-_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -91,22 +88,20 @@ class ScanConfig:
     def __post_init__(self) -> None:
         if not self.mosaics:
             raise InputError("no mosaics: name at least one FITS file")
-        self._check_types()
-        _within("stride", self.stride, 1, CUTOUT_SIZE)
-        _within("min_valid_fraction", self.min_valid_fraction, 0.0, 1.0)
-        _within("merge_radius_arcsec", self.merge_radius_arcsec, 0.01, 60.0)
-        _within("match_radius_arcsec", self.match_radius_arcsec, 0.01, 60.0)
-        _within("windows_per_shard", self.windows_per_shard, 1, 65536)
-        _within("shard_timeout_s", self.shard_timeout_s, 1.0, 1e6)
-        _within("storage_wait_s", self.storage_wait_s, 0.0, 1e6)
-        if self.min_logit is not None and not math.isfinite(self.min_logit):
-            raise InputError(f"min_logit = {self.min_logit}: must be a finite number")
+        check_types(self)
+        within("stride", self.stride, 1, CUTOUT_SIZE)
+        within("min_valid_fraction", self.min_valid_fraction, 0.0, 1.0)
+        within("merge_radius_arcsec", self.merge_radius_arcsec, 0.01, 60.0)
+        within("match_radius_arcsec", self.match_radius_arcsec, 0.01, 60.0)
+        within("windows_per_shard", self.windows_per_shard, 1, 65536)
+        within("shard_timeout_s", self.shard_timeout_s, 1.0, 1e6)
+        within("storage_wait_s", self.storage_wait_s, 0.0, 1e6)
         if self.prior is not None and not 0.0 < self.prior < 1.0:
             raise InputError(f"prior = {self.prior}: must lie between 0 and 1")
         if self.workers is not None:
-            _within("workers", self.workers, 1, 4096)
-        _one_of("screen", self.screen, ("auto", "on", "off"))
-        _one_of("precision", self.precision, ("auto", "full"))
+            within("workers", self.workers, 1, 4096)
+        one_of("screen", self.screen, ("auto", "on", "off"))
+        one_of("precision", self.precision, ("auto", "full"))
         self._check_paths()
         if self.centres not in ("grid", "sources") and not is_file(self.centres):
             raise InputError(
@@ -128,19 +123,6 @@ class ScanConfig:
             centres = str(Path(centres).absolute())
         mosaics = tuple(str(Path(path).absolute()) for path in self.mosaics)
         return dataclasses.replace(self, mosaics=mosaics, centres=centres)
-
-    def _check_types(self) -> None:
-        # A TOML file may hold anything anywhere.
-        if not (isinstance(self.mosaics, tuple) and all(isinstance(m, str) for m in self.mosaics)):
-            raise InputError(f"mosaics = {self.mosaics!r}: must be a list of file names")
-        for name, hint in get_type_hints(ScanConfig).items():
-            value, kinds = getattr(self, name), get_args(hint) or (hint,)
-            accepted = (*kinds, int) if float in kinds else kinds
-            # A bool is an int to Python, and no number to a user.
-            if name != "mosaics" and (
-                isinstance(value, bool) != (bool in kinds) or not isinstance(value, accepted)
-            ):
-                raise InputError(f"{name} = {value!r}: must be {_KINDS[kinds[0]]}")
 
     def _check_paths(self) -> None:
         for name in ("out", "ensemble", "centres"):
@@ -187,37 +169,8 @@ def make_config(values: dict[str, Any], toml: Path | None) -> ScanConfig:
     InputError
         If the file cannot be read, or anything in it or in the flags is unfit.
     """
-    merged = _read_toml(toml) if toml else {}
+    merged = read_toml(toml, ScanConfig, "config") if toml else {}
     merged |= {key: value for key, value in values.items() if value is not None and value != ()}
     if "out" not in merged:
         raise InputError("no output folder: give --out RUN")
-    mosaics = merged.get("mosaics", ())
-    merged["mosaics"] = tuple(mosaics) if isinstance(mosaics, list) else mosaics
-    return ScanConfig(**merged)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise InputError(f"config {path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # TOML's grammar, or bytes that are no text
-        raise InputError(f"config {path}: not TOML ({error})") from error
-    known = {field.name for field in dataclasses.fields(ScanConfig)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise InputError(
-            f"config {path}: unknown keys {', '.join(unknown)}; known are "
-            f"{', '.join(sorted(known))}"
-        )
-    return values
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
-        raise InputError(f"{name} = {value}: must lie within {low:g} and {high:g}")
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InputError(f"{name} = {value}: must be one of {', '.join(known)}")
+    return ScanConfig(**({"mosaics": ()} | merged))

@@ -5,10 +5,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import duration
+from lensweep.ground.terminal import plain_console
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.tally import Tally, failed_mosaics, planned_mosaics, tally
 
@@ -94,7 +93,7 @@ def _recent_rate(done: list[tuple[float, Path]], started: float) -> float | None
 
 def show_status(root: Path) -> None:
     """Print where a run stands."""
-    status, console = read_status(root), Console(soft_wrap=True)
+    status, console = read_status(root), plain_console()
     console.print(f"mosaics   {status.mosaics_planned:,} of {status.mosaics_asked:,} planned")
     for state in ("planned", "scored", "screened", "masked", "failed", "waiting"):
         console.print(f"{state:9s} {getattr(status.tally, state):,} windows")
@@ -111,4 +110,4 @@ def show_status(root: Path) -> None:
         # Whether a process lives, on whichever machine, files cannot tell.
         console.print("          if no command is at it, repeat it to continue")
     for reason in status.failed_mosaics.values():
-        console.print(f"failed    {reason}", style="red", markup=False)
+        console.print(f"failed    {reason}", style="red")

@@ -120,7 +120,7 @@ def inspect_mosaic(
     path: str | Path,
     overrides: HeaderOverrides,
     band: str,
-    ensemble_name: str,
+    ensemble_name: str | None,
     scratch_folder: str | Path,
     require_sky_wcs: bool = True,
 ) -> Mosaic:
@@ -134,9 +134,10 @@ def inspect_mosaic(
     overrides
         What the user states about the file.
     band
-        The filter that the ensemble was trained on.
+        The filter that is needed.
     ensemble_name
-        For the message when the filters differ.
+        Which ensemble was trained on it, for the message when the filters differ; None for
+        cutouts of a data set.
     scratch_folder
         Created when needed. Copies are named after the checksum, so that a changed file or a
         namesake from another folder never meets an old copy.
@@ -196,9 +197,10 @@ def inspect_mosaic(
             ),
         )
     if mosaic.band != band:
-        raise MosaicError(
-            f"{label}: filter {mosaic.band}, but ensemble {ensemble_name} was trained on {band}"
-        )
+        needed = f"ensemble {ensemble_name} was trained on {band}"
+        if ensemble_name is None:
+            needed = f"the cutouts of a data set are {band}"
+        raise MosaicError(f"{label}: filter {mosaic.band}, but {needed}")
     return mosaic
 
 

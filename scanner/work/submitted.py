@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from lensweep.deploy.job_record import SubmissionError, read_job
 from lensweep.deploy.submit import cancel, job_state
+from lensweep.ground.terminal import plain_console
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.status import Status, read_status, show_status
 from lensweep.scanner.run.tally import Tally
@@ -30,10 +29,10 @@ def show_submitted(root: Path) -> None:
     InputError
         If the folder holds no run.
     """
-    console = Console(soft_wrap=True)
+    console = plain_console()
     said = describe_job(root)
     if said is not None:
-        console.print(f"job       {said}", markup=False, highlight=False)
+        console.print(f"job       {said}")
     runs = runs_in(root)
     if runs == [root]:
         show_status(root)
@@ -42,7 +41,7 @@ def show_submitted(root: Path) -> None:
     for run in runs:
         status = read_status(run)
         total, finished = total + status.tally, finished + status.finished
-        console.print(f"{run.name:9s} {_line(status)}", markup=False, highlight=False)
+        console.print(f"{run.name:9s} {_line(status)}")
     console.print(
         f"all       {finished} of {len(runs)} runs finished, "
         f"{total.done:,} of {total.planned:,} windows planned so far"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lensweep.catalogs.lens_lists import known_lenses
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import Progress
+from lensweep.ground.settings import check_types, within
 from lensweep.scanner.run.cutout_store import Cutouts
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import ScanGrid, grid_to_sky, sky_to_grid
@@ -80,6 +81,8 @@ class CollectConfig:
     def __post_init__(self) -> None:
         if not self.mosaics and self.images is None:
             raise InputError("no mosaics and no images: name FITS files, or a folder of images")
+        check_types(self)
+        within("seed", self.seed, 0, 2**31)
         if self.labels is not None and not self.mosaics:
             raise InputError(f"labels {self.labels}: no mosaics to cut its positions from")
         if min(self.random_positions, self.random_sources) < 0:

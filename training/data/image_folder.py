@@ -91,8 +91,7 @@ def read_image(path: str, overrides: HeaderOverrides) -> tuple[NDArray[np.float3
             _write_as_mosaic(_read_array(Path(path)), source)
             stated = HeaderOverrides(BAND, overrides.pixel_scale_arcsec, "electrons/s")
         try:
-            mosaic = inspect_mosaic(source, stated, BAND, "of this data set", scratch,
-                                    require_sky_wcs=False)  # fmt: skip
+            mosaic = inspect_mosaic(source, stated, BAND, None, scratch, require_sky_wcs=False)
             check_pixels(mosaic)
             flux, valid_fraction = centre_stamp(mosaic)
         except OSError as error:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lensweep.catalogs.lens_lists import known_lenses
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import Progress
+from lensweep.ground.settings import check_types, within
 from lensweep.scanner.run.cutout_store import Cutouts
 from lensweep.scanner.sky.grid import grid_to_sky
 from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic
@@ -82,6 +83,8 @@ class InjectionConfig:
     def __post_init__(self) -> None:
         if not self.mosaics:
             raise InputError("no mosaics: name at least one FITS file")
+        check_types(self)
+        within("seed", self.seed, 0, 2**31)
         if self.n < 1:
             raise InputError(f"{self.n} lenses to paint: ask for at least 1")
         for name in ("drawn_hosts", "min_valid_fraction"):

@@ -11,6 +11,7 @@ from distributed import Client
 from lensweep.catalogs.candidates import merge_overlaps
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import Progress
+from lensweep.ground.settings import check_types, within
 from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.run import cutout_store, score_store
 from lensweep.scanner.run.config import ScanConfig
@@ -37,6 +38,8 @@ class MiningConfig:
     size_px: int = 3000
 
     def __post_init__(self) -> None:
+        check_types(self)
+        within("seed", self.seed, 0, 2**31)
         for name, least in (("n", 1), ("fields", 1), ("size_px", MIN_SIZE_PX)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} = {getattr(self, name)}: must be at least {least}")

@@ -37,7 +37,7 @@ def open_mosaics(paths: Sequence[str], overrides: HeaderOverrides, scratch: Path
     """
     opened: Opened = {}
     for path in paths:
-        mosaic = inspect_mosaic(path, overrides, BAND, "of this data set", scratch)
+        mosaic = inspect_mosaic(path, overrides, BAND, None, scratch)
         if mosaic.name in opened:
             raise InputError(
                 f"mosaics {opened[mosaic.name][0].path} and {path}: both are called "

@@ -8,6 +8,7 @@ from distributed import Client
 
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import Progress
+from lensweep.ground.settings import check_types, within
 from lensweep.training.data import labelled_set as labelled_store
 from lensweep.training.data.simulated_set import make_dataset
 from lensweep.training.simulation.psf import Psf
@@ -39,10 +40,10 @@ class SimulationConfig:
     psf_scale_arcsec: float | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.n < 1:
             raise InputError(f"{self.n} cutouts: ask for at least 1")
-        if self.seed < 0:
-            raise InputError(f"seed {self.seed}: must be 0 or more")
+        within("seed", self.seed, 0, 2**31)
         if not 0.0 <= self.lens_fraction <= 1.0:
             raise InputError(f"lens fraction {self.lens_fraction}: must be from 0 to 1")
 

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 from rich.table import Table
 
-from lensweep.ground.files import whole_file
+from lensweep.ground.figures import picture
 from lensweep.ground.terminal import wide_console
 from lensweep.training.evaluation.completeness import Completeness
 
@@ -61,30 +60,32 @@ def draw_completeness(shares: pd.DataFrame, path: Path) -> None:
     path : Path
     """
     depths = [name for name in shares if f"{name}_low" in shares]
-    figure = Figure(figsize=(11.0, 4.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(PANELS), sharey=True)
-    for panel, (by, label) in zip(panels, PANELS.items(), strict=True):
-        rows = shares[shares["by"] == by]
-        places = np.arange(len(rows))
-        for number, (depth, colour) in enumerate(zip(depths, COLOURS, strict=False)):
-            middle = rows[depth].to_numpy()
-            # At shares of 0 and 1 rounding may put an end of the interval on the wrong side.
-            reach = np.abs([middle - rows[f"{depth}_low"], rows[f"{depth}_high"] - middle])
-            panel.errorbar(
-                places + 0.08 * (number - 1), middle, reach, color=colour, marker="o",
-                markersize=4, linewidth=1.4, capsize=2, label=depth.replace("_", " "),
-            )  # fmt: skip
-        names = [f"{_range(row.value)}\n({row.n:,})" for row in rows.itertuples()]
-        panel.set_xticks(places, names, fontsize=8)
-        panel.set_xlabel(label)
-        panel.grid(color="#e6e8ea", linewidth=0.6, zorder=0)
-    panels[0].set_ylim(0.0, 1.02)
-    panels[0].set_ylabel("share found")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(depths), frameon=False)
-    with whole_file(path) as aside:
-        figure.savefig(aside, format="png", dpi=110)
+    with picture(path, (11.0, 4.0)) as figure:
+        panels = figure.subplots(1, len(PANELS), sharey=True)
+        for panel, (by, label) in zip(panels, PANELS.items(), strict=True):
+            _draw_shares(panel, shares[shares["by"] == by], depths)
+            panel.set_xlabel(label)
+        panels[0].set_ylim(0.0, 1.02)
+        panels[0].set_ylabel("share found")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside upper center", ncols=len(depths), frameon=False
+        )
+
+
+def _draw_shares(panel: Axes, rows: pd.DataFrame, depths: list[str]) -> None:
+    places = np.arange(len(rows))
+    for number, (depth, colour) in enumerate(zip(depths, COLOURS, strict=False)):
+        middle = rows[depth].to_numpy()
+        # At shares of 0 and 1 rounding may put an end of the interval on the wrong side.
+        reach = np.abs([middle - rows[f"{depth}_low"], rows[f"{depth}_high"] - middle])
+        panel.errorbar(
+            places + 0.08 * (number - 1), middle, reach, color=colour, marker="o",
+            markersize=4, linewidth=1.4, capsize=2, label=depth.replace("_", " "),
+        )  # fmt: skip
+    names = [f"{_range(row.value)}\n({row.n:,})" for row in rows.itertuples()]
+    panel.set_xticks(places, names, fontsize=8)
+    panel.grid(color="#e6e8ea", linewidth=0.6, zorder=0)
 
 
 def _range(value: str) -> str:

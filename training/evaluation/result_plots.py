@@ -5,26 +5,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from lensweep.ground.files import whole_file
+from lensweep.ground.figures import picture
 from lensweep.training.evaluation.result_tables import Evaluation
 from lensweep.training.fit.metrics import within_cuts
 
 _COMMITTEE, _CUTS, _MEMBER, _GUIDE = "#15171a", "#c8553d", "#3b6ea5", "#9aa3ad"
-_DPI = 110
 
 
 def draw_roc(evaluation: Evaluation, path: Path) -> None:
     """Draw true-positive rate against false-positive rate, for the committee and each member."""
+    with picture(path, (7.0, 5.2)) as figure:
+        _draw_rates(figure.subplots(), evaluation)
+
+
+def _draw_rates(panel: Axes, evaluation: Evaluation) -> None:
     labels, inside = evaluation.labels, within_cuts(evaluation.truth)
-    figure = Figure(figsize=(7.0, 5.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    panel = figure.subplots()
     least = 0.5 / max(1, int((~labels).sum()))
     for number, logits in enumerate(np.asarray(evaluation.logits).T):
         _curve(panel, logits, labels, least, _MEMBER, 0.8, "members" if number == 0 else None)
@@ -44,11 +43,10 @@ def draw_roc(evaluation: Evaluation, path: Path) -> None:
     panel.set_ylabel("true-positive rate")
     panel.set_title(
         f"{evaluation.description.name}: {int(labels.sum()):,} lenses, "
-        f"{int((~labels).sum()):,} others", fontsize=11,
+        f"{int((~labels).sum()):,} others", fontsize=11, parse_math=False,
     )  # fmt: skip
     panel.grid(color="#e6e8ea", linewidth=0.6, zorder=0)
     panel.legend(loc="lower right", fontsize=9, framealpha=1.0)
-    _save(figure, path)
 
 
 def _curve(
@@ -80,23 +78,24 @@ def draw_curves(curves: pd.DataFrame, path: Path) -> None:
     stages = list(dict.fromkeys(curves["stage"]))
     heads = [name for name in stages if name == "heads"]
     panels_needed = len(stages) + len(heads)
-    figure = Figure(figsize=(4.4 * panels_needed, 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = iter(figure.subplots(1, panels_needed, squeeze=False)[0])
-    for stage in stages:
-        rows = curves[curves["stage"] == stage]
-        panel = next(panels)
-        _losses(panel, rows)
-        panel.set_title(stage, fontsize=11)
-        if stage == "heads":
+    with picture(path, (4.4 * panels_needed, 3.8)) as figure:
+        panels = iter(figure.subplots(1, panels_needed, squeeze=False)[0])
+        for stage in stages:
+            rows = curves[curves["stage"] == stage]
             panel = next(panels)
-            for _, of_member in rows.groupby("member"):
-                panel.plot(of_member["epoch"], of_member["held_out_auc"], color=_MEMBER, lw=1.0)
-            panel.set_title("heads, held-out part", fontsize=11)
-            panel.set_xlabel("epoch")
-            panel.set_ylabel("ROC AUC")
-            panel.grid(color="#e6e8ea", linewidth=0.6)
-    _save(figure, path)
+            _losses(panel, rows)
+            panel.set_title(stage, fontsize=11, parse_math=False)
+            if stage == "heads":
+                _held_out(next(panels), rows)
+
+
+def _held_out(panel: Axes, rows: pd.DataFrame) -> None:
+    for _, of_member in rows.groupby("member"):
+        panel.plot(of_member["epoch"], of_member["held_out_auc"], color=_MEMBER, lw=1.0)
+    panel.set_title("heads, held-out part", fontsize=11)
+    panel.set_xlabel("epoch")
+    panel.set_ylabel("ROC AUC")
+    panel.grid(color="#e6e8ea", linewidth=0.6)
 
 
 def _losses(panel: Axes, rows: pd.DataFrame) -> None:
@@ -113,8 +112,3 @@ def _losses(panel: Axes, rows: pd.DataFrame) -> None:
     panel.set_ylabel("cross-entropy")
     panel.grid(color="#e6e8ea", linewidth=0.6)
     panel.legend(fontsize=9)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with whole_file(path) as aside:
-        figure.savefig(aside, format="png", dpi=_DPI)

@@ -1,13 +1,12 @@
 """What one training run is asked to do."""
 
 import dataclasses
-import math
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from lensweep.ground.errors import InputError
+from lensweep.ground.settings import check_types, fill, read_toml, within
 from lensweep.training.fit.backbones import BACKBONES
 
 # Less does not fill one batch.
@@ -22,8 +21,16 @@ CHOICES = {
     "protocol": ("grouped", "thesis"),
     "augmentation": ("turns", "thesis"),
 }
-_COUNTS = ("n_adapt", "adapt_epochs", "adapt_rounds", "n_train", "n_test", "head_epochs",
-           "hard_weight", "augmented_lenses", "augmented_others", "screen_epochs")  # fmt: skip
+# A hundred million cutouts are 4 TB; passes and learning rates beyond these were never meant.
+_RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**31), "input_size": (0, 4096), "n_adapt": (0, 1e8), "adapt_epochs": (0, 1e4),
+    "adapt_learning_rate": (1e-9, 1.0), "adapt_rounds": (1, 100), "n_train": (4, 1e8),
+    "n_test": (1, 1e8), "n_folds": (2, 100), "dropout": (0.0, 0.99), "head_epochs": (1, 1e5),
+    "head_learning_rate": (1e-9, 1.0), "hard_weight": (1, 1e4), "augmented_lenses": (0, 1e8),
+    "augmented_others": (0, 1e8), "screen_epochs": (0, 1e4),
+}  # fmt: skip
+# It becomes a folder's name.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -122,8 +129,14 @@ class TrainConfig:
     screen_epochs: int = 0
 
     def __post_init__(self) -> None:
-        # TOML and JSON know lists only.
-        object.__setattr__(self, "adapt_also", tuple(self.adapt_also))
+        check_types(self)
+        if not _NAME.fullmatch(self.name):
+            raise InputError(
+                f"name = {self.name!r}: must be letters, digits, '.', '_', '+' or '-'; the "
+                "ensemble's folder is called that"
+            )
+        for field, (low, high) in _RANGES.items():
+            within(field, getattr(self, field), low, high)
         self._check_choices()
         self._check_numbers()
         self._check_agreement()
@@ -180,16 +193,10 @@ class TrainConfig:
             raise InputError(
                 f"input_size = {self.input_size}: {self.backbone} needs {smallest} pixels or more"
             )
-        for field in _COUNTS:
-            if getattr(self, field) < 0:
-                raise InputError(f"{field} = {getattr(self, field)}: must not be negative")
-        for field in ("n_train", "n_test", "head_epochs", "hard_weight", "adapt_rounds"):
-            if getattr(self, field) < 1:
-                raise InputError(f"{field} = {getattr(self, field)}: must be at least 1")
-        if self.n_folds < 2 or self.n_train < 2 * self.n_folds:
+        if self.n_train < 2 * self.n_folds:
             raise InputError(
                 f"n_folds = {self.n_folds} with n_train = {self.n_train}: "
-                "need two folds or more, and two cutouts or more in each"
+                "need two cutouts or more in each fold"
             )
 
     def _check_agreement(self) -> None:
@@ -201,10 +208,6 @@ class TrainConfig:
             raise InputError(f"adapt_rounds = {self.adapt_rounds}: needs n_adapt, to draw anew")
         if self.screen_epochs and not self.n_adapt:
             raise InputError("screen_epochs without n_adapt: a screen is trained on cutouts apart")
-        if not isinstance(self.second_look, float | int | None) or (
-            self.second_look is not None and not math.isfinite(self.second_look)
-        ):
-            raise InputError(f"second_look = {self.second_look!r}: must be a finite number")
         if self.second_look is not None and not self.shares_trunk:
             raise InputError(
                 f"second_look = {self.second_look}: is for folds that share a trunk; give n_adapt, "
@@ -236,12 +239,8 @@ def read_config(path: Path) -> TrainConfig:
     InputError
         If the file is not there, is not TOML, or has unknown, missing or unfit keys.
     """
-    try:
-        return TrainConfig(**tomllib.loads(path.read_text()))
-    except FileNotFoundError as error:
-        raise InputError(f"training config {path}: no such file") from error
-    except (tomllib.TOMLDecodeError, TypeError) as error:
-        raise InputError(f"training config {path}: {error}") from error
+    what = "training config"
+    return fill(TrainConfig, read_toml(path, TrainConfig, what), f"{what} {path}")
 
 
 def choose_config(
