@@ -20,6 +20,7 @@ FLOORS = (
     ("lensweep.scanner.archive",),
     ("lensweep.scanner.results",),
     ("lensweep.scanner.lenses",),
+    ("lensweep.scanner.inspection",),
     ("lensweep.scanner.work",),
     ("lensweep.training.simulation",),
     ("lensweep.training.data",),

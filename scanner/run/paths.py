@@ -62,6 +62,39 @@ class RunPaths:
         """Known lenses near candidates."""
         return self.root / "crossmatch.parquet"
 
+    @property
+    def completeness(self) -> Path:
+        """What was made of lenses painted on the run's mosaics, where somebody asked."""
+        return self.root / "completeness"
+
+    @property
+    def inspection(self) -> Path:
+        """Pages to look at candidates and grade them, and the grades."""
+        return self.root / "inspect"
+
+    @property
+    def page(self) -> Path:
+        """The page of the first candidates."""
+        return self.inspection / "index.html"
+
+    @property
+    def grades(self) -> Path:
+        """A file of grades for each grader, as the page's server keeps them."""
+        return self.inspection / "grades"
+
+    def blind_page(self, seed: int) -> Path:
+        """A page without scores, shuffled by a seed."""
+        return self.inspection / f"blind-{seed}.html"
+
+    def blind_key(self, seed: int) -> Path:
+        """What the rows of that page are."""
+        return self.inspection / f"blind-{seed}.parquet"
+
+    @property
+    def blind_keys(self) -> list[Path]:
+        """Those of all blind pages."""
+        return sorted(self.inspection.glob("blind-*.parquet"))
+
     def reranked(self, aggregate: str) -> Path:
         """The catalogue by another aggregate of the members."""
         return self.root / f"candidates-{aggregate}.parquet"

@@ -1,0 +1,157 @@
+"""Stamps of 10 arcsec about candidates: from the mosaics, or from stored windows without them.
+
+A scan's window is 5 arcsec and lies where the grid leaves it: wide quads reach out of it.
+"""
+
+import json
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from astropy.utils.exceptions import AstropyUserWarning
+from numpy.typing import NDArray
+
+from lensweep.scanner.lenses.cutouts_at import paste_windows
+from lensweep.scanner.results.finished_run import read_facts
+from lensweep.scanner.run import cutout_store
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.plan import Plan, read_plan, read_windows
+from lensweep.scanner.sky.cutouts import cut_windows
+from lensweep.scanner.sky.grid import read_grid_region, sky_to_grid
+from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.windows import CUTOUT_SIZE
+
+STAMP_SIDE_PX = 2 * CUTOUT_SIZE
+FROM_MOSAIC, FROM_WINDOWS, GONE = "mosaic", "stored windows", "gone"
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """The sky about one candidate.
+
+    Attributes
+    ----------
+    row : int
+        Of the table that was asked for, counted from 0.
+    flux : ndarray, shape (200, 200), float32, e-/s
+        North up, east left, the position in the middle to half a pixel; NaN where there is no
+        data.
+    source : str
+        `FROM_MOSAIC`; `FROM_WINDOWS`, put together from stored windows; `GONE`, all NaN.
+    """
+
+    row: int
+    flux: NDArray[np.float32]
+    source: str
+
+
+def cut_stamps(root: Path, positions: pd.DataFrame, scratch: Path) -> Iterator[Stamp]:
+    """Cut a stamp about every position, mosaic by mosaic; memory holds one at a time.
+
+    Parameters
+    ----------
+    root : Path
+        The run's folder.
+    positions : DataFrame
+        ``ra_deg``, ``dec_deg``, ``mosaic`` (a name) and ``window``, of that mosaic.
+    scratch : Path
+        Receives compressed mosaics, unpacked.
+
+    Yields
+    ------
+    Stamp
+        One for each position, in the order of the mosaics.
+    """
+    for name, members in positions.groupby("mosaic", sort=True).indices.items():
+        plan = read_plan(root, str(name))
+        rows = positions.iloc[members]
+        mosaic = usable_mosaic(root, plan, int(rows["window"].iloc[0]), scratch)
+        x, y = sky_to_grid(plan.grid, rows["ra_deg"].to_numpy(), rows["dec_deg"].to_numpy())
+        for row, corner in zip(members.tolist(), stamp_corners(x, y), strict=True):
+            if mosaic is None:
+                yield Stamp(row, *_from_windows(root, plan, corner))
+            else:
+                yield Stamp(row, cut_stamp(mosaic, plan, corner), FROM_MOSAIC)
+
+
+def stamp_corners(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int32]:
+    """First pixels (x0, y0), shape (n, 2), of the stamps about positions on the grid."""
+    middle = np.stack([x, y], axis=1) - (STAMP_SIDE_PX - 1) / 2.0
+    # A whole pixel comes back from the sky a hair below itself.
+    return np.floor(middle + 0.5 + 1e-3).astype(np.int32)
+
+
+def cut_stamp(mosaic: Mosaic, plan: Plan, corner: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Cut one stamp from a mosaic; NaN beyond its edges."""
+    x0, y0 = corner.tolist()
+    rows, cols = slice(y0, y0 + STAMP_SIDE_PX), slice(x0, x0 + STAMP_SIDE_PX)
+    return read_grid_region(mosaic, plan.grid, rows, cols)
+
+
+def usable_mosaic(root: Path, plan: Plan, window: int, scratch: Path) -> Mosaic | None:
+    """A run's mosaic, if its file is there and has the pixels that were scanned.
+
+    To compare one stored window costs nothing; the checksum of a survey's mosaics costs hours.
+
+    Parameters
+    ----------
+    root, plan
+        The mosaic's run and plan.
+    window : int
+        A window to compare.
+    scratch : Path
+        Receives a compressed mosaic, unpacked.
+
+    Returns
+    -------
+    Mosaic or None
+    """
+    mosaic: Mosaic | None = plan.mosaic
+    if not Path(plan.mosaic.pixels_path).is_file():
+        mosaic = _inspected_again(root, plan, scratch)
+    if mosaic is None:
+        return None
+    store = RunPaths(root).cutouts(plan.mosaic.name)
+    if not cutout_store.is_made(store):
+        return _inspected_again(root, plan, scratch)
+    stored = cutout_store.read_column(store, "flux", window, window + 1)
+    corners = read_windows(root, plan.mosaic.name).corners[window : window + 1]
+    with warnings.catch_warnings():
+        # What astropy only warns of is half a file.
+        warnings.simplefilter("error", AstropyUserWarning)
+        try:
+            cut, _ = cut_windows(mosaic, plan.grid, corners)
+        except (AstropyUserWarning, OSError, TypeError, ValueError):  # of astropy: another file
+            return None
+    return mosaic if np.array_equal(cut, stored, equal_nan=True) else None
+
+
+def _inspected_again(root: Path, plan: Plan, scratch: Path) -> Mosaic | None:
+    """The mosaic as its file is now, if that is what was scanned, by its checksum."""
+    asked = json.loads(read_facts(root)["run"])["asked"]
+    overrides = HeaderOverrides(asked["band"], asked["pixel_scale_arcsec"], asked["units"])
+    try:
+        found = inspect_mosaic(plan.mosaic.path, overrides, plan.mosaic.band, "of the run", scratch)
+    except MosaicError:
+        return None
+    return found if found.sha256 == plan.mosaic.sha256 else None
+
+
+def _from_windows(
+    root: Path, plan: Plan, corner: NDArray[np.int32]
+) -> tuple[NDArray[np.float32], str]:
+    """What the stored windows hold of a stamp."""
+    flux = np.full((STAMP_SIDE_PX, STAMP_SIDE_PX), np.nan, np.float32)
+    store = RunPaths(root).cutouts(plan.mosaic.name)
+    if not cutout_store.is_made(store):
+        return flux, GONE
+    halves = (0, CUTOUT_SIZE)
+    quarters = [(x, y) for y in halves for x in halves]
+    stored = read_windows(root, plan.mosaic.name).corners
+    parts, _ = paste_windows(store, stored, corner + np.array(quarters, np.int32))
+    for (x, y), part in zip(quarters, parts, strict=True):
+        flux[y : y + CUTOUT_SIZE, x : x + CUTOUT_SIZE] = part
+    return flux, FROM_WINDOWS
