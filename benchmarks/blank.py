@@ -13,7 +13,7 @@ import pandas as pd
 
 from lensweep.scanner.network.blank import BLANK_SIGNAL_TO_NOISE, peak_signal_to_noise
 from lensweep.scanner.run import cutout_store
-from lensweep.training.data.simulated_set import read_truth
+from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.simulation.simulate import plan_kinds, simulate
 
 BLOCK, SEED = 250, 77

@@ -17,7 +17,7 @@ from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.network.networks import load_network
 from lensweep.scanner.run import cutout_store
-from lensweep.training.data.simulated_set import read_truth
+from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.fit.metrics import measure
 
 

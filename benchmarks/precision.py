@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from lensweep.scanner.network.bundle_store import check_bundle, record_precision
-from lensweep.training.data.simulated_set import read_truth
+from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.fit.bundle import carry_stack
 from lensweep.training.fit.precision import check_precision
 

@@ -21,8 +21,8 @@ from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError, inspect_m
 from lensweep.training.data.collect import CollectConfig, collect
 from lensweep.training.data.image_folder import list_images, read_image
 from lensweep.training.data.label_table import gather_labels, read_catalogue, read_labels
+from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.data.places import group_overlapping, keep_apart
-from lensweep.training.data.simulated_set import read_truth
 
 SHAPE = (760, 900)
 NOTHING = HeaderOverrides()

@@ -10,7 +10,8 @@ import zarr
 from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.training.data.examples import open_examples, read_flux
-from lensweep.training.data.rows import SHARD, fill_rows
+from lensweep.training.data.labelled_set import SHARD
+from lensweep.training.data.rows import fill_rows
 from lensweep.training.data.simulated_set import make_dataset
 from lensweep.training.fit.features import View, compute_features, save_trunk
 

@@ -16,8 +16,8 @@ from lensweep.scanner.sky.grid import scan_grid, sky_to_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
 from lensweep.training.data.hosts import measure_host, measure_noise
 from lensweep.training.data.injection import InjectionConfig, inject
+from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.data.real_cutouts import cut_rows
-from lensweep.training.data.simulated_set import read_truth
 from lensweep.training.simulation.light import Sersic, draw_galaxy_light, flux_of
 from lensweep.training.simulation.painting import Depth, paint
 from lensweep.training.simulation.psf_file import read_psf

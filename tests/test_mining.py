@@ -12,8 +12,8 @@ from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.run import cutout_store, score_store
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.training.data.examples import open_examples
+from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.data.mining import APART_ARCSEC, MiningConfig, mine
-from lensweep.training.data.simulated_set import read_truth
 
 N = 4
 

@@ -9,7 +9,7 @@ from astropy.io import fits
 from lensweep.__main__ import main
 from lensweep.ground.errors import InputError
 from lensweep.scanner.run import cutout_store
-from lensweep.training.data.simulated_set import read_truth
+from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.data.simulation_request import SimulationConfig, open_simulation
 from lensweep.training.simulation.psf_file import fingerprint, read_psf
 from lensweep.training.simulation.simulate import LENS_KINDS, simulate
@@ -85,7 +85,8 @@ def test_another_psf_is_another_data_set(psf_path, tmp_path):
 @pytest.mark.parametrize("name", ["simulate", "inject", "collect"])
 def test_help_imports_little(name):
     code = (
-        f"import sys, lensweep\nsys.argv = ['lensweep', '{name}', '--help']\n"
+        "import sys\nfrom lensweep.__main__ import main\n"
+        f"sys.argv = ['lensweep', '{name}', '--help']\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\nprint(' '.join(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -24,7 +24,8 @@ from lensweep.scanner.network.ensemble import LEAST_WINDOWS, Trunk
 from lensweep.training.data.augment import materialise
 from lensweep.training.data.examples import OBJECT, Examples, check_classes, open_examples
 from lensweep.training.data.folds import assign_folds, leaked_fraction
-from lensweep.training.data.simulated_set import make_dataset, read_truth
+from lensweep.training.data.labelled_set import read_truth
+from lensweep.training.data.simulated_set import make_dataset
 from lensweep.training.evaluation.report import RESULTS, read_curves, write_report
 from lensweep.training.evaluation.result_tables import Evaluation
 from lensweep.training.fit.bundle import (

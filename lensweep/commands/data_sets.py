@@ -51,7 +51,7 @@ def simulate_command(
     from lensweep.commands.show_data_sets import show_dataset
     from lensweep.deploy.cluster import open_client
     from lensweep.ground.progress import open_progress
-    from lensweep.training.data.simulated_set import read_truth
+    from lensweep.training.data.labelled_set import read_truth
     from lensweep.training.data.simulation_request import (
         SimulationConfig,
         open_simulation,

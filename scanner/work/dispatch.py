@@ -4,7 +4,7 @@ import itertools
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +14,7 @@ from distributed import CancelledError, Client, Future
 from lensweep.deploy.config import CUT, SCORE
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 # Pieces of work under way per worker: one being worked on, one waiting, so that no worker idles
 # and neither memory nor the scheduler's load grows with the survey.
@@ -145,6 +146,34 @@ class Dispatch(Generic[T]):
         if not self._again:
             self._again.extend(itertools.islice(self._pieces, 1))
         return bool(self._again)
+
+
+def spread(
+    client: Client, task: Callable[..., R], pieces: Iterable[T], /, **fixed: Any
+) -> Iterator[tuple[T, R]]:
+    """A task for each of many pieces, as many at once as the workers hold.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    task : callable
+        Takes a piece, and `fixed`; runs on workers.
+    pieces : iterable
+    **fixed
+        More arguments of `task`.
+
+    Yields
+    ------
+    tuple
+        A piece and what its task returned, in the order in which they end. A task's error is
+        raised here.
+    """
+
+    def submit(piece: T) -> list[Future[R]]:
+        return [client.submit(task, piece, pure=False, **fixed)]
+
+    for piece, future, _ in Dispatch(client, Crew(client), iter(pieces), submit):
+        yield piece, future.result()
 
 
 def reconnected(client: Client) -> bool:

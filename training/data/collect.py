@@ -21,6 +21,7 @@ from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic
 from lensweep.scanner.sky.pixels import check_pixels
 from lensweep.scanner.sky.sources import detect_sources
 from lensweep.scanner.sky.windows import centred_windows
+from lensweep.scanner.work.dispatch import spread
 from lensweep.training.data import labelled_set as labelled_store
 from lensweep.training.data.image_folder import Image, examine, list_images, read_image
 from lensweep.training.data.label_table import gather_labels
@@ -321,9 +322,9 @@ def _images(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of the images that can be read, and of those that cannot."""
     paths = [image.path for image in images]
-    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
-    futures = client.map(examine, batches, overrides=overrides, pure=False)
-    reasons = [reason for part in client.gather(futures) for reason in part]
+    batches = [tuple(paths[start : start + _BATCH]) for start in range(0, len(paths), _BATCH)]
+    examined = dict(spread(client, examine, batches, overrides=overrides))
+    reasons = [reason for batch in batches for reason in examined[batch]]
     is_lens = np.array([image.is_lens for image in images], np.bool_)
     table = pd.DataFrame({
         "source": "images", "source_row": np.arange(len(images)),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lensweep.ground.errors import InputError
 from lensweep.scanner.run import cutout_store
-from lensweep.training.data.simulated_set import SHARD, read_truth
+from lensweep.training.data.labelled_set import SHARD, read_truth
 
 LABEL, KIND, OBJECT = "is_lens", "kind", "object_id"
 

@@ -1,7 +1,7 @@
 """A labelled data set on disk, whatever its pixels are from: cutouts, and the truth beside them.
 
-The layout is that of `simulated_set`: `cutouts.zarr`, and `truth/<shard>.parquet`, which is
-written last and so says that its shard is done.
+`cutouts.zarr`, and `truth/<shard>.parquet`, which is written last and so says that its shard is
+done.
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from distributed import Client, as_completed
+from distributed import Client
 
 from lensweep.ground.atomic import sweep, write_json
 from lensweep.ground.errors import InputError
@@ -18,8 +18,9 @@ from lensweep.ground.files import whole_file
 from lensweep.ground.progress import Progress
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.run.cutout_store import Cutouts, StoreAttributes
-from lensweep.training.data.simulated_set import SHARD
+from lensweep.scanner.work.dispatch import spread
 
+SHARD = 512
 _ASKED = "dataset.json"
 
 
@@ -71,29 +72,42 @@ def fill(
     Parameters
     ----------
     folder : Path
-        Claimed.
     name : str
         Of the data set, in place of a mosaic's.
     n_cutouts : int
     make_shard : callable
         From a shard's first cutout and end, and `fixed`, to its cutouts and their truth: a row
-        each, with the columns ``kind``, ``is_lens`` and ``object_id`` at least.
+        each, with the columns ``kind`` and ``is_lens`` at least, and ``object_id`` where one
+        object may have several.
     client : distributed.Client
     progress : Progress
     **fixed
         More arguments of `make_shard`.
     """
     attributes = StoreAttributes(name, "", "F814W", 0.05, grid_wcs="", windows_per_shard=SHARD)
+    (folder / "truth").mkdir(parents=True, exist_ok=True)
     cutout_store.create(folder / "cutouts.zarr", n_cutouts, attributes)
     bounds = [(start, min(start + SHARD, n_cutouts)) for start in range(0, n_cutouts, SHARD)]
     missing = [bound for bound in bounds if not _truth_path(folder, bound[0]).is_file()]
     done = n_cutouts - sum(stop - start for start, stop in missing)
     stage = progress.stage("cutouts", n_cutouts, done, unit="cutouts")
-    futures = client.map(
-        _write_shard, missing, folder=folder, make_shard=make_shard, fixed=fixed, pure=False
+    written = spread(
+        client, _write_shard, missing, folder=folder, make_shard=make_shard, fixed=fixed
     )
-    for future in as_completed(futures):
-        progress.advance(stage, future.result())
+    for (start, stop), _ in written:
+        progress.advance(stage, stop - start)
+
+
+def read_truth(folder: Path) -> pd.DataFrame:
+    """Read the truth of a data set: one row per cutout, in order.
+
+    Returns
+    -------
+    DataFrame
+        `kind`, `is_lens` and whatever else is known.
+    """
+    paths = sorted((folder / "truth").glob("*.parquet"))
+    return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
 
 
 def _write_shard(
@@ -101,12 +115,11 @@ def _write_shard(
     folder: Path,
     make_shard: Callable[..., tuple[Cutouts, pd.DataFrame]],
     fixed: dict[str, Any],
-) -> int:
+) -> None:
     start, stop = bounds
     cutouts, truth = make_shard(start, stop, **fixed)
     cutout_store.write_shard(folder / "cutouts.zarr", start, cutouts)
     write_rows(truth, _truth_path(folder, start))
-    return stop - start
 
 
 def write_rows(table: pd.DataFrame, path: Path) -> None:

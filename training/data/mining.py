@@ -18,6 +18,7 @@ from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.cutout_store import Cutouts
 from lensweep.scanner.run.opening import open_run
 from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.work.dispatch import spread
 from lensweep.scanner.work.scan import run_scan
 from lensweep.training.data import labelled_set as labelled_store
 from lensweep.training.simulation.field import make_field
@@ -98,13 +99,14 @@ def _make_fields(config: MiningConfig, folder: Path, client: Client, progress: P
     seeds = range(config.seed, config.seed + config.fields)
     paths = [folder / f"empty{seed}_f814w_drz.fits" for seed in seeds]
     stage = progress.stage("fields", len(paths), 0, unit="fields")
-    for made in client.map(_make_field, paths, seeds, size_px=config.size_px, pure=False):
-        made.result()
+    fields = list(zip(paths, seeds, strict=True))
+    for _ in spread(client, _make_field, fields, size_px=config.size_px):
         progress.advance(stage, 1)
     return paths
 
 
-def _make_field(path: Path, seed: int, size_px: int) -> None:
+def _make_field(field: tuple[Path, int], size_px: int) -> None:
+    path, seed = field
     if not path.is_file():
         make_field(path, seed, size_px, n_lenses=0)
 

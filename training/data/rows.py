@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import zarr
-from distributed import Client, as_completed
+from distributed import Client
 from numpy.typing import NDArray
 
 from lensweep.ground.atomic import sweep, whole_folder
 from lensweep.ground.progress import Progress
-
-SHARD = 512
+from lensweep.scanner.work.dispatch import spread
+from lensweep.training.data.labelled_set import SHARD
 
 
 def fill_rows(
@@ -58,9 +58,9 @@ def fill_rows(
     missing = [shard for shard in shards if np.isnan(rows[shard[0], 0])]
     done = shape[0] - sum(stop - start for start, stop in missing)
     shown = progress.stage(stage, shape[0], done, unit="cutouts")
-    futures = client.map(_fill_shard, missing, kept=kept, task=task, fixed=fixed, pure=False)
-    for future in as_completed(futures):
-        progress.advance(shown, future.result())
+    done_shards = spread(client, _fill_shard, missing, kept=kept, task=task, fixed=fixed)
+    for (start, stop), _ in done_shards:
+        progress.advance(shown, stop - start)
     return np.asarray(rows[:])
 
 
@@ -83,7 +83,6 @@ def _fill_shard(
     kept: Path,
     task: Callable[..., NDArray[np.float32]],
     fixed: dict[str, Any],
-) -> int:
+) -> None:
     start, stop = shard
     zarr.open_array(kept, mode="r+")[start:stop] = task(start, stop, **fixed)
-    return stop - start
