@@ -17,6 +17,9 @@ from lensweep.scanner.sky.pixels import check_pixels, read_region
 
 SHAPE = (40, 60)
 AS_HEADED = HeaderOverrides()
+NO_WHEELS = {"FILTER1": None, "FILTER2": None}
+# Its FILTER1 is a number of the filter wheel's.
+WFPC2 = {"INSTRUME": "WFPC2", "FILTER1": 38, "FILTER2": 0, "FILTNAM1": "F814W", "FILTNAM2": ""}
 
 
 def real_data() -> Path:
@@ -99,6 +102,12 @@ def write_tile_compressed(folder, flux):
     return folder / "m.fits.fz"
 
 
+def write_without_padding(folder, flux):
+    path = write_hla(folder / "m_sci.fits", flux)
+    # Every pixel is there; astropy warns of it at each read.
+    return cut_short(path, end_of(path, 1))
+
+
 def write_hapcut(folder, flux):
     return write_hla(folder / "m_drc.fits", flux, np.full(flux.shape, 2028.0, np.float32))
 
@@ -113,6 +122,7 @@ def write_hapcut(folder, flux):
         (write_gzip, "m_drz"),  # compressed as a whole
         (write_gzip_without_ending, "m_gz"),  # the same, renamed
         (write_tile_compressed, "m"),  # compressed by tiles
+        (write_without_padding, "m_sci"),  # the last block is not filled up
     ],
 )
 def test_every_layout_gives_the_same_pixels(tmp_path, write, name):
@@ -179,6 +189,14 @@ def test_mended_old_dates_make_no_noise(tmp_path):
         ({"FILTER1": "F814W", "FILTER2": "CLEAR2L"}, {}, None),  # other wheel
         ({"FILTER1": None, "FILTER2": None}, {"PHOTMODE": "ACS WFC1 F814W MJD#53990.67"}, None),
         ({"FILTER": "  "}, {}, None),  # a blank card is no filter
+        (WFPC2, {}, None),
+        (WFPC2, {}, "F814W"),  # stated, and no contradiction
+        (WFPC2 | {"FILTNAM1": "", "FILTNAM2": "F814W"}, {}, None),
+        (WFPC2 | {"FILTNAM1": None}, {"PHOTMODE": "WFPC2,1,A2D7,F814W,,CAL"}, None),
+        (WFPC2 | {"FILTER": "F814W", "FILTNAM1": None}, {}, None),  # HLA and HAP add FILTER
+        (NO_WHEELS | {"INSTRUME": "WFC3", "FILTER": "F814W"}, {}, None),
+        (NO_WHEELS | {"FILTER": "ACS/WFC F814W"}, {}, None),  # HLSP
+        ({"FILTER": "N/A"}, {}, None),
         ({"FILTER1": None, "FILTER2": None}, {}, "f814w"),  # stated by the user
         ({}, {}, "F814W"),  # stated and agreed
     ],
@@ -201,6 +219,10 @@ def test_band_is_read(tmp_path, primary, sci, stated):
         ({"FILTER": "detection"}, None, "filter DETECTION, but"),  # white light
         ({"FILTER1": None, "FILTER2": None}, None, "names no filter .*--band"),  # unknown
         ({"FILTER2": "F435W"}, "F814W", "says filter F435W, --band says F814W"),  # contradiction
+        (WFPC2 | {"FILTNAM1": "F606W"}, None, "filter F606W, but"),
+        (WFPC2 | {"FILTNAM2": "POLQN33"}, None, r"filter F814W\+POLQN33, but"),
+        (NO_WHEELS | {"INSTRUME": "NICMOS", "FILTER": "F160W"}, None, "filter F160W, but"),
+        (WFPC2 | {"FILTNAM1": None}, None, "names no filter"),  # numbers are no names
     ],
 )
 def test_band_is_refused(tmp_path, primary, stated, message):
@@ -221,6 +243,16 @@ def test_band_is_refused(tmp_path, primary, stated, message):
         ({"BUNIT": None}, "counts/s", 1.0),  # any gain cancels in the stretch
         ({"BUNIT": "COUNTS/S"}, "electrons/s", 1.0),
         ({"BUNIT": None}, "electrons", 1 / 2028),
+        ({"BUNIT": None}, "counts", 1 / 2028),
+        ({"BUNIT": "electron s-1"}, None, 1.0),  # FITS and astropy
+        ({"BUNIT": "electron s**-1"}, None, 1.0),
+        ({"BUNIT": "e- s^-1"}, None, 1.0),
+        ({"BUNIT": "electron / min"}, None, 1 / 60),
+        ({"BUNIT": "0.001 electron/s"}, None, 1e-3),
+        ({"BUNIT": None}, "electron/s", 1.0),
+        ({"BUNIT": None}, "ct/s", 1.0),
+        ({"BUNIT": "MJy/sr"}, "cps", 1.0),  # the user decides
+        ({"BUNIT": None}, "DN / s", 1.0),
     ],
 )
 def test_units_become_electrons_per_second(tmp_path, cards, stated, scale):
@@ -237,6 +269,12 @@ def test_units_become_electrons_per_second(tmp_path, cards, stated, scale):
         ({}, {"BUNIT": None}, None, "states no units .*--units"),
         ({}, {"BUNIT": "COUNTS/S"}, None, "COUNTS/S, which may or may not include the gain"),
         ({}, {"BUNIT": "MJy/sr"}, None, "unknown units MJy/sr"),
+        ({}, {"BUNIT": "ct / s"}, None, "ct / s, which may .* --units electrons/s or .* counts/s"),
+        ({}, {"BUNIT": "DN"}, None, "DN, which may .* --units electrons or --units counts"),
+        ({}, {"BUNIT": "s"}, None, "unknown units s, no flux"),  # an exposure map
+        ({}, {"BUNIT": "electron2/s"}, None, "unknown units electron2/s, no flux"),  # a variance
+        ({}, {"BUNIT": "1/(e-/s)**2"}, None, "no flux"),  # an inverse variance
+        ({}, {}, "mag", "--units mag, but it takes electrons/s, counts/s"),
         (
             {},
             {"BUNIT": "ELECTRONS", "D001OUUN": "cps"},
@@ -299,12 +337,6 @@ def test_a_rounded_pixel_scale_agrees(tmp_path):
 def cut_short(path, length):
     os.truncate(path, length)
     return path
-
-
-def cut_in_padding(folder):
-    # Every pixel is there, but astropy would warn of it at each read.
-    path = write_hla(folder / "m.fits", noise())
-    return cut_short(path, end_of(path, 1))
 
 
 def end_of(path, index):
@@ -421,7 +453,8 @@ def singular_sky(folder):
 
 
 def exposure(folder):
-    return write_hla(folder / "m.fits", noise(), sci_cards={"CPDIS1": "LOOKUP"})
+    cards = {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "CPDIS1": "LOOKUP"}
+    return write_hla(folder / "m.fits", noise(), sci_cards=cards)
 
 
 @pytest.mark.parametrize(
@@ -434,14 +467,13 @@ def exposure(folder):
         (cut_in_first_header, "truncated; fetch it again"),
         (cut_in_sci_header, "ends inside a header"),
         (cut_in_sci, "truncated; .*SCI ends at byte"),
-        (cut_in_padding, "truncated; .*SCI ends at byte"),
         (cut_in_wht, "truncated; .*WHT ends at byte"),
         (cut_in_wht_header, "ends inside a header"),  # SCI is whole, and must not pass alone
         (cut_gzip, "truncated or damaged gzip"),
         (cut_tiles, "truncated; fetch it again"),
         (packed_twice, "compressed more than once"),
         (no_image, "no 2-D science image; shapes found: none"),
-        (weight_alone, "no 2-D science image"),  # a _wht.fits given by mistake
+        (weight_alone, "a weight map, and no image"),  # a _wht.fits given by mistake
         (cube, r"no 2-D science image; shapes found: \[\(3, 4, 5\)\]"),
         (empty_image, r"empty image, shape \(0, 60\)"),
         (two_chips, "2 images that could be the mosaic"),  # an flc

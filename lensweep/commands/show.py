@@ -19,7 +19,7 @@ from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.results.ranking import draw_candidates
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.plan import Plan, note_of_positions_outside, plan_mosaic
-from lensweep.scanner.sky.mosaics import MosaicError
+from lensweep.scanner.sky.mosaics import CompanionError, MosaicError
 from lensweep.scanner.sky.windows import CUTOUT_SIZE
 from lensweep.scanner.work.scan import Outcome
 
@@ -111,14 +111,19 @@ def show_plan(config: ScanConfig) -> int:
         table.add_column(name, justify="left" if name == "mosaic" else "right")
     plans: list[Plan] = []
     refused: list[str] = []
+    notes: list[str] = []
     with tempfile.TemporaryDirectory() as root:
         for path in config.mosaics:
             try:
                 plan = plan_mosaic(path, config, bundle.description.band, root)
+            except CompanionError as error:
+                notes.append(str(error))
+                continue
             except MosaicError as error:
                 refused.append(str(error))
                 continue
             plans.append(plan)
+            notes += [f"mosaic {plan.mosaic.file_name}: {note}" for note in plan.mosaic.notes]
             ny, nx = plan.grid.shape
             table.add_row(
                 plan.mosaic.name, f"{nx} x {ny}{', resampled' if plan.grid.resampled else ''}",
@@ -126,6 +131,8 @@ def show_plan(config: ScanConfig) -> int:
                 f"{plan.n_windows * CUTOUT_BYTES / 1e6:,.0f} MB",
             )  # fmt: skip
     console.print(table)
+    for note in notes:
+        console.print(note, markup=False)
     for reason in (*refused, note_of_positions_outside(config, plans)):
         if reason:
             console.print(reason, style="red")
@@ -138,7 +145,7 @@ def show_plan(config: ScanConfig) -> int:
             f"process scores {rate:.0f} windows/s here, {workers} workers; windows without data "
             "are masked and cost nothing"
         )
-    elif refused:
+    elif not plans:
         raise InputError("no mosaic can be scanned")
     return 3 if refused else 0
 

@@ -84,16 +84,20 @@ def plan_mosaic(path: str, config: ScanConfig, band: str, root: str) -> Plan:
     """
     paths = RunPaths.at(root)
     overrides = HeaderOverrides(config.band, config.pixel_scale_arcsec, config.units)
-    mosaic = inspect_mosaic(path, overrides, band, config.ensemble, paths.scratch)
+    mosaic = inspect_mosaic(
+        path, overrides, band, config.ensemble, paths.scratch, given=config.mosaics
+    )
     if paths.plan(mosaic.name).is_file():
         kept = read_plan(paths.root, mosaic.name)
         # The same file may be named by another path.
         if dataclasses.replace(
-            mosaic, path=kept.mosaic.path, pixels_path=kept.mosaic.pixels_path
-        ) != kept.mosaic:
+            mosaic, path=kept.mosaic.path, pixels_path=kept.mosaic.pixels_path,
+            wht_path=kept.mosaic.wht_path,
+        ) != kept.mosaic:  # fmt: skip
+            what = "has changed" if mosaic.sha256 != kept.mosaic.sha256 else "is read otherwise"
             raise MosaicError(
-                f"mosaic {mosaic.file_name}: has changed since this run began (SHA-256 "
-                f"{mosaic.sha256}, then {kept.mosaic.sha256}); scan it into a new folder"
+                f"mosaic {mosaic.file_name}: {what} since this run began ({_state_of(mosaic)}, "
+                f"then {_state_of(kept.mosaic)}); scan it into a new folder"
             )
         return kept
     check_pixels(mosaic)
@@ -106,6 +110,11 @@ def plan_mosaic(path: str, config: ScanConfig, band: str, root: str) -> Plan:
         np.savez(file, **dataclasses.asdict(windows))
     write_json(paths.plan(mosaic.name), dataclasses.asdict(plan))
     return plan
+
+
+def _state_of(mosaic: Mosaic) -> str:
+    weight = "none of its own" if mosaic.wht_sha256 is None else mosaic.wht_sha256
+    return f"SHA-256 {mosaic.sha256}, weight file {weight}"
 
 
 def list_windows(mosaic: Mosaic, grid: ScanGrid, config: ScanConfig) -> Windows:
@@ -156,6 +165,7 @@ def read_plan(root: Path, mosaic: str) -> Plan:
     """Read a mosaic's plan back."""
     values = json.loads(RunPaths(root).plan(mosaic).read_text())
     values["mosaic"]["shape"] = tuple(values["mosaic"]["shape"])
+    values["mosaic"]["notes"] = tuple(values["mosaic"].get("notes", ()))
     values["grid"]["shape"] = tuple(values["grid"]["shape"])
     return Plan(
         Mosaic(**values["mosaic"]),

@@ -5,6 +5,7 @@ orientations go through reproject, block by block, so memory does not grow with 
 """
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +86,9 @@ def scan_grid(mosaic: Mosaic, pixel_scale_arcsec: float = SCAN_PIXEL_SCALE_ARCSE
         The mosaic has no sky coordinates.
     """
     wcs = mosaic.wcs
-    if _is_scanning_grid(wcs, pixel_scale_arcsec):
+    # wcslib turns TPV into TAN and lists its polynomial nowhere but in the header that it writes.
+    bent = wcs.sip is not None or re.search(r"^PV[12]_", mosaic.wcs_header, re.MULTILINE)
+    if not bent and _is_scanning_grid(wcs, pixel_scale_arcsec):
         return ScanGrid(mosaic.shape, mosaic.wcs_header, resampled=False)
     ny, nx = mosaic.shape
     frame = wcs_to_celestial_frame(wcs)
@@ -157,7 +160,9 @@ def grid_to_mosaic_pixels(
     x, y = np.asarray(x, float), np.asarray(y, float)
     if not grid.resampled:
         return x, y
-    x, y = pixel_to_pixel(grid.wcs, mosaic.wcs, x, y)
+    # astropy cannot reshape none of them.
+    if x.size:
+        x, y = pixel_to_pixel(grid.wcs, mosaic.wcs, x, y)
     return np.asarray(x), np.asarray(y)
 
 
@@ -195,8 +200,6 @@ def centre_stamp(
 def _is_scanning_grid(wcs: WCS, pixel_scale_arcsec: float) -> bool:
     plain = (
         list(wcs.wcs.ctype) == ["RA---TAN", "DEC--TAN"]
-        and wcs.sip is None
-        and not wcs.wcs.get_pv()
         and wcs.wcs.lonpole == 180.0
         and (wcs.wcs.radesys == "ICRS" or (wcs.wcs.radesys, wcs.wcs.equinox) == ("FK5", 2000.0))
     )

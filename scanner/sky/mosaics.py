@@ -4,44 +4,49 @@
 trip over later. `lensweep.scanner.sky.pixels` then trusts the `Mosaic` that it returned.
 """
 
-import gzip
 import hashlib
-import os
-import shutil
-import warnings
-import zlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from astropy.io import fits
-from astropy.io.fits.verify import VerifyWarning
-from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 
 from lensweep.ground.files import is_remote
+from lensweep.scanner.sky.celestial import read_pixel_scale, read_wcs
+from lensweep.scanner.sky.companions import (
+    COMPANIONS,
+    CompanionError,
+    find_weight,
+    kind_of_companion,
+)
+from lensweep.scanner.sky.fits_files import (
+    check_structure,
+    decompress,
+    faults_of,
+    file_kind,
+    without_warnings,
+)
 from lensweep.scanner.sky.headers import (
     HeaderOverrides,
     MosaicError,
     positive_number,
     read_band,
-    read_pixel_scale,
-    read_units,
-    read_wcs,
     read_zero_point_ab,
 )
 from lensweep.scanner.sky.names import mosaic_name, printable
+from lensweep.scanner.sky.units import read_units
 
 __all__ = [
+    "CompanionError",
     "HeaderOverrides",
     "Mosaic",
     "MosaicError",
     "inspect_mosaic",
 ]
-
-# Planes that a drizzled file holds beside the image, and that are never the image.
-_COMPANIONS = frozenset({"WHT", "CTX", "CON", "ERR", "DQ", "RMS", "EXP", "FLAG"})
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,11 @@ class Mosaic:
         EXPTIME, or None when the header has none.
     pixel_scale_arcsec
         Geometric mean of the two axes, at the reference pixel.
+    wht_path, wht_sha256
+        The file that the weight is read from if it is one of its own, and the checksum of that
+        file as it was found.
+    notes
+        What the user should know of how the file was read.
     """
 
     name: str
@@ -96,6 +106,9 @@ class Mosaic:
     zero_point_ab: float | None
     exposure_time_s: float | None
     pixel_scale_arcsec: float
+    wht_path: str | None = None
+    wht_sha256: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -123,6 +136,7 @@ def inspect_mosaic(
     ensemble_name: str | None,
     scratch_folder: str | Path,
     require_sky_wcs: bool = True,
+    given: Sequence[str] = (),
 ) -> Mosaic:
     """Check, from headers and file length alone, that a mosaic can be scanned.
 
@@ -130,7 +144,8 @@ def inspect_mosaic(
     ----------
     path
         FITS file; ``.gz`` is decompressed once into `scratch_folder`, since a gzip stream has
-        to be inflated from its start for every region. A separate ``_wht.fits`` is not sought.
+        to be inflated from its start for every region. Where it holds no weight, the
+        ``_wht.fits`` that lies beside a ``_sci.fits`` or ``_drz.fits`` is its weight.
     overrides
         What the user states about the file.
     band
@@ -143,6 +158,8 @@ def inspect_mosaic(
         namesake from another folder never meets an old copy.
     require_sky_wcs
         False lets an image pass of which only the pixel scale is known.
+    given
+        Files that were given with this one: one of them may be its weight.
 
     Returns
     -------
@@ -150,31 +167,25 @@ def inspect_mosaic(
 
     Raises
     ------
+    CompanionError
+        A weight or context map.
     MosaicError
-        Missing, truncated, not FITS, no single 2-D image, no sky coordinates, unknown or
-        wrong filter, unknown or contradictory units, or a statement of the user that the
+        Missing, truncated, damaged, not FITS, no single 2-D image, no sky coordinates, unknown
+        or wrong filter, unknown or contradictory units, or a statement of the user that the
         header contradicts.
     """
     path = Path(path)
     label = f"mosaic {path.name}"
-    kind = _file_kind(path, label)
-    with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     name = mosaic_name(path)
-    pixels_path = path
-    if kind == "gzip" and is_remote(scratch_folder):
-        raise MosaicError(
-            f"{label}: compressed, and {scratch_folder} is no file system on which it could be "
-            "unpacked for all workers; gunzip it, or name a run's folder on one"
-        )
-    if kind == "gzip":
-        pixels_path = Path(scratch_folder) / f"{name}-{sha256[:12]}.fits"
-        _decompress(path, pixels_path, label)
-    with _open_checked(pixels_path, label) as hdus:
+    sha256, pixels_path = _readable(path, name, scratch_folder, label)
+    with faults_of(label), _open_checked(pixels_path, label) as hdus:
+        kind = kind_of_companion(hdus, path.name)
+        if kind:
+            raise CompanionError(f"{label}: {kind}, and no image: not scanned")
         sci_index, wht_index = _find_planes(hdus, label)
         headers = [hdus[sci_index].header, hdus[0].header]
         shape = (int(hdus[sci_index].shape[0]), int(hdus[sci_index].shape[1]))
-        wcs = read_wcs(hdus[sci_index].header, label)
+        wcs, notes = read_wcs(hdus, sci_index, label)
         exposure_time_s = positive_number(headers, "EXPTIME", label)
         units, flux_scale = read_units(headers, overrides.units, exposure_time_s, label)
         mosaic = Mosaic(
@@ -195,83 +206,70 @@ def inspect_mosaic(
             pixel_scale_arcsec=read_pixel_scale(
                 headers, wcs, overrides.pixel_scale_arcsec, label, require_sky_wcs
             ),
+            notes=tuple(notes),
         )
     if mosaic.band != band:
         needed = f"ensemble {ensemble_name} was trained on {band}"
         if ensemble_name is None:
             needed = f"the cutouts of a data set are {band}"
         raise MosaicError(f"{label}: filter {mosaic.band}, but {needed}")
-    return mosaic
+    weight = None if wht_index is not None else find_weight(path, given)
+    return mosaic if weight is None else _with_weight(mosaic, weight, scratch_folder)
 
 
-def _file_kind(path: Path, label: str) -> str:
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(6)
-    except FileNotFoundError as error:
-        raise MosaicError(f"{label}: no such file: {path}") from error
-    except OSError as error:
-        raise MosaicError(f"{label}: cannot be read: {error.strerror}: {path}") from error
-    if start[:2] == b"\x1f\x8b":
-        return "gzip"
-    if start == b"SIMPLE":
-        return "fits"
-    raise MosaicError(f"{label}: neither FITS nor gzip-compressed FITS: {path}")
+def _readable(
+    path: Path, name: str, scratch_folder: str | Path, label: str
+) -> tuple[str, Path]:
+    """The checksum of a file, and a file that its pixels can be read from."""
+    kind = file_kind(path, label)
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    if kind == "fits":
+        return sha256, path
+    if is_remote(scratch_folder):
+        raise MosaicError(
+            f"{label}: compressed, and {scratch_folder} is no file system on which it could be "
+            "unpacked for all workers; gunzip it, or name a run's folder on one"
+        )
+    pixels_path = Path(scratch_folder) / f"{name}-{sha256[:12]}.fits"
+    decompress(path, pixels_path, label)
+    return sha256, pixels_path
 
 
-def _decompress(path: Path, target: Path, label: str) -> None:
-    if target.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        with gzip.open(path, "rb") as packed, aside.open("wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked, 1 << 20)
-        if _file_kind(aside, label) != "fits":
-            raise MosaicError(f"{label}: compressed more than once; decompress it first")
-        aside.replace(target)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise MosaicError(f"{label}: truncated or damaged gzip file; fetch it again") from error
-    finally:
-        aside.unlink(missing_ok=True)
+def _with_weight(mosaic: Mosaic, path: Path, scratch_folder: str | Path) -> Mosaic:
+    """Take the weight from a file of its own."""
+    label = f"mosaic {mosaic.file_name}: its weight map {path.name}"
+    sha256, pixels_path = _readable(path, mosaic_name(path), scratch_folder, label)
+    with faults_of(label), _open_checked(pixels_path, label) as hdus:
+        images = _images(hdus)
+        if len(images) != 1 or hdus[images[0]].shape != mosaic.shape:
+            shapes = [hdus[index].shape for index in images] or "none"
+            raise MosaicError(
+                f"{label}: images of shape {shapes}, but the mosaic has {mosaic.shape}; mend it, "
+                "or move it elsewhere"
+            )
+        _refuse_unscalable(hdus[images[0]], label)
+    note = f"without weight in it: {printable(path.name)} is its weight"
+    return replace(
+        mosaic, wht_index=images[0], wht_path=str(pixels_path), wht_sha256=sha256,
+        notes=(*mosaic.notes, note),
+    )  # fmt: skip
 
 
 @contextmanager
 def _open_checked(path: Path, label: str) -> Iterator[fits.HDUList]:
-    """Open a FITS file whose images are all there; astropy only warns when they are not."""
-    truncated = f"{label}: the file is truncated; fetch it again"
-    with warnings.catch_warnings():
-        # Both are turned into errors below.
-        warnings.filterwarnings("ignore", "File may have been truncated", AstropyUserWarning)
-        warnings.filterwarnings("ignore", "Error validating header for HDU", VerifyWarning)
-        try:
-            hdus = fits.open(path)
-        except OSError as error:
-            raise MosaicError(f"{truncated} ({error})") from error
-        with hdus:
-            length = path.stat().st_size
-            end = 0
-            for hdu in hdus:
-                info = hdu.fileinfo()
-                end = info["datLoc"] + info["datSpan"]
-                if end > length:
-                    raise MosaicError(
-                        f"{truncated} (extension {hdu.name or 'without a name'} ends at byte "
-                        f"{end}, the file at {length})"
-                    )
-            with path.open("rb") as stream:
-                stream.seek(end)
-                if stream.read(8) == b"XTENSION":
-                    raise MosaicError(f"{truncated} (it ends inside a header)")
-            yield hdus
+    """Open a FITS file whose structure is sound and whose data are all there."""
+    check_structure(path, label)
+    with without_warnings(), fits.open(path) as hdus:
+        yield hdus
+
+
+def _images(hdus: fits.HDUList) -> list[int]:
+    return [index for index, hdu in enumerate(hdus) if hdu.is_image and len(hdu.shape) == 2]
 
 
 def _find_planes(hdus: fits.HDUList, label: str) -> tuple[int, int | None]:
-    images = [
-        index
-        for index, hdu in enumerate(hdus)
-        if hdu.is_image and hdu.name.upper() not in _COMPANIONS and len(hdu.shape) == 2
-    ]
+    images = [index for index in _images(hdus) if hdus[index].name.upper() not in COMPANIONS]
     named = [index for index in images if hdus[index].name.upper() == "SCI"]
     found = named or images
     if not found:
@@ -294,4 +292,16 @@ def _find_planes(hdus: fits.HDUList, label: str) -> tuple[int, int | None]:
         raise MosaicError(
             f"{label}: SCI has shape {hdus[sci_index].shape}, WHT {hdus[weights[0]].shape}"
         )
+    for index in (sci_index, *weights):
+        _refuse_unscalable(hdus[index], label)
     return sci_index, weights[0] if weights else None
+
+
+def _refuse_unscalable(hdu: Any, label: str) -> None:
+    for key in ("BSCALE", "BZERO", "BLANK"):
+        value = hdu.header.get(key, 1)
+        number = isinstance(value, int | float) and math.isfinite(value)
+        if not number or (key == "BSCALE" and value == 0):
+            raise MosaicError(
+                f"{label}: damaged: {key} = {value} cannot scale pixels; fetch it again"
+            )

@@ -2,19 +2,22 @@
 
 A pixel is invalid when its flux is not finite, when its weight is not positive and finite, or,
 without a weight map, when it is exactly 0, the fill value of HLA images (fitscut's default
-``Badvalue``).
+``Badvalue``). Where compression has moved zeros, `lensweep.scanner.sky.quantised` finds them again.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from lensweep.scanner.sky.fits_files import faults_of, without_warnings
 from lensweep.scanner.sky.mosaics import Mosaic, MosaicError
+from lensweep.scanner.sky.quantised import Zeros, read_zeros
 
 STRIP_PIXELS = 4_000_000
 # The values of a rectangle of one plane, as they are in the file.
@@ -36,6 +39,8 @@ class Pixels:
     mapped : bool
         Whether a rectangle costs its own pixels only: the file's bytes are the pixels. If not,
         whole rows or tiles are scaled or decompressed for it.
+    flux_zeros, weight_zeros : Zeros or None
+        Where compression has moved what was exactly 0.
     """
 
     shape: tuple[int, int]
@@ -43,6 +48,8 @@ class Pixels:
     weight: Plane | None
     flux_scale: float
     mapped: bool
+    flux_zeros: Zeros | None = None
+    weight_zeros: Zeros | None = None
 
     def read(self, rows: slice, cols: slice) -> NDArray[np.float32]:
         """Read a rectangle; memory is bounded by it, not by the mosaic.
@@ -86,9 +93,12 @@ class Pixels:
             if self.flux_scale != 1.0:
                 out *= np.float32(self.flux_scale)
         if self.weight is None:
+            if self.flux_zeros is not None:
+                return ~self.flux_zeros.fill(self.flux, self.shape, rows, cols)
             return np.asarray(out != 0)
         weight = self.weight(rows, cols)
-        return np.asarray((weight > 0) & (weight < np.inf))
+        least = 0.0 if self.weight_zeros is None else self.weight_zeros.reach(rows, cols)
+        return np.asarray((weight > least) & (weight < np.inf))
 
     def _fill(self, out: NDArray[np.float32], rows: slice, cols: slice) -> int:
         valid = self.read_planes(out, rows, cols)
@@ -102,13 +112,24 @@ class Pixels:
 @contextmanager
 def open_pixels(mosaic: Mosaic) -> Iterator[Pixels]:
     """Open the planes of a mosaic until the block ends."""
-    with fits.open(mosaic.pixels_path) as hdus:
-        flux = hdus[mosaic.sci_index]
-        weight = None if mosaic.wht_index is None else hdus[mosaic.wht_index]
-        yield Pixels(
-            mosaic.shape, _plane(flux), None if weight is None else _plane(weight),
-            mosaic.flux_scale, all(_is_mapped(hdu) for hdu in (flux, weight) if hdu is not None),
-        )  # fmt: skip
+    paths = [mosaic.pixels_path, mosaic.wht_path or mosaic.pixels_path]
+    indexes = [mosaic.sci_index, mosaic.wht_index]
+    with ExitStack() as open_files:
+        with without_warnings():
+            files = {path: open_files.enter_context(fits.open(path)) for path in set(paths)}
+            planes = [
+                None if index is None else files[path][index]
+                for path, index in zip(paths, indexes, strict=True)
+            ]
+            flux, weight = (None if hdu is None else _plane(hdu) for hdu in planes)
+        assert flux is not None
+        zeros = [
+            read_zeros(hdu, Path(path), index, f"mosaic {mosaic.file_name}")
+            if index is not None and isinstance(hdu, fits.CompImageHDU) else None
+            for path, index, hdu in zip(paths, indexes, planes, strict=True)
+        ]  # fmt: skip
+        mapped = all(_is_mapped(hdu) for hdu in planes if hdu is not None)
+        yield Pixels(mosaic.shape, flux, weight, mosaic.flux_scale, mapped, *zeros)
 
 
 def read_region(mosaic: Mosaic, rows: slice, cols: slice) -> NDArray[np.float32]:
@@ -135,12 +156,12 @@ def check_pixels(mosaic: Mosaic, strip_pixels: int = STRIP_PIXELS) -> int:
     Raises
     ------
     MosaicError
-        Not one pixel is valid.
+        Not one pixel is valid, or they cannot be read: a compressed stream is damaged.
     """
     ny, nx = mosaic.shape
     rows_per_strip = max(1, strip_pixels // nx)
     n_valid = n_finite = n_weighted = 0
-    with open_pixels(mosaic) as pixels:
+    with faults_of(f"mosaic {mosaic.file_name}"), open_pixels(mosaic) as pixels:
         for start in range(0, ny, rows_per_strip):
             rows = slice(start, min(start + rows_per_strip, ny))
             flux = np.empty((rows.stop - rows.start, nx), np.float32)

@@ -30,6 +30,7 @@ from lensweep.scanner.run.opening import abandon
 from lensweep.scanner.run.paths import RunPaths, zarr_location
 from lensweep.scanner.run.plan import Plan, note_of_positions_outside, read_plan
 from lensweep.scanner.run.tally import Tally, planned_mosaics, tally
+from lensweep.scanner.sky.mosaics import CompanionError
 from lensweep.scanner.sky.names import mosaic_name, printable
 from lensweep.scanner.work.attempts import ATTEMPTS, AttemptsError
 from lensweep.scanner.work.dispatch import POLL_S, Crew, Dispatch, reconnected
@@ -169,7 +170,7 @@ class _Scan:
                 )
             ]  # fmt: skip
 
-        plans, failed = [], {}
+        plans, failed, passed_over = [], {}, []
         work = Dispatch(self.client, self.crew, iter(self.config.mosaics), submit)
         for path, future, _ in work:
             error = self._error_of(future)
@@ -181,6 +182,11 @@ class _Scan:
                 self.patience.over()
                 plans.append(future.result())
                 self.paths.mosaic_failure(name).unlink(missing_ok=True)
+                for note in plans[-1].mosaic.notes:
+                    self.progress.note(f"mosaic {plans[-1].mosaic.file_name}: {note}")
+            elif isinstance(error, CompanionError):
+                passed_over.append(str(error))
+                self.progress.note(str(error))
             elif isinstance(error, InputError | AttemptsError):
                 failed[name] = str(error)
                 # Of the only mosaic, it is what the command ends with.
@@ -193,7 +199,8 @@ class _Scan:
         if not plans:
             if not planned_mosaics(self.paths.root):
                 abandon(self.paths)
-            raise InputError("\n".join(failed[name] for name in sorted(failed)))
+            reasons = [*passed_over, *(failed[name] for name in sorted(failed))]
+            raise InputError("\n".join(reasons))
         outside = note_of_positions_outside(self.config, plans)
         if outside:
             self.progress.note(outside)
