@@ -169,6 +169,16 @@ def with_provenance(table: pa.Table, provenance: dict[str, str]) -> pa.Table:
     return table.replace_schema_metadata({**(table.schema.metadata or {}), **added})
 
 
+def provenance_of(schema: pa.Schema) -> dict[str, str]:
+    """The key-values that `with_provenance` added to a table's metadata."""
+    prefix = PROVENANCE_PREFIX.encode()
+    return {
+        key.removeprefix(prefix).decode(): text.decode()
+        for key, text in (schema.metadata or {}).items()
+        if key.startswith(prefix)
+    }
+
+
 def describe(schema: pa.Schema) -> str:
     """Return the columns of a schema as a Markdown table.
 

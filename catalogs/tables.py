@@ -16,9 +16,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from lensweep.catalogs.formats import RawTable, TableError, read_columns
 from lensweep.catalogs.frames import Frame, to_icrs
+from lensweep.catalogs.vo_tables import with_vo_metadata
 from lensweep.ground.files import place, whole_file
 
-__all__ = ["TableError", "check_positions", "read_positions", "read_table", "write_parquet"]
+__all__ = [
+    "TableError",
+    "check_positions",
+    "read_positions",
+    "read_table",
+    "write_frame",
+    "write_parquet",
+]
 
 # Pairs, so that an RA of one frame is never joined to a Dec of another. The first pair present
 # wins: names that say degrees or a frame come before the bare ones.
@@ -165,6 +173,9 @@ def check_positions(ra_deg: ArrayLike, dec_deg: ArrayLike, what: str) -> None:
 def write_parquet(table: pa.Table, path: str | Path) -> None:
     """Write a table so that `path` holds either all of it or what it held before.
 
+    The file says in the ways of TOPCAT and of astropy what units and meanings its columns have:
+    see `lensweep.catalogs.vo_tables`.
+
     Parameters
     ----------
     table : pyarrow.Table
@@ -173,7 +184,12 @@ def write_parquet(table: pa.Table, path: str | Path) -> None:
         File to make or replace; its folder exists.
     """
     with whole_file(place(path)) as aside:
-        pq.write_table(table, aside, compression="zstd")
+        pq.write_table(with_vo_metadata(table), aside, compression="zstd")
+
+
+def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
+    """As `write_parquet`, for a table of pandas; its index comes back with it."""
+    write_parquet(pa.Table.from_pandas(frame), path)
 
 
 def _by_lower_case(path: Path, raw: RawTable) -> dict[str, str]:

@@ -21,6 +21,7 @@ FLOORS = (
     ("lensweep.scanner.results",),
     ("lensweep.scanner.lenses",),
     ("lensweep.scanner.inspection",),
+    ("lensweep.scanner.exports",),
     ("lensweep.scanner.work",),
     ("lensweep.training.simulation",),
     ("lensweep.training.data",),

@@ -2,12 +2,20 @@
 
 import typer
 
-from lensweep.commands import archives, data_sets, ensembles, inspection, lenses, scans
+from lensweep.commands import (
+    archives,
+    data_sets,
+    ensembles,
+    exports,
+    inspection,
+    lenses,
+    scans,
+)
 
 app = typer.Typer(
     help="Find strong gravitational lenses in Hubble I-band (F814W) mosaics.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for group in (scans, archives, inspection, data_sets, ensembles, lenses):
+for group in (scans, archives, inspection, exports, data_sets, ensembles, lenses):
     app.add_typer(group.commands)

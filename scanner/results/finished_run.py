@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from lensweep.catalogs.schemas import PROVENANCE_PREFIX
+from lensweep.catalogs.schemas import provenance_of
 from lensweep.ground.errors import InputError
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.tally import Tally, planned_mosaics, tally
 
 
 def read_facts(root: Path) -> dict[str, str]:
@@ -21,19 +22,15 @@ def read_facts(root: Path) -> dict[str, str]:
     Raises
     ------
     InputError
-        If it has no catalogue.
+        If it has no catalogue; the message says what is missing.
     """
     path = RunPaths(root).candidates
     if not path.is_file():
-        raise InputError(f"run {root}: no {path.name} in it; finish its scan first")
+        raise InputError(
+            f"run {root}: no {path.name} in it ({_missing(root)}); finish its scan first"
+        )
     with path.open("rb") as file:
-        metadata = pq.read_schema(file).metadata or {}
-    prefix = PROVENANCE_PREFIX.encode()
-    return {
-        key.removeprefix(prefix).decode(): value.decode()
-        for key, value in metadata.items()
-        if key.startswith(prefix)
-    }
+        return provenance_of(pq.read_schema(file))
 
 
 def bundle_of(facts: dict[str, str], ensemble: str | None) -> Bundle:
@@ -58,3 +55,12 @@ def bundle_of(facts: dict[str, str], ensemble: str | None) -> Bundle:
             f"{facts['ensemble_sha256']}; name it with --ensemble"
         )
     return bundle
+
+
+def _missing(root: Path) -> str:
+    if not RunPaths(root).run.is_file():
+        return f"no {RunPaths(root).run.name} either: no run in this folder"
+    total = sum((tally(root, name) for name in planned_mosaics(root)), Tally())
+    if not total.planned:
+        return "no mosaic is planned yet"
+    return f"{total.waiting:,} of {total.planned:,} planned windows wait"

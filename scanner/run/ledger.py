@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lensweep.catalogs.schemas import LEDGER
+from lensweep.catalogs.vo_tables import string_lengths, vo_metadata
 from lensweep.ground.errors import TryAgainError
 from lensweep.ground.files import whole_file
 from lensweep.scanner.network.blank import BLANK_SIGNAL_TO_NOISE
@@ -62,6 +64,7 @@ def _write_rows(
     path: Path, root: Path, plans: Sequence[Plan], min_valid_fraction: float
 ) -> None:
     lost: list[LostScoresError] = []
+    lengths: Counter[str] = Counter()
     with pq.ParquetWriter(path, LEDGER) as writer:
         for plan in plans:
             corners = read_windows(root, plan.mosaic.name).corners
@@ -73,6 +76,9 @@ def _write_rows(
                     lost.append(error)
                 else:
                     writer.write_table(rows)
+                    # The longest of all shards.
+                    lengths |= Counter(string_lengths(rows))
+        writer.add_key_value_metadata(vo_metadata(LEDGER, lengths))
     if lost:
         raise LostScoresError(
             f"{lost[0]}; shards lost in all: {len(lost)}; repeat the command to do them again"

@@ -95,6 +95,11 @@ class RunPaths:
         """Those of all blind pages."""
         return sorted(self.inspection.glob("blind-*.parquet"))
 
+    @property
+    def exports(self) -> Path:
+        """The candidates in other formats."""
+        return self.root / "export"
+
     def reranked(self, aggregate: str) -> Path:
         """The catalogue by another aggregate of the members."""
         return self.root / f"candidates-{aggregate}.parquet"

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 from distributed import Client
 
+from lensweep.catalogs.tables import write_frame
 from lensweep.ground.atomic import sweep, write_json
 from lensweep.ground.errors import InputError
-from lensweep.ground.files import whole_file
 from lensweep.ground.progress import Progress
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.run.cutout_store import Cutouts, StoreAttributes
@@ -124,8 +124,7 @@ def _write_shard(
 
 def write_rows(table: pd.DataFrame, path: Path) -> None:
     """Write a table of a data set: whole, or not at all."""
-    with whole_file(path) as aside:
-        table.to_parquet(aside)
+    write_frame(table, path)
 
 
 def _truth_path(folder: Path, start: int) -> Path:

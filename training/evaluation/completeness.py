@@ -17,8 +17,8 @@ import pandas as pd
 from distributed import Client
 from numpy.typing import NDArray
 
+from lensweep.catalogs.tables import write_frame
 from lensweep.ground.errors import InputError
-from lensweep.ground.files import whole_file
 from lensweep.ground.progress import Progress
 from lensweep.scanner.network.ensemble import Scoring
 from lensweep.scanner.results.finished_run import bundle_of, read_facts
@@ -125,8 +125,7 @@ def measure_completeness(
         examples.truth.assign(logit_mean=logits), passed_by(logits, examples.truth, cuts), depths
     )
     for name, table in (("cutouts", found.cutouts), ("completeness", found.shares)):
-        with whole_file(out / f"{name}.parquet") as aside:
-            table.to_parquet(aside)
+        write_frame(table, out / f"{name}.parquet")
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lensweep.catalogs.tables import write_frame
 from lensweep.training.evaluation.result_plots import draw_curves, draw_roc
 from lensweep.training.evaluation.result_tables import (
     COMMITTEE,
@@ -56,7 +57,7 @@ def write_report(evaluation: Evaluation, out: Path, curves: pd.DataFrame | None 
         "table_5_1": thesis_table([evaluation.description]),
     }
     for name, table in tables.items():
-        table.to_parquet(out / f"{name}.parquet")
+        write_frame(table, out / f"{name}.parquet")
     draw_roc(evaluation, out / "roc.png")
     pictures = ["![ROC](roc.png)"]
     if curves is not None and len(curves):

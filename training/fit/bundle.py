@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from lensweep.catalogs.tables import write_frame
 from lensweep.scanner.network.bundle_store import Bundle, add_screen, check_bundle, save_bundle
 from lensweep.scanner.network.ensemble import Calibration, Description, Trunk
 from lensweep.scanner.network.stretch import Stretch
@@ -190,5 +191,5 @@ def read_scores(workdir: Path, members: dict[str, tuple[str, ...]]) -> Scores:
 
 def write_scores(workdir: Path, scores: Scores) -> None:
     """Keep scores beside a training's other work."""
-    scores.out_of_fold.to_parquet(workdir / OUT_OF_FOLD)
-    scores.test.assign(logit_mean=scores.committee).to_parquet(workdir / TEST_SCORES)
+    write_frame(scores.out_of_fold, workdir / OUT_OF_FOLD)
+    write_frame(scores.test.assign(logit_mean=scores.committee), workdir / TEST_SCORES)

@@ -9,6 +9,7 @@ import zarr
 from distributed import Client
 from numpy.typing import NDArray
 
+from lensweep.catalogs.tables import write_frame
 from lensweep.ground.files import whole_file
 from lensweep.ground.progress import Progress
 from lensweep.training.data.examples import Examples
@@ -165,7 +166,7 @@ def _adapt_round(
         trunk.set_weights(keras.models.load_model(ended, compile=False).get_weights())
         return
     curve = adapt(trunk, config, sets, unfinished, progress, rows)
-    curve.to_parquet(unfinished / "curve.parquet")
+    write_frame(curve, unfinished / "curve.parquet")
     save_trunk(trunk, ended)
 
 
@@ -209,7 +210,7 @@ def _head(
         (views[0][~seen], labels[~seen]), config, fold,
     )  # fmt: skip
     kept.parent.mkdir(parents=True, exist_ok=True)
-    head.curve.to_parquet(curve)
+    write_frame(head.curve, curve)
     with whole_file(weights) as aside, aside.open("wb") as file:
         np.savez(file, weights=head.weights, bias=head.bias)
     return head

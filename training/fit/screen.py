@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lensweep.catalogs.tables import write_frame
 from lensweep.ground.progress import Progress
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.training.data.examples import Examples, read_flux
@@ -87,7 +88,7 @@ def train_screen(
     course = Course("screen", config.screen_epochs, LEARNING_RATE)
     checkpoint = workdir / "screen-checkpoint.npz"
     curve = fit(screen, stream, course, checkpoint, progress)
-    curve.to_parquet(workdir / "screen-curve.parquet")
+    write_frame(curve, workdir / "screen-curve.parquet")
     save_trunk(screen, kept)
     checkpoint.unlink(missing_ok=True)
     return screen

@@ -1,0 +1,1 @@
+"""A finished run for other tools: tables, regions, maps, stamps, messages."""
