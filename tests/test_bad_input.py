@@ -77,6 +77,50 @@ def test_every_bad_mosaic_is_named(scan, tmp_path):
         scan(paths, tmp_path / "run")
 
 
+def replaced(path, old, new):
+    write(path, weight=np.ones(SHAPE, np.float32), primary_cards={"NEXTEND": 3})
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new.ljust(len(old)), 1))
+
+
+def cut_after_sci(path):
+    from astropy.io import fits
+
+    write(path, weight=np.ones(SHAPE, np.float32), primary_cards={"NEXTEND": 3})
+    with fits.open(path) as hdus:
+        end = hdus[2].fileinfo()["hdrLoc"]
+    os.truncate(path, end)
+
+
+# Each ended the whole command once: with a traceback, or not at all.
+BAD_HEADERS = {
+    "frame": lambda path: replaced(path, b"'ICRS    '", b"'GSC1'"),
+    "endless": lambda path: replaced(path, b"NAXIS1  =                  300",
+                                     b"NAXIS1  =                 -300"),
+    "no_naxis": lambda path: replaced(path, b"NAXIS1  =", b"COMMENT"),
+    "no_bitpix": lambda path: replaced(path, b"BITPIX  =                  -32", b"COMMENT"),
+    "bscale": lambda path: replaced(path, b"PHOTPLAM=            8044.8877", b"BSCALE  = 'one'"),
+    "cut_header": lambda path: (write(path), os.truncate(path, 2 * 2880)),
+    "cut_after": cut_after_sci,
+}  # fmt: skip
+
+
+def test_bad_headers_cost_no_good_mosaic(scan, field, tmp_path):
+    bad = {name: tmp_path / f"{name}_drz.fits" for name in BAD_HEADERS}
+    for name, path in bad.items():
+        BAD_HEADERS[name](path)
+    outcome = scan([field, *bad.values()], tmp_path / "run")
+    assert outcome.exit_status == 3
+    assert set(outcome.failed_mosaics) == {f"{name}_drz" for name in bad}
+    for name, reason in outcome.failed_mosaics.items():
+        assert reason.startswith(f"mosaic {name}.fits: ")
+    alone = scan([field], tmp_path / "alone")
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(outcome.paths.candidates), pd.read_parquet(alone.paths.candidates)
+    )
+
+
 HOLE = np.s_[100:200, 100:200]
 
 
