@@ -24,7 +24,7 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
     Parameters
     ----------
     mosaics : str, Path or sequence of them
-        FITS files.
+        FITS files, addresses of them (http, https, s3), or tables of `lensweep find`.
     out : str or Path
         The run's folder.
     **options
@@ -42,12 +42,13 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
     from lensweep.deploy.cluster import open_client
     from lensweep.ground.files import is_remote
     from lensweep.ground.progress import open_progress
+    from lensweep.scanner.archive.addresses import with_addresses
     from lensweep.scanner.run.config import ScanConfig
     from lensweep.scanner.run.opening import open_run
     from lensweep.scanner.work.scan import run_scan
 
     several = [mosaics] if isinstance(mosaics, str | Path) else mosaics
-    config = ScanConfig(tuple(str(path) for path in several), str(out), **options)
+    config = ScanConfig(with_addresses([str(path) for path in several]), str(out), **options)
     bundle, paths = open_run(config)
     shared = None if is_remote(paths.root) else paths.root
     with (

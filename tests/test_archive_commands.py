@@ -13,9 +13,9 @@ from lensweep.catalogs.coverage import area_deg2, read_coverage
 from lensweep.commands.app import app
 from lensweep.ground.errors import InputError
 from lensweep.scanner.archive import services
-from lensweep.scanner.archive.origins import read_origin
 from lensweep.scanner.archive.products import read_products
 from lensweep.scanner.archive.services import ServiceError
+from lensweep.scanner.sky.origins import read_origin
 
 RA, DEC = 150.1163213, 2.2009731
 SVM = "hst_10092_01_acs_wfc_f814w_j8pu01_drc.fits"
@@ -75,10 +75,10 @@ def test_find_among_a_catalogues_positions(archive, tmp_path):
     assert "1 of 2 positions" in done.stdout
 
 
-def test_nothing_there(archive):
+def test_nothing_there(archive, tmp_path):
     done = run("find --ra 10 --dec 10")
     assert (done.exit_code, "0 images" in done.stdout) == (0, True)
-    done = run("fetch --ra 10 --dec 10 --out nowhere")
+    done = run(f"fetch --ra 10 --dec 10 --out {tmp_path}/nowhere")
     assert isinstance(done.exception, InputError)
     assert "nothing to fetch" in str(done.exception)
 

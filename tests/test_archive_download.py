@@ -29,9 +29,9 @@ from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.archive import mirror, services
 from lensweep.scanner.archive.download import CHUNK_BYTES, UnfitFileError
 from lensweep.scanner.archive.mirror import NoRoomError, fetch
-from lensweep.scanner.archive.origins import origin_path, read_origin
 from lensweep.scanner.archive.products import Product
 from lensweep.scanner.archive.services import ServiceError, Services
+from lensweep.scanner.sky.origins import origin_path, read_origin
 
 NAME = "hst_10092_01_acs_wfc_f814w_j8pu01_drc.fits"
 HALF = 1_500_000

@@ -13,7 +13,12 @@ from lensweep.ground.terminal import say
 
 commands = typer.Typer()
 
-Mosaics = Annotated[list[str] | None, typer.Argument(help="FITS mosaics.", show_default=False)]
+Mosaics = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="FITS mosaics, addresses (https, s3), or what `find` wrote.", show_default=False
+    ),
+]
 Out = Annotated[str | None, typer.Option(help="The run's folder, or s3://BUCKET/FOLDER.")]
 EnsembleName = Annotated[str | None, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
 
@@ -69,6 +74,9 @@ def scan_command(
         float | None, typer.Option("--pixel-scale", help="Arcsec per pixel, likewise.")
     ] = None,
     units: Units = None,
+    mirror: Annotated[
+        str | None, typer.Option(help="Folder to fetch mosaics at addresses into, and keep them.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file with the same keys; flags win.")
     ] = None,
@@ -80,10 +88,12 @@ def scan_command(
     """Scan mosaics: cut, score, rank. Repeat the command to continue a stopped run."""
     from lensweep import scan
     from lensweep.commands.show import show_outcome, show_plan
+    from lensweep.scanner.archive.addresses import with_addresses
     from lensweep.scanner.run.config import make_config
 
     flags = {key: value for key, value in locals().items() if key in _scan_fields()}
     asked = make_config(flags | {"mosaics": tuple(mosaics or ())}, config)
+    asked = dataclasses.replace(asked, mosaics=with_addresses(asked.mosaics))
     if plan:
         raise typer.Exit(show_plan(asked))
     try:

@@ -12,6 +12,7 @@ from lensweep.catalogs.crossmatch import nearest
 from lensweep.catalogs.tables import read_positions
 from lensweep.deploy.cores import usable_cores
 from lensweep.ground.errors import InputError
+from lensweep.ground.files import is_remote
 from lensweep.ground.progress import duration
 from lensweep.ground.terminal import plain_console, wide_console
 from lensweep.scanner.network.bundle_store import check_bundle
@@ -20,6 +21,8 @@ from lensweep.scanner.results.ranking import draw_candidates
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.plan import Plan, note_of_positions_outside, plan_mosaic
 from lensweep.scanner.sky.mosaics import CompanionError, MosaicError
+from lensweep.scanner.sky.names import file_name
+from lensweep.scanner.sky.remote import NoSectionsError, RemoteError
 from lensweep.scanner.sky.windows import CUTOUT_SIZE
 from lensweep.scanner.work.scan import Outcome
 
@@ -115,11 +118,12 @@ def show_plan(config: ScanConfig) -> int:
     with tempfile.TemporaryDirectory() as root:
         for path in config.mosaics:
             try:
+                _refuse_unseen(path, config)
                 plan = plan_mosaic(path, config, bundle.description.band, root)
             except CompanionError as error:
                 notes.append(str(error))
                 continue
-            except MosaicError as error:
+            except (MosaicError, NoSectionsError, RemoteError) as error:
                 refused.append(str(error))
                 continue
             plans.append(plan)
@@ -148,6 +152,15 @@ def show_plan(config: ScanConfig) -> int:
     elif not plans:
         raise InputError("no mosaic can be scanned")
     return 3 if refused else 0
+
+
+def _refuse_unseen(path: str, config: ScanConfig) -> None:
+    """Sources are sought in pixels; of a mosaic at an address, a plan fetches headers only."""
+    if is_remote(path) and config.centres == "sources":
+        raise MosaicError(
+            f"mosaic {file_name(path)}: its sources are known once it is fetched; `lensweep fetch` "
+            "it first, or scan it without --plan"
+        )
 
 
 def show_outcome(outcome: Outcome, truth: Path | None) -> None:

@@ -84,7 +84,7 @@ def show_fetched(products: Sequence[Product], listed: Path, folder: Path, cite: 
     if cite:
         for line in citation_lines(one for one in products if one.name in fetched.origins):
             console.print(line)
-    console.print(f"next: lensweep scan {folder}/*.fits --out RUN")
+    console.print(f"next: lensweep scan {listed} --mirror {folder} --out RUN")
     return 3 if fetched.failed else 0
 
 

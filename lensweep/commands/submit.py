@@ -1,5 +1,6 @@
 """The options of `lensweep submit`; those of the scan itself are `lensweep scan`'s."""
 
+import dataclasses
 from typing import Annotated, Any
 
 import typer
@@ -95,6 +96,7 @@ def _options(given: dict[str, Any]) -> Any:
 
 def _scan_config(context: typer.Context) -> Any:
     """What `lensweep scan` would make of the arguments that are left."""
+    from lensweep.scanner.archive.addresses import with_addresses
     from lensweep.scanner.run.config import make_config
 
     assert context.parent is not None
@@ -103,4 +105,5 @@ def _scan_config(context: typer.Context) -> Any:
     toml = asked.pop("config")
     for only_of_scan in ("plan", "truth"):
         asked.pop(only_of_scan)
-    return make_config(asked | {"mosaics": tuple(asked["mosaics"] or ())}, toml)
+    config = make_config(asked | {"mosaics": tuple(asked["mosaics"] or ())}, toml)
+    return dataclasses.replace(config, mosaics=with_addresses(config.mosaics))

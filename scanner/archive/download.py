@@ -19,9 +19,9 @@ from astropy.utils.exceptions import AstropyUserWarning
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import flush
 from lensweep.scanner.archive.names import safe_name
-from lensweep.scanner.archive.origins import Origin, read_origin, write_origin
 from lensweep.scanner.archive.products import Product
 from lensweep.scanner.archive.services import ServiceError, Services, first_line, wait_s
+from lensweep.scanner.sky.origins import Origin, read_origin, write_origin
 
 # What is lost of the last piece when a connection breaks.
 CHUNK_BYTES = 1 << 17

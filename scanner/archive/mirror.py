@@ -12,9 +12,9 @@ from lensweep.ground.files import make_folder
 from lensweep.ground.progress import Progress
 from lensweep.scanner.archive.download import Stopped, download, here, part_bytes
 from lensweep.scanner.archive.names import safe_name
-from lensweep.scanner.archive.origins import Origin
 from lensweep.scanner.archive.products import Product
 from lensweep.scanner.archive.services import Services, open_session
+from lensweep.scanner.sky.origins import Origin
 
 # Room that is left on the disk, for whatever else writes there.
 SPARE_BYTES = 256 << 20

@@ -9,7 +9,6 @@ The settings are `archives.toml` in the user's configuration folder (or in the f
 import dataclasses
 import os
 import time
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from lensweep.ground.errors import InputError, TryAgainError
+from lensweep.ground.settings import check_types, fill, read_toml, within
 
 T = TypeVar("T")
 FOLDER_VARIABLE = "LENSWEEP_CONFIG"
@@ -64,14 +64,14 @@ class Services:
     tries: int = 5
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name in ("hla", "sesame"):
-            address = getattr(self, name)
-            if not isinstance(address, str) or (address and "://" not in address):
-                raise InputError(f"{settings_path()}: {name} = {address!r}: must be an address")
-        _within("connections", self.connections, 1, 16)
-        _within("requests_per_s", self.requests_per_s, 0.01, 100.0)
-        _within("timeout_s", self.timeout_s, 0.1, 3600.0)
-        _within("tries", self.tries, 1, 100)
+            if getattr(self, name) and "://" not in getattr(self, name):
+                raise InputError(f"{name} = {getattr(self, name)!r}: must be an address")
+        within("connections", self.connections, 1, 16)
+        within("requests_per_s", self.requests_per_s, 0.01, 100.0)
+        within("timeout_s", self.timeout_s, 0.1, 3600.0)
+        within("tries", self.tries, 1, 100)
 
 
 def settings_path() -> Path:
@@ -88,18 +88,13 @@ def read_services() -> Services:
     InputError
         If the file cannot be read, or it or the environment says something unfit.
     """
-    path, known = settings_path(), {field.name: field for field in dataclasses.fields(Services)}
-    values = _read_toml(path) if path.is_file() else {}
-    unknown = sorted(values.keys() - known.keys())
-    if unknown:
-        raise InputError(
-            f"{path}: unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}"
-        )
-    for name, field in known.items():
-        stated = os.environ.get(_PREFIX + name.upper())
+    path = settings_path()
+    values = read_toml(path, Services, "settings") if path.is_file() else {}
+    for field in dataclasses.fields(Services):
+        stated = os.environ.get(_PREFIX + field.name.upper())
         if stated is not None:
-            values[name] = _of_text(name, stated, type(field.default))
-    return Services(**values)
+            values[field.name] = _of_text(field.name, stated, type(field.default))
+    return fill(Services, values, f"settings {path}")
 
 
 def open_session(services: Services) -> requests.Session:
@@ -176,24 +171,8 @@ class _Patient(HTTPAdapter):
         return super().send(*arguments, **options)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as TOML ({error})") from error
-
-
 def _of_text(name: str, text: str, kind: type) -> Any:
     try:
         return kind(text)
     except ValueError as error:
         raise InputError(f"{_PREFIX}{name.upper()} = {text!r}: must be a number") from error
-
-
-def _within(name: str, value: Any, low: float, high: float) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    whole = not isinstance(getattr(Services, name), int) or isinstance(value, int)
-    if not (number and whole and low <= value <= high):
-        raise InputError(
-            f"{settings_path()}: {name} = {value!r}: must lie within {low:g} and {high:g}"
-        )

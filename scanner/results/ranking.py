@@ -1,5 +1,6 @@
 """From the scores of a run to its ranked candidates; needs no pixels and no network."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 
@@ -63,6 +64,9 @@ def rank_candidates(
         "lensflow_grades": lensflow_scheme(),
         "versions": json.dumps(versions()),
         "run": paths.run.read_text(),
+        "origins": json.dumps(
+            [dataclasses.asdict(plan.origin) for plan in plans if plan.origin is not None]
+        ),
     }
     return with_provenance(table, provenance)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lensweep.ground.errors import InputError
+from lensweep.ground.files import is_remote
 from lensweep.ground.settings import check_types, one_of, read_toml, within
 from lensweep.scanner.sky.names import mosaic_name, printable
 from lensweep.scanner.sky.windows import CUTOUT_SIZE
@@ -18,9 +19,12 @@ class ScanConfig:
     Attributes
     ----------
     mosaics : tuple of str
-        FITS files.
+        FITS files, or their addresses (http, https, s3).
     out : str
         The run's folder.
+    mirror : str or None
+        Folder that files at addresses are fetched into first. Without it they are read by section
+        where that takes less, and else fetched into the run's folder for as long as it takes.
     ensemble : str
         Name of a shipped ensemble, or a bundle's folder.
     centres : str
@@ -83,6 +87,7 @@ class ScanConfig:
     band: str | None = None
     pixel_scale_arcsec: float | None = None
     units: str | None = None
+    mirror: str | None = None
     windows_per_shard: int = 512
 
     def __post_init__(self) -> None:
@@ -121,8 +126,9 @@ class ScanConfig:
         centres = self.centres
         if centres not in ("grid", "sources"):
             centres = str(Path(centres).absolute())
-        mosaics = tuple(str(Path(path).absolute()) for path in self.mosaics)
-        return dataclasses.replace(self, mosaics=mosaics, centres=centres)
+        mosaics = tuple(_absolute(path) for path in self.mosaics)
+        mirror = None if self.mirror is None else str(Path(self.mirror).absolute())
+        return dataclasses.replace(self, mosaics=mosaics, centres=centres, mirror=mirror)
 
     def _check_paths(self) -> None:
         for name in ("out", "ensemble", "centres"):
@@ -145,6 +151,10 @@ class ScanConfig:
                     "two; rename one, or scan them into two folders"
                 )
             seen[name] = path
+
+
+def _absolute(path: str) -> str:
+    return path if is_remote(path) else str(Path(path).absolute())
 
 
 def is_file(path: str) -> bool:

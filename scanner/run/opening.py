@@ -24,7 +24,7 @@ PACKAGES = ("lensweep", "numpy", "astropy", "reproject", "zarr", "tensorflow", "
 DEFAULT_THRESHOLD = "fpr_0.3"
 # Where a run is carried out, and how its scores are ranked, may change when it is continued.
 _DECIDES_NOTHING = (
-    "out", "cluster", "workers", "tls", "shard_timeout_s", "storage_wait_s", "ensemble",
+    "out", "mirror", "cluster", "workers", "tls", "shard_timeout_s", "storage_wait_s", "ensemble",
     "min_logit", "prior", "merge_radius_arcsec", "match_radius_arcsec",
 )  # fmt: skip
 
@@ -84,7 +84,9 @@ def what_decides(config: ScanConfig) -> dict[str, Any]:
     values = dataclasses.asdict(config)
     for key in _DECIDES_NOTHING:
         del values[key]
-    values["mosaics"] = sorted(os.path.realpath(path) for path in config.mosaics)
+    values["mosaics"] = sorted(
+        path if is_remote(path) else os.path.realpath(path) for path in config.mosaics
+    )
     if config.centres not in ("grid", "sources"):
         read_positions(config.centres)
         values["centres"] = os.path.realpath(config.centres)

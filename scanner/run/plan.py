@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from lensweep.catalogs.tables import read_positions
 from lensweep.ground.atomic import write_json
-from lensweep.ground.files import make_folder, whole_file
+from lensweep.ground.files import is_remote, make_folder, whole_file
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.sky.grid import ScanGrid, scan_grid, sky_to_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.origins import Origin, origin_now, origin_path, read_origin
 from lensweep.scanner.sky.pixels import check_pixels
 from lensweep.scanner.sky.sources import detect_sources
 from lensweep.scanner.sky.windows import CUTOUT_SIZE, centred_windows, grid_windows, shard_bounds
@@ -32,12 +33,15 @@ class Plan:
     grid : ScanGrid
     n_windows : int
     windows_per_shard : int
+    origin : Origin or None
+        Where the mosaic's file came from, if it was fetched.
     """
 
     mosaic: Mosaic
     grid: ScanGrid
     n_windows: int
     windows_per_shard: int
+    origin: Origin | None = None
 
     @property
     def shards(self) -> list[tuple[int, int]]:
@@ -100,10 +104,12 @@ def plan_mosaic(path: str, config: ScanConfig, band: str, root: str) -> Plan:
                 f"then {_state_of(kept.mosaic)}); scan it into a new folder"
             )
         return kept
-    check_pixels(mosaic)
+    origin = _origin(mosaic)
+    if not is_remote(mosaic.pixels_path):
+        check_pixels(mosaic)
     grid = scan_grid(mosaic)
     windows = list_windows(mosaic, grid, config)
-    plan = Plan(mosaic, grid, len(windows.corners), config.windows_per_shard)
+    plan = Plan(mosaic, grid, len(windows.corners), config.windows_per_shard, origin)
     target = paths.windows(mosaic.name)
     make_folder(target.parent)
     with whole_file(target) as aside, aside.open("wb") as file:
@@ -115,6 +121,20 @@ def plan_mosaic(path: str, config: ScanConfig, band: str, root: str) -> Plan:
 def _state_of(mosaic: Mosaic) -> str:
     weight = "none of its own" if mosaic.wht_sha256 is None else mosaic.wht_sha256
     return f"SHA-256 {mosaic.sha256}, weight file {weight}"
+
+
+def _origin(mosaic: Mosaic) -> Origin | None:
+    """Where a mosaic's file came from: as is written beside it, or as it is read now."""
+    if is_remote(mosaic.path):
+        return origin_now(mosaic.path, mosaic.sha256)
+    origin = read_origin(Path(mosaic.path))
+    if origin is not None and origin.sha256 != mosaic.sha256:
+        raise MosaicError(
+            f"mosaic {mosaic.file_name}: SHA-256 {mosaic.sha256}, but it was fetched with "
+            f"{origin.sha256}; fetch it again, or remove {origin_path(Path(mosaic.path))} if it "
+            "was changed on purpose"
+        )
+    return origin
 
 
 def list_windows(mosaic: Mosaic, grid: ScanGrid, config: ScanConfig) -> Windows:
@@ -172,6 +192,7 @@ def read_plan(root: Path, mosaic: str) -> Plan:
         ScanGrid(**values["grid"]),
         values["n_windows"],
         values["windows_per_shard"],
+        Origin(**values["origin"]) if values.get("origin") else None,
     )
 
 

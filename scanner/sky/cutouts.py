@@ -34,7 +34,8 @@ def cut_windows(
     """
     flux = np.empty((len(corners), CUTOUT_SIZE, CUTOUT_SIZE), np.float32)
     with open_pixels(mosaic) as pixels:
-        if pixels.mapped and not grid.resampled:
+        # Fetched from an address, a window costs its own rows, and a group all between them too.
+        if (pixels.mapped or pixels.away) and not grid.resampled:
             n_valid = [
                 pixels.read_into(cutout, *_window(x0, y0))
                 for cutout, (x0, y0) in zip(flux, corners.tolist(), strict=True)

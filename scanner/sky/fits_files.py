@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os import getpid
+from os import SEEK_END, getpid
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,6 +25,7 @@ from astropy.wcs import NoConvergence
 
 from lensweep.ground.errors import InputError
 from lensweep.scanner.sky.headers import MosaicError
+from lensweep.scanner.sky.remote import open_bytes
 
 BLOCK = 2880
 CARD = 80
@@ -126,7 +127,7 @@ def decompress(path: Path, target: Path, label: str) -> None:
         aside.unlink(missing_ok=True)
 
 
-def check_structure(path: Path, label: str) -> None:
+def check_structure(path: str | Path, label: str) -> None:
     """Walk through the headers of a FITS file: sizes that mean something, and data to fill them.
 
     The last block need not be padded, as long as its data are all there.
@@ -137,9 +138,9 @@ def check_structure(path: Path, label: str) -> None:
         A header without end, sizes that are missing or impossible, data that the file is too
         short for, or fewer extensions than NEXTEND announces.
     """
-    length = path.stat().st_size
     hdus: list[_Hdu] = []
-    with path.open("rb") as stream:
+    with open_bytes(path) as stream:
+        length = stream.seek(0, SEEK_END)
         while not hdus or _another(stream, hdus[-1].end, label):
             hdu = _read_hdu(stream, hdus[-1].end if hdus else 0, label)
             if hdu.data_end > length:

@@ -37,7 +37,8 @@ from lensweep.scanner.sky.headers import (
     read_band,
     read_zero_point_ab,
 )
-from lensweep.scanner.sky.names import mosaic_name, printable
+from lensweep.scanner.sky.names import file_name, mosaic_name, printable
+from lensweep.scanner.sky.remote import NoSectionsError, describe, open_fits
 from lensweep.scanner.sky.units import read_units
 
 __all__ = [
@@ -113,7 +114,7 @@ class Mosaic:
     @property
     def file_name(self) -> str:
         """The last part of `path`, as messages show it."""
-        return printable(Path(self.path).name)
+        return printable(file_name(self.path))
 
     @property
     def wcs(self) -> WCS:
@@ -143,7 +144,8 @@ def inspect_mosaic(
     Parameters
     ----------
     path
-        FITS file; ``.gz`` is decompressed once into `scratch_folder`, since a gzip stream has
+        FITS file, or the address of one, of which headers are fetched and no more; ``.gz`` is
+        decompressed once into `scratch_folder`, since a gzip stream has
         to be inflated from its start for every region. Where it holds no weight, the
         ``_wht.fits`` that lies beside a ``_sci.fits`` or ``_drz.fits`` is its weight.
     overrides
@@ -169,20 +171,26 @@ def inspect_mosaic(
     ------
     CompanionError
         A weight or context map.
+    NoSectionsError, RemoteError
+        An address whose file cannot be read by section, or gives nothing now.
     MosaicError
         Missing, truncated, damaged, not FITS, no single 2-D image, no sky coordinates, unknown
         or wrong filter, unknown or contradictory units, or a statement of the user that the
         header contradicts.
     """
-    path = Path(path)
-    label = f"mosaic {path.name}"
+    label = f"mosaic {file_name(path)}"
     name = mosaic_name(path)
-    sha256, pixels_path = _readable(path, name, scratch_folder, label)
+    if is_remote(path):
+        sha256, pixels_path = describe(str(path)).version, str(path)
+    else:
+        sha256, pixels_path = _readable(Path(path), name, scratch_folder, label)
     with faults_of(label), _open_checked(pixels_path, label) as hdus:
-        kind = kind_of_companion(hdus, path.name)
+        kind = kind_of_companion(hdus, file_name(path))
         if kind:
             raise CompanionError(f"{label}: {kind}, and no image: not scanned")
         sci_index, wht_index = _find_planes(hdus, label)
+        if is_remote(path) and any(isinstance(hdu, fits.CompImageHDU) for hdu in hdus):
+            raise NoSectionsError(f"{label}: is compressed tile by tile")
         headers = [hdus[sci_index].header, hdus[0].header]
         shape = (int(hdus[sci_index].shape[0]), int(hdus[sci_index].shape[1]))
         wcs, notes = read_wcs(hdus, sci_index, label)
@@ -191,7 +199,7 @@ def inspect_mosaic(
         mosaic = Mosaic(
             name=name,
             path=str(path),
-            pixels_path=str(pixels_path),
+            pixels_path=pixels_path,
             sha256=sha256,
             sci_index=sci_index,
             wht_index=wht_index,
@@ -213,19 +221,21 @@ def inspect_mosaic(
         if ensemble_name is None:
             needed = f"the cutouts of a data set are {band}"
         raise MosaicError(f"{label}: filter {mosaic.band}, but {needed}")
-    weight = None if wht_index is not None else find_weight(path, given)
+    if is_remote(path):
+        return mosaic
+    weight = None if wht_index is not None else find_weight(Path(path), given)
     return mosaic if weight is None else _with_weight(mosaic, weight, scratch_folder)
 
 
 def _readable(
     path: Path, name: str, scratch_folder: str | Path, label: str
-) -> tuple[str, Path]:
+) -> tuple[str, str]:
     """The checksum of a file, and a file that its pixels can be read from."""
     kind = file_kind(path, label)
     with path.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     if kind == "fits":
-        return sha256, path
+        return sha256, str(path)
     if is_remote(scratch_folder):
         raise MosaicError(
             f"{label}: compressed, and {scratch_folder} is no file system on which it could be "
@@ -233,7 +243,7 @@ def _readable(
         )
     pixels_path = Path(scratch_folder) / f"{name}-{sha256[:12]}.fits"
     decompress(path, pixels_path, label)
-    return sha256, pixels_path
+    return sha256, str(pixels_path)
 
 
 def _with_weight(mosaic: Mosaic, path: Path, scratch_folder: str | Path) -> Mosaic:
@@ -251,16 +261,16 @@ def _with_weight(mosaic: Mosaic, path: Path, scratch_folder: str | Path) -> Mosa
         _refuse_unscalable(hdus[images[0]], label)
     note = f"without weight in it: {printable(path.name)} is its weight"
     return replace(
-        mosaic, wht_index=images[0], wht_path=str(pixels_path), wht_sha256=sha256,
+        mosaic, wht_index=images[0], wht_path=pixels_path, wht_sha256=sha256,
         notes=(*mosaic.notes, note),
     )  # fmt: skip
 
 
 @contextmanager
-def _open_checked(path: Path, label: str) -> Iterator[fits.HDUList]:
+def _open_checked(path: str, label: str) -> Iterator[fits.HDUList]:
     """Open a FITS file whose structure is sound and whose data are all there."""
     check_structure(path, label)
-    with without_warnings(), fits.open(path) as hdus:
+    with without_warnings(), open_fits(path) as hdus:
         yield hdus
 
 

@@ -3,7 +3,11 @@
 import hashlib
 import re
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+from lensweep.ground.files import is_remote
+
+_IN_ADDRESS = re.compile(r"[\w.+-]+\.(?:fits|fit|fts)(?:\.(?:gz|fz))?(?![\w.])", re.IGNORECASE)
 _FILE_ENDING = re.compile(r"(\.(fits|fit|fts))?(\.(gz|fz))?$", re.IGNORECASE)
 # What object stores and shares of Windows take amiss ("Naming Amazon S3 objects: characters to
 # avoid"; "Naming Files, Paths, and Namespaces"), patterns of file names among them.
@@ -19,8 +23,8 @@ def mosaic_name(path: str | Path) -> str:
     could not is changed, and ends with a hash of the file name, so that no two become the same; the
     path as given stands in the mosaic's plan.
     """
-    file_name = Path(path).name
-    name = _FILE_ENDING.sub("", file_name)
+    whole = file_name(path)
+    name = _FILE_ENDING.sub("", whole)
     safe = "".join("_" if char in _UNSAFE or not char.isprintable() else char for char in name)
     # Hidden files are those that are being written; `__` is Zarr's own, and `.json` of a run's.
     safe = re.sub(r"^(\.|__)+", "", safe).rstrip(". ")
@@ -28,7 +32,18 @@ def mosaic_name(path: str | Path) -> str:
     if safe == name != "" and len(name.encode()) <= LONGEST_BYTES:
         return name
     short = safe.encode()[:LONGEST_BYTES].decode(errors="ignore")
-    return f"{short or 'mosaic'}-{hashlib.sha256(_bytes(file_name)).hexdigest()[:8]}"
+    return f"{short or 'mosaic'}-{hashlib.sha256(_bytes(whole)).hexdigest()[:8]}"
+
+
+def file_name(path: str | Path) -> str:
+    """The last part of a path; of an address, the last word in it that is a FITS file's name.
+
+    Archives give files by a query: `https://host/get.cgi?dataset=hst_10092_01_drz.fits&download=1`.
+    """
+    if not is_remote(path):
+        return Path(path).name
+    names = _IN_ADDRESS.findall(unquote(str(path)))
+    return str(names[-1]) if names else Path(urlsplit(str(path)).path).name
 
 
 def printable(text: str) -> str:

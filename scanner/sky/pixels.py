@@ -15,9 +15,11 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from lensweep.ground.files import is_remote
 from lensweep.scanner.sky.fits_files import faults_of, without_warnings
 from lensweep.scanner.sky.mosaics import Mosaic, MosaicError
 from lensweep.scanner.sky.quantised import Zeros, read_zeros
+from lensweep.scanner.sky.remote import open_fits
 
 STRIP_PIXELS = 4_000_000
 # The values of a rectangle of one plane, as they are in the file.
@@ -39,6 +41,8 @@ class Pixels:
     mapped : bool
         Whether a rectangle costs its own pixels only: the file's bytes are the pixels. If not,
         whole rows or tiles are scaled or decompressed for it.
+    away : bool
+        Whether its rows are fetched from an address each time.
     flux_zeros, weight_zeros : Zeros or None
         Where compression has moved what was exactly 0.
     """
@@ -48,6 +52,7 @@ class Pixels:
     weight: Plane | None
     flux_scale: float
     mapped: bool
+    away: bool
     flux_zeros: Zeros | None = None
     weight_zeros: Zeros | None = None
 
@@ -116,20 +121,21 @@ def open_pixels(mosaic: Mosaic) -> Iterator[Pixels]:
     indexes = [mosaic.sci_index, mosaic.wht_index]
     with ExitStack() as open_files:
         with without_warnings():
-            files = {path: open_files.enter_context(fits.open(path)) for path in set(paths)}
+            files = {path: open_files.enter_context(open_fits(path)) for path in set(paths)}
             planes = [
                 None if index is None else files[path][index]
                 for path, index in zip(paths, indexes, strict=True)
             ]
-            flux, weight = (None if hdu is None else _plane(hdu) for hdu in planes)
+            away = is_remote(mosaic.pixels_path)
+            flux, weight = (None if hdu is None else _plane(hdu, away) for hdu in planes)
         assert flux is not None
         zeros = [
             read_zeros(hdu, Path(path), index, f"mosaic {mosaic.file_name}")
             if index is not None and isinstance(hdu, fits.CompImageHDU) else None
             for path, index, hdu in zip(paths, indexes, planes, strict=True)
         ]  # fmt: skip
-        mapped = all(_is_mapped(hdu) for hdu in planes if hdu is not None)
-        yield Pixels(mosaic.shape, flux, weight, mosaic.flux_scale, mapped, *zeros)
+        mapped = not away and all(_is_mapped(hdu) for hdu in planes if hdu is not None)
+        yield Pixels(mosaic.shape, flux, weight, mosaic.flux_scale, mapped, away, *zeros)
 
 
 def read_region(mosaic: Mosaic, rows: slice, cols: slice) -> NDArray[np.float32]:
@@ -190,8 +196,8 @@ def _is_mapped(hdu: Any) -> bool:
     return not (isinstance(hdu, fits.CompImageHDU) or scaled or "BLANK" in hdu.header)
 
 
-def _plane(hdu: Any) -> Plane:
-    if _is_mapped(hdu):
+def _plane(hdu: Any, away: bool) -> Plane:
+    if _is_mapped(hdu) and not away:
         # A view of the memory map until it is copied.
         values = hdu.data
         return lambda rows, cols: np.asarray(values[rows, cols])

@@ -5,11 +5,11 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 from dask.typing import Key
-from distributed import CancelledError, Client, Future
+from distributed import CancelledError, Client, Future, Semaphore
 
 from lensweep.deploy.config import CUT, SCORE
 
@@ -23,6 +23,13 @@ IN_FLIGHT_PER_WORKER = 2
 REFRESH_S = 5.0
 # How often is looked whether there are more workers now, or none of the cluster is left.
 POLL_S = 1.0
+
+
+@contextmanager
+def few_at_a_time(n: int) -> Iterator[None]:
+    """Let no more than n tasks of the whole cluster ask archives at a time; within a task."""
+    with Semaphore(max_leases=n, name=f"lensweep-archives-{n}"):
+        yield
 
 
 class Crew:

@@ -162,7 +162,7 @@ class _Scan:
         stage = self.progress.stage("planning", len(self.config.mosaics), unit="mosaics")
         band, root = self.bundle.description.band, str(self.paths.root)
 
-        def submit(path: str) -> list[Future[Plan]]:
+        def submit(path: str) -> list[Future[tuple[Plan, str | None]]]:
             return [
                 self.client.submit(
                     plan_unless_lost, path, self.config, band, root, pure=False,
@@ -170,7 +170,7 @@ class _Scan:
                 )
             ]  # fmt: skip
 
-        plans, failed, passed_over = [], {}, []
+        plans, failed, passed_over, later = [], {}, [], True
         work = Dispatch(self.client, self.crew, iter(self.config.mosaics), submit)
         for path, future, _ in work:
             error = self._error_of(future)
@@ -180,7 +180,10 @@ class _Scan:
             name = mosaic_name(path)
             if error is None:
                 self.patience.over()
-                plans.append(future.result())
+                plan, reading = future.result()
+                plans.append(plan)
+                if reading:
+                    self.progress.note(reading)
                 self.paths.mosaic_failure(name).unlink(missing_ok=True)
                 for note in plans[-1].mosaic.notes:
                     self.progress.note(f"mosaic {plans[-1].mosaic.file_name}: {note}")
@@ -189,6 +192,7 @@ class _Scan:
                 self.progress.note(str(error))
             elif isinstance(error, InputError | AttemptsError):
                 failed[name] = str(error)
+                later = later and isinstance(error, TryAgainError)
                 # Of the only mosaic, it is what the command ends with.
                 if len(self.config.mosaics) > 1:
                     self.progress.note(str(error))
@@ -196,11 +200,14 @@ class _Scan:
             else:
                 raise error
             self.progress.advance(stage, 1)
+        reasons = "\n".join([*passed_over, *(failed[name] for name in sorted(failed))])
+        if not plans and failed and later:
+            # An archive that is silent for now: what came of its files stays.
+            raise TryAgainError(reasons)
         if not plans:
             if not planned_mosaics(self.paths.root):
                 abandon(self.paths)
-            reasons = [*passed_over, *(failed[name] for name in sorted(failed))]
-            raise InputError("\n".join(reasons))
+            raise InputError(reasons)
         outside = note_of_positions_outside(self.config, plans)
         if outside:
             self.progress.note(outside)

@@ -86,10 +86,12 @@ def deal_out(config: ScanConfig, n: int) -> list[ScanConfig]:
         return [config]
     if len(config.mosaics) < n:
         raise InputError(f"array of {n}: only {len(config.mosaics)} mosaics to deal out")
-    size = {path: Path(path).stat().st_size for path in config.mosaics}
+    # Those that the job fetches are dealt out one by one.
+    size = {path: 0 if is_remote(path) else Path(path).stat().st_size for path in config.mosaics}
     hands: list[list[str]] = [[] for _ in range(n)]
     for path in sorted(config.mosaics, key=lambda path: (-size[path], path)):
-        min(hands, key=lambda hand: sum(size[one] for one in hand)).append(path)
+        least = min(hands, key=lambda hand: (sum(size[one] for one in hand), len(hand)))
+        least.append(path)
     return [
         dataclasses.replace(config, mosaics=tuple(sorted(hand)), out=str(folder))
         for hand, folder in zip(hands, task_folders(Path(config.out), n), strict=True)
@@ -114,7 +116,8 @@ def _settled(config: ScanConfig) -> ScanConfig:
             "folder: name one on storage that all nodes see, or give `lensweep scan` in a job of "
             "your own"
         )
-    missing = [printable(path) for path in config.mosaics if not is_file(path)]
+    here = [path for path in config.mosaics if not is_remote(path)]
+    missing = [printable(path) for path in here if not is_file(path)]
     if missing:
         raise InputError("\n".join(f"mosaic {path}: no such file" for path in missing))
     strange = [printable(path) for path in config.mosaics if printable(path) != path]
@@ -133,7 +136,8 @@ def _settled(config: ScanConfig) -> ScanConfig:
 
 def _read(config: ScanConfig) -> tuple[Path, ...]:
     """What a scan reads that the user has named."""
-    named = [*config.mosaics]
+    named = [path for path in config.mosaics if not is_remote(path)]
+    named += [] if config.mirror is None else [config.mirror]
     named += [config.centres] if config.centres not in ("grid", "sources") else []
     named += [config.ensemble] if Path(config.ensemble).is_dir() else []
     return tuple(Path(path) for path in named)

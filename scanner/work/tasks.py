@@ -2,6 +2,7 @@
 
 import functools
 import socket
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from lensweep.deploy.accelerator import end_at_once
 from lensweep.deploy.cluster import this_worker
 from lensweep.ground.atomic import write_json
 from lensweep.ground.errors import TryAgainError
-from lensweep.ground.files import written_at
+from lensweep.ground.files import is_remote, written_at
+from lensweep.scanner.archive.addresses import bring, way_to_read
+from lensweep.scanner.archive.services import read_services
 from lensweep.scanner.network.batch_size import BatchError
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.network.ensemble import EnsembleError, Scoring
@@ -27,6 +30,7 @@ from lensweep.scanner.sky.grid import grid_to_mosaic_pixels, grid_to_sky
 from lensweep.scanner.sky.names import mosaic_name
 from lensweep.scanner.sky.windows import CUTOUT_SIZE
 from lensweep.scanner.work.attempts import attempt
+from lensweep.scanner.work.dispatch import few_at_a_time
 
 # A detection is moved to the brightest smoothed light near its window's centre: smoothing of 2 px
 # (an ACS star's width), and a Gaussian weight that lets what is 1.5 arcsec off still win.
@@ -60,17 +64,38 @@ class WorkerFullError(TryAgainError):
         return f"worker {self.worker}: {self.reason}"
 
 
-def plan_unless_lost(path: str, config: ScanConfig, band: str, root: str) -> Plan:
-    """Plan a mosaic, unless that has cost too many workers."""
+def plan_unless_lost(
+    path: str, config: ScanConfig, band: str, root: str
+) -> tuple[Plan, str | None]:
+    """Plan a mosaic, unless that has cost too many workers; fetch it if it is elsewhere.
+
+    Returns
+    -------
+    Plan
+    str or None
+        How a mosaic at an address is read, and why.
+    """
     paths, name = RunPaths.at(root), mosaic_name(path)
+    here, why = path, None
+    if is_remote(path):
+        why = way_to_read(path, config, band, root)
+        if why is None:
+            # No attempt: a download has limits of its own, and may take hours.
+            with few_at_a_time(read_services().connections):
+                reading = bring(path, config, root)
+            here, why = reading.path, reading.why
     with attempt(paths, name, 0, "plan", config.shard_timeout_s):
-        return plan_mosaic(path, config, band, root)
+        return plan_mosaic(here, config, band, root), why
 
 
 def cut_unless_done(root: str, mosaic: str, shard: int, limit_s: float) -> None:
     """Cut one shard of a mosaic, unless an earlier run did."""
     paths = RunPaths.at(root)
-    if not paths.cut_marker(mosaic, shard).is_file():
+    if paths.cut_marker(mosaic, shard).is_file():
+        return
+    with ExitStack() as before:
+        if is_remote(_plan(root, mosaic)[0].mosaic.pixels_path):
+            before.enter_context(few_at_a_time(read_services().connections))
         with attempt(paths, mosaic, shard, "cut", limit_s):
             cut_shard(root, mosaic, shard)
 

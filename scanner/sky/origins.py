@@ -3,10 +3,12 @@
 import dataclasses
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import whole_file
+from lensweep.scanner.sky.names import file_name
 
 FORMAT, VERSION = "lensweep-origin", 1
 _ENDING = ".origin.json"
@@ -28,6 +30,7 @@ class Origin:
         UTC, ISO 8601.
     size_bytes : int
     sha256 : str
+        0 and empty where the file was not fetched, but read by section.
     etag : str
         As the server stated it; empty if it did not.
     collection, programme, survey, doi : str
@@ -45,6 +48,19 @@ class Origin:
     programme: str = ""
     survey: str = ""
     doi: str = ""
+
+
+def origin_now(address: str, version: str) -> Origin:
+    """The origin of what is read at its address, by section, from now on."""
+    return Origin(
+        name=file_name(address),
+        address=address,
+        final_address=address,
+        fetched=datetime.now(UTC).isoformat(timespec="seconds"),
+        size_bytes=0,
+        sha256="",
+        etag=version,
+    )
 
 
 def origin_path(file: Path) -> Path:
