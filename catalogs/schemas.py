@@ -6,8 +6,10 @@ numbers without one.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 PROVENANCE_PREFIX = "lensweep."
 
@@ -146,6 +148,15 @@ SCORE_COLUMNS = (
 CANDIDATES = pa.schema([column.field() for column in CANDIDATE_COLUMNS])
 LEDGER = pa.schema([column.field() for column in LEDGER_COLUMNS])
 SCORES = pa.schema([column.field() for column in SCORE_COLUMNS])
+
+
+def read_provenance(path: Path) -> dict[str, str]:
+    """What `with_provenance` told a Parquet file; nothing if there is no whole file."""
+    try:
+        with path.open("rb") as file:
+            return provenance_of(pq.read_schema(file))
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return {}
 
 
 def with_provenance(table: pa.Table, provenance: dict[str, str]) -> pa.Table:

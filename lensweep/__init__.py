@@ -44,18 +44,18 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
     from lensweep.ground.progress import open_progress
     from lensweep.scanner.archive.addresses import with_addresses
     from lensweep.scanner.run.config import ScanConfig
+    from lensweep.scanner.run.lock import sole_writer
     from lensweep.scanner.run.opening import open_run
+    from lensweep.scanner.run.paths import RunPaths
     from lensweep.scanner.work.scan import run_scan
 
     several = [mosaics] if isinstance(mosaics, str | Path) else mosaics
     config = ScanConfig(with_addresses([str(path) for path in several]), str(out), **options)
-    bundle, paths = open_run(config)
-    shared = None if is_remote(paths.root) else paths.root
-    with (
-        open_progress() as progress,
-        open_client(config.cluster, config.workers, tls=config.tls, folder=shared) as client,
-    ):
-        return run_scan(config, bundle, paths, client, progress)
+    with open_progress() as progress, sole_writer(RunPaths.at(config.out), progress.note) as hold:
+        bundle, paths = open_run(config)
+        shared = None if is_remote(paths.root) else paths.root
+        with open_client(config.cluster, config.workers, tls=config.tls, folder=shared) as client:
+            return run_scan(config, bundle, paths, client, progress, hold)
 
 
 def score(

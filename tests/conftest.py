@@ -107,16 +107,44 @@ def client():
         yield opened
 
 
-def scan_here(client, bundle, mosaics, out, **options) -> Outcome:
+def scan_here(client, bundle, mosaics, out, hold=lambda: None, **options) -> Outcome:
     """A scan of all windows in shards of 16, as the command does it, with few to draw."""
     few = {"windows_per_shard": 16, "merge_radius_arcsec": 10.0, "screen": "off"}
     options = few | {"ensemble": str(bundle)} | options
     config = ScanConfig(tuple(str(path) for path in mosaics), str(out), **options)
     opened, paths = open_run(config)
-    return run_scan(config, opened, paths, client, PlainProgress(io.StringIO(), time.monotonic))
+    progress = PlainProgress(io.StringIO(), time.monotonic)
+    return run_scan(config, opened, paths, client, progress, hold)
 
 
 @pytest.fixture
 def scan(client, tiny_bundle):
     """`scan_here` with the tiny ensemble: ``scan(mosaics, out, **options)``."""
     return lambda mosaics, out, **options: scan_here(client, tiny_bundle, mosaics, out, **options)
+
+
+@pytest.fixture(scope="session")
+def object_server():
+    """A server on loopback that speaks S3."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'lensweep[s3]'")
+    from moto.server import ThreadedMotoServer
+
+    served = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    served.start()
+    host, port = served.get_host_and_port()
+    yield f"http://{host}:{port}"
+    served.stop()
+
+
+@pytest.fixture
+def store(object_server, monkeypatch, tmp_path):
+    """A new bucket, and the environment in which whoever reads `s3://` finds it."""
+    import s3fs
+
+    said = {"ENDPOINT_URL": object_server, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "much-ado",
+            "DEFAULT_REGION": "us-east-1", "EC2_METADATA_DISABLED": "true"}  # fmt: skip
+    for name, value in said.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    bucket = f"survey-{tmp_path.name.replace('_', '-').lower()}"[:60].strip("-")
+    s3fs.S3FileSystem().mkdir(bucket)
+    return f"s3://{bucket}"

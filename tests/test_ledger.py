@@ -1,7 +1,6 @@
 import dataclasses
 import json
 import shutil
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -69,7 +68,6 @@ def test_a_marker_that_counts_otherwise_is_an_error(done):
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"")])
 @pytest.mark.parametrize(
     "chunk",
     [
@@ -79,18 +77,14 @@ def test_a_marker_that_counts_otherwise_is_an_error(done):
         "cutouts.zarr/{}/valid_fraction/c/{}",
     ],
 )
-def test_what_is_lost_is_done_again(scan, field, tmp_path, chunk, damage):
-    """A machine lost its power, and what it had not yet written; one command names all of it."""
-    whole = scan([field], tmp_path / "whole").paths
-    paths = scan([field], tmp_path / "run").paths
+def test_all_that_is_lost_is_named_and_not_marked_any_more(done, chunk):
+    paths, plan = done
     for shard in (2, 4):
-        damage(paths.root / chunk.format(NAME, shard))
-    with pytest.raises(LostScoresError, match=r"shard 2 .* in all: 2; repeat the command"):
-        scan([field], paths.root)
-    assert scan([field], paths.root).exit_status == 0
-    tables = [pd.read_parquet(some.candidates) for some in (paths, whole)]
-    pd.testing.assert_frame_equal(*tables)
-    pd.testing.assert_frame_equal(*(pd.read_parquet(some.ledger) for some in (paths, whole)))
+        (paths.root / chunk.format(NAME, shard)).write_bytes(b"")
+    with pytest.raises(LostScoresError, match=r"shard 2 .* in all: 2"):
+        write_ledger(paths.root, [plan], 0.5)
+    for shard in range(plan.n_shards):
+        assert paths.score_marker(NAME, shard).exists() == (shard not in (2, 4))
 
 
 def test_sums_that_differ_are_an_error(done):

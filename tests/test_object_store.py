@@ -23,31 +23,6 @@ pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'lensweep
 NAME = "field_f814w_drz"
 
 
-@pytest.fixture(scope="module")
-def server():
-    from moto.server import ThreadedMotoServer
-
-    served = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    served.start()
-    host, port = served.get_host_and_port()
-    yield f"http://{host}:{port}"
-    served.stop()
-
-
-@pytest.fixture
-def store(server, monkeypatch, tmp_path):
-    """A new bucket, and the environment in which whoever reads `s3://` finds it."""
-    import s3fs
-
-    said = {"ENDPOINT_URL": server, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "much-ado",
-            "DEFAULT_REGION": "us-east-1", "EC2_METADATA_DISABLED": "true"}  # fmt: skip
-    for name, value in said.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    bucket = f"survey-{tmp_path.name.replace('_', '-').lower()}"[:60].strip("-")
-    s3fs.S3FileSystem().mkdir(bucket)
-    return f"s3://{bucket}"
-
-
 def tables(root):
     paths, found = RunPaths.at(str(root)), []
     for path in (paths.candidates, paths.ledger):

@@ -22,7 +22,7 @@ KILLS = ("command", "worker", "group")
 NAME = "field_f814w_drz"
 
 
-def command(*arguments):
+def command_line(*arguments):
     return [sys.executable, "-m", "lensweep", *map(str, arguments)]
 
 
@@ -41,14 +41,14 @@ def asked(tiny_bundle, tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(asked, tmp_path_factory):
     root = tmp_path_factory.mktemp("undisturbed") / "run"
-    ran = subprocess.run(command(*asked, root), capture_output=True, text=True, check=False)
+    ran = subprocess.run(command_line(*asked, root), capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     return root
 
 
 def started(asked, root):
     return subprocess.Popen(
-        command(*asked, root), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        command_line(*asked, root), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         start_new_session=True,
     )  # fmt: skip
 
@@ -209,13 +209,42 @@ def test_another_run_in_the_folder_is_refused(scan, field, tmp_path, options, me
         scan([field], tmp_path / "run", **options)
 
 
-def test_ranking_may_change_when_a_run_continues(scan, field, tmp_path):
+def test_a_finished_catalogue_is_not_replaced_unasked(scan, field, tiny_bundle, tmp_path):
     first = scan([field], tmp_path / "run", merge_radius_arcsec=2.5)
     table = pd.read_parquet(first.paths.candidates)
-    again = scan([field], tmp_path / "run", prior=0.01, merge_radius_arcsec=4.0)
+    written = first.paths.candidates.stat().st_mtime_ns
+    other = {"prior": 0.01, "merge_radius_arcsec": 4.0}
+    message = (
+        "prior = 1.9e-05, now 0.01, merge_radius_arcsec = 2.5, now 4.0.*"
+        f"`lensweep rank {tmp_path}/run --prior 0.01 --merge-radius 4.0`.*--rerank"
+    )
+    with pytest.raises(InputError, match=message):
+        scan([field], tmp_path / "run", **other)
+    assert first.paths.candidates.stat().st_mtime_ns == written
+    # The command to type, and the way to have it replaced, come to the same.
+    command = command_line("rank", tmp_path / "run", "--prior", 0.01, "--merge-radius", 4.0,
+                           "--ensemble", tiny_bundle)  # fmt: skip
+    subprocess.run(command, check=True)
+    beside = pd.read_parquet(first.paths.reranked("mean-prior=0.01-merge_radius_arcsec=4"))
+    again = scan([field], tmp_path / "run", rerank=True, **other)
     changed = pd.read_parquet(again.paths.candidates)
     assert len(changed) < len(table)
     assert changed["p_lens"].max() > table["p_lens"].max()
+    pd.testing.assert_frame_equal(beside[changed.columns], changed)
+
+
+@pytest.mark.parametrize("option", [{"min_logit": -3.0}, {"match_radius_arcsec": 1.0}], ids=str)
+def test_any_option_of_the_ranking_is_refused(scan, field, tmp_path, option):
+    scan([field], tmp_path / "run")
+    with pytest.raises(InputError, match="lensweep rank"):
+        scan([field], tmp_path / "run", **option)
+
+
+def test_ranking_may_change_before_there_is_a_catalogue(scan, field, tmp_path):
+    first = scan([field], tmp_path / "run", merge_radius_arcsec=2.5)
+    first.paths.candidates.unlink()
+    again = scan([field], tmp_path / "run", merge_radius_arcsec=4.0)
+    assert again.paths.candidates.is_file()
 
 
 def test_a_changed_table_of_centres_is_refused(scan, field, tmp_path):

@@ -1,5 +1,6 @@
 """The commands that make ensembles and measure them: train, merge, evaluate, completeness."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -127,6 +128,9 @@ def completeness_command(
     from lensweep.ground.errors import InputError
     from lensweep.ground.files import is_remote, place
     from lensweep.ground.progress import open_progress
+    from lensweep.scanner.results.finished_run import read_facts
+    from lensweep.scanner.run.lock import sole_writer
+    from lensweep.scanner.run.paths import RunPaths
     from lensweep.training.evaluation.completeness import measure_completeness
     from lensweep.training.evaluation.completeness_report import show_completeness
 
@@ -134,8 +138,10 @@ def completeness_command(
     if out is None and is_remote(root):
         raise InputError(f"run {run}: is in an object store; name a folder with --out")
     folder = out or root / "completeness"
+    read_facts(root)
     with (
         open_progress() as progress,
+        nullcontext() if out else sole_writer(RunPaths.at(run), progress.note),
         open_client(cluster, workers, folder=folder / CLUSTER_FOLDER) as client,
     ):
         found = measure_completeness(

@@ -89,14 +89,28 @@ def grades_command(
 @commands.command("rank")
 def rank_command(
     run: Run,
-    aggregate: Annotated[str, typer.Option(help="mean, median, rank or stack.")],
+    aggregate: Annotated[str, typer.Option(help="mean, median, rank or stack.")] = "mean",
     weights: Annotated[Path | None, typer.Option(help="JSON file of a stack.")] = None,
     ensemble: Annotated[str | None, typer.Option(help="The run's bundle, if not shipped.")] = None,
+    min_logit: Annotated[
+        float | None, typer.Option(help="Least mean logit of a detection (as in the run).")
+    ] = None,
+    prior: Annotated[float | None, typer.Option(help="Lenses per window (as in the run).")] = None,
+    merge_radius: Annotated[
+        float | None, typer.Option(help="Arcsec; detections closer are one (as in the run).")
+    ] = None,
+    match_radius: Annotated[
+        float | None, typer.Option(help="Arcsec; for known lenses (as in the run).")
+    ] = None,
 ) -> None:
-    """Rank a finished run by another aggregate of its members, without a pixel."""
+    """Rank a finished run in another way, without a pixel, into a new file beside the old one."""
     from lensweep.scanner.results.reranking import rerank
 
-    say(f"wrote {rerank(place(run), aggregate, ensemble, weights)}")
+    path = rerank(
+        place(run), aggregate, ensemble, weights, min_logit=min_logit, prior=prior,
+        merge_radius_arcsec=merge_radius, match_radius_arcsec=match_radius,
+    )  # fmt: skip
+    say(f"wrote {path}")
 
 
 catalogs_app = typer.Typer(help="The catalogues of known lenses.", no_args_is_help=True)

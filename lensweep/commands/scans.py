@@ -69,6 +69,9 @@ def scan_command(
     storage_wait_s: Annotated[
         float | None, typer.Option("--storage-wait", help="Seconds to wait for a full disk (600).")
     ] = None,
+    rerank: Annotated[
+        bool | None, typer.Option("--rerank", help="Replace a catalogue ranked in another way.")
+    ] = None,
     band: Band = None,
     pixel_scale_arcsec: Annotated[
         float | None, typer.Option("--pixel-scale", help="Arcsec per pixel, likewise.")

@@ -148,6 +148,19 @@ def remove_folder(path: Path) -> None:
         store.rm(target, recursive=True)
 
 
+def file_lengths(folder: Path) -> dict[str, int]:
+    """The lengths in bytes of all files below a folder, by their paths within it."""
+    if is_remote(folder):
+        store, target = _of_store(folder)
+        found = store.find(target, detail=True)
+        return {name.removeprefix(f"{target}/"): file["size"] for name, file in found.items()}
+    return {
+        f"{where}/{file}".removeprefix(f"{folder}/"): Path(where, file).stat().st_size
+        for where, _, files in os.walk(folder)
+        for file in files
+    }
+
+
 def written_at(path: Path) -> tuple[Any, ...]:
     """What tells one version of a file from the next under the same name."""
     found = path.stat()

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from lensweep.catalogs.schemas import provenance_of
+from lensweep.catalogs.schemas import read_provenance
 from lensweep.ground.errors import InputError
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.run.paths import RunPaths
@@ -22,15 +20,17 @@ def read_facts(root: Path) -> dict[str, str]:
     Raises
     ------
     InputError
-        If it has no catalogue; the message says what is missing.
+        If it has no catalogue, or a damaged one; the message says what is missing.
     """
     path = RunPaths(root).candidates
     if not path.is_file():
         raise InputError(
             f"run {root}: no {path.name} in it ({_missing(root)}); finish its scan first"
         )
-    with path.open("rb") as file:
-        return provenance_of(pq.read_schema(file))
+    facts = read_provenance(path)
+    if not facts:
+        raise InputError(f"run {root}: {path.name} is damaged; repeat its scan to have it again")
+    return facts
 
 
 def bundle_of(facts: dict[str, str], ensemble: str | None) -> Bundle:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +11,27 @@ from numpy.typing import NDArray
 
 from lensweep.catalogs.coverage import (
     ORDER,
+    CoverageError,
     cells_within,
     coverage_of,
     joined,
     read_coverage,
     write_coverage,
 )
-from lensweep.ground.errors import InputError
+from lensweep.ground.errors import InputError, TryAgainError
 from lensweep.scanner.run import cutout_store, score_store
 from lensweep.scanner.run.cutout_store import LostCutoutsError
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import Plan, read_plan, read_windows
+from lensweep.scanner.run.records import read_record
 from lensweep.scanner.run.tally import planned_mosaics, tally
 from lensweep.scanner.sky.grid import ScanGrid, grid_to_sky, sky_to_grid
 from lensweep.scanner.sky.windows import CUTOUT_SIZE, regions
+
+
+class DamagedPixelsError(TryAgainError):
+    """Cutouts that are not what was cut, and are not marked as done any more."""
+
 
 Each = Callable[[Callable[[str], NDArray[np.int64]], list[str]], Iterable[NDArray[np.int64]]]
 # Side of the masks that are held at a time: 4 MB.
@@ -51,9 +59,10 @@ def run_footprint(root: Path, each: Each = map) -> MOC:
     seen = seen_windows(root)
     path = RunPaths(root).coverage
     if path.is_file():
-        coverage, header = read_coverage(path)
-        if header.get("NSEEN") == seen:
-            return coverage
+        with suppress(CoverageError):  # damaged: made anew
+            coverage, header = read_coverage(path)
+            if header.get("NSEEN") == seen:
+                return coverage
     cells = each(functools.partial(mosaic_cells, root), planned_mosaics(root))
     coverage = joined(map(coverage_of, cells))
     write_coverage(coverage, path, {"NSEEN": seen, "CELLRULE": "centre on valid pixel"})
@@ -102,10 +111,7 @@ def _shard_cells(
     fraction = cutout_store.read_column(store, "valid_fraction", start, stop)
     # All of a shard in one go, if any: to open the store for each of them takes far longer.
     partly = bool(np.any(np.asarray(fraction)[seen - start] < 1.0))
-    try:
-        flux = cutout_store.read_written_flux(store, start, stop) if partly else None
-    except LostCutoutsError as error:
-        raise InputError(f"{error}; scan this mosaic anew, into another folder") from error
+    flux = _flux_as_marked(paths, plan, start, stop) if partly else None
     cells = [np.empty(0, np.int64)]
     for first, last, rows, cols in regions(corners[seen], REGION_SIDE_PX):
         valid = np.zeros((rows.stop - rows.start, cols.stop - cols.start), np.bool_)
@@ -118,6 +124,28 @@ def _shard_cells(
                 part |= np.isfinite(flux[window - start])
         cells.append(valid_cells(plan.grid, valid, rows.start, cols.start))
     return np.unique(np.concatenate(cells))
+
+
+def _flux_as_marked(
+    paths: RunPaths, plan: Plan, start: int, stop: int
+) -> NDArray[np.float32]:
+    """The pixels of a shard, which is not marked as done any more if they are damaged."""
+    name, shard = plan.mosaic.name, start // plan.windows_per_shard
+    store, marker = paths.cutouts(name), paths.cut_marker(name, shard)
+    try:
+        sums = read_record(marker).get("files")
+        return cutout_store.read_written_flux(store, start, stop, sums)
+    except FileNotFoundError:
+        # Another look at the same shard has taken it away.
+        raise DamagedPixelsError(
+            f"mosaic {name}: cutouts of shard {shard} are to be made again; repeat its scan"
+        ) from None
+    except LostCutoutsError as error:
+        if not (store / "flux" / "c" / str(shard)).exists():
+            raise InputError(f"{error}; scan this mosaic anew, into another folder") from error
+        marker.unlink()
+        paths.score_marker(name, shard).unlink(missing_ok=True)
+        raise DamagedPixelsError(f"{error}; repeat its scan to have them cut again") from error
 
 
 def valid_cells(

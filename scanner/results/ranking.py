@@ -16,7 +16,7 @@ from lensweep.scanner.results.contact_sheet import draw_contact_sheet
 from lensweep.scanner.results.detections import read_detections
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.run.config import ScanConfig
-from lensweep.scanner.run.opening import DEFAULT_THRESHOLD, versions
+from lensweep.scanner.run.opening import ranking_facts, ranking_of, versions
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import Plan
 from lensweep.scanner.sky.windows import CUTOUT_SIZE
@@ -35,13 +35,11 @@ def rank_candidates(
         Schema `lensweep.catalogs.schemas.CANDIDATES`, with the run's provenance.
     """
     description, calibration = bundle.description, bundle.description.calibration
-    floor = config.min_logit
-    if floor is None:
-        floor = description.thresholds[DEFAULT_THRESHOLD]
+    ranking = ranking_of(config, bundle)
     detections = pd.concat(
         [
             read_detections(
-                paths.root, plan, description, floor, config.lenses_per_window,
+                paths.root, plan, description, ranking["min_logit"], ranking["prior"],
                 recentre=config.centres == "grid",
             )
             for plan in plans
@@ -55,12 +53,9 @@ def rank_candidates(
         "ensemble": description.name,
         "ensemble_sha256": bundle.sha256,
         "members": str(len(description.members)),
-        "prior_lenses_per_window": repr(config.lenses_per_window),
+        **ranking_facts(ranking),
         "calibration": f"Platt on out-of-fold logits: slope {calibration.slope:.6g}, intercept "
         f"{calibration.intercept:.6g}, training prior {calibration.training_prior:g}",
-        "min_logit": repr(floor),
-        "merge_radius_arcsec": repr(config.merge_radius_arcsec),
-        "match_radius_arcsec": repr(config.match_radius_arcsec),
         "lensflow_grades": lensflow_scheme(),
         "versions": json.dumps(versions()),
         "run": paths.run.read_text(),

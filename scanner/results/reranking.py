@@ -20,6 +20,9 @@ from lensweep.scanner.network.bundle_store import Bundle
 from lensweep.scanner.results.detections import read_detections
 from lensweep.scanner.results.finished_run import bundle_of, read_facts
 from lensweep.scanner.run import score_store
+from lensweep.scanner.run.config import ScanConfig
+from lensweep.scanner.run.lock import sole_writer
+from lensweep.scanner.run.opening import ranking_facts, ranking_in
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import read_plan
 from lensweep.scanner.run.tally import planned_mosaics
@@ -116,12 +119,16 @@ def read_stack(path: Path, members: Sequence[str], ensemble_sha256: str) -> Stac
 
 
 def rerank(
-    root: Path, aggregate: str, ensemble: str | None = None, stack_file: Path | None = None
+    root: Path,
+    aggregate: str = "mean",
+    ensemble: str | None = None,
+    stack_file: Path | None = None,
+    **ranking: float | None,
 ) -> Path:
-    """Rank a finished run by another aggregate, into a new catalogue beside the old one.
+    """Rank a finished run in another way, into a new catalogue beside the old one.
 
-    As many windows become detections as did in the run itself: those with the highest aggregate
-    score. Everything else, `p_lens` among it, is computed as the run did.
+    As many windows become detections as reach the least mean logit: those with the highest
+    aggregate score. Everything else, `p_lens` among it, is computed as the run did.
 
     Parameters
     ----------
@@ -134,16 +141,21 @@ def rerank(
         Where the run's ensemble lies, if it is not a shipped one.
     stack_file : Path or None
         For ``stack``.
+    **ranking
+        Fields of `ScanConfig` that decide the ranking; those that are None stay as in the run.
 
     Returns
     -------
     Path
-        ``candidates-<aggregate>.parquet``, of the columns of `RERANKED`.
+        ``candidates-<aggregate>.parquet``, of the columns of `RERANKED`; its name tells further
+        what else is not as in the run.
 
     Raises
     ------
     InputError
         If the run is not finished, the ensemble is not the run's, or the aggregate is not known.
+    lensweep.scanner.run.lock.HeldError
+        If another command is at work in the run.
     """
     if aggregate not in AGGREGATES:
         raise InputError(f"aggregate {aggregate}: none of {', '.join(AGGREGATES)}")
@@ -157,7 +169,31 @@ def rerank(
             raise InputError(
                 f"aggregate stack: ensemble {bundle.folder} has no {STACK}; give --weights FILE"
             )
-    score = _score_of(root, aggregate, bundle, stack_file)
+    changed = _changed(root, facts, ranking)
+    facts |= ranking_facts(changed)
+    label = "-".join([aggregate, *(f"{name}={value:g}" for name, value in changed.items())])
+    more = {"aggregate": aggregate, "lensflow_grades": lensflow_scheme()}
+    if stack_file is not None:
+        more["stack"] = stack_file.read_text()
+    paths = RunPaths(root)
+    with sole_writer(paths):
+        rows = _ranked(root, facts, bundle, _score_of(root, aggregate, bundle, stack_file))
+        rows = rows.replace_schema_metadata()
+        write_parquet(with_provenance(rows, facts | more), paths.reranked(label))
+    return paths.reranked(label)
+
+
+def _changed(
+    root: Path, facts: dict[str, str], ranking: dict[str, float | None]
+) -> dict[str, float]:
+    """What is asked for and not as in the run; checked as the options of a scan are."""
+    asked = {name: value for name, value in ranking.items() if value is not None}
+    ScanConfig((str(root),), str(root), **asked)  # type: ignore[arg-type]
+    was = ranking_in(facts)
+    return {name: value for name, value in asked.items() if value != was[name]}
+
+
+def _ranked(root: Path, facts: dict[str, str], bundle: Bundle, score: "Score") -> pa.Table:
     detections = _detections(root, facts, bundle, score)
     by = ["mosaic", "window"]
     originals = detections.set_index(by)[["logit_mean", "aggregate_score"]]
@@ -170,13 +206,7 @@ def rerank(
     own = originals.reindex(pd.MultiIndex.from_frame(table[by]))
     table["logit_mean"] = own["logit_mean"].to_numpy(np.float32)
     table["aggregate_score"] = own["aggregate_score"].to_numpy(np.float64)
-    rows = pa.Table.from_pandas(table, schema=RERANKED, preserve_index=False)
-    path = RunPaths(root).reranked(aggregate)
-    more = {"aggregate": aggregate, "lensflow_grades": lensflow_scheme()}
-    if stack_file is not None:
-        more["stack"] = stack_file.read_text()
-    write_parquet(with_provenance(rows.replace_schema_metadata(), facts | more), path)
-    return path
+    return pa.Table.from_pandas(table, schema=RERANKED, preserve_index=False)
 
 
 Score = Callable[[str, NDArray[np.float32]], NDArray[np.float64]]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensweep.ground.files import FLUSHED_AT_ONCE, flush, is_remote, make_folder, whole_file
+from lensweep.scanner.run.records import FileSum, sum_of_parts
 
 # Of zarr's default chunk keys (specification v3, 8.4): `c/<shard>`, and a 0 for each axis more.
 KEYS = "c"
@@ -31,7 +32,7 @@ def make_folders(path: Path, names: list[str]) -> None:
 
 def write_chunks(
     path: Path, shard: int, arrays: Mapping[str, Any], values: Mapping[str, NDArray[Any]]
-) -> None:
+) -> dict[str, FileSum]:
     """Write what arrays hold of one shard, and flush it: what says that it is there may follow.
 
     Parameters
@@ -43,8 +44,13 @@ def write_chunks(
         Chunked, or sharded, along their first axis only; without compressors.
     values : mapping of str to ndarray
         All of the shard's rows of each of `arrays`.
+
+    Returns
+    -------
+    dict of str to FileSum
+        Of every file, by its path within the store.
     """
-    targets = [_file(path, shard, name, array) for name, array in arrays.items()]
+    targets = [path / file_name(shard, name, array) for name, array in arrays.items()]
     contents = [_content(array, values[name]) for name, array in arrays.items()]
     # Together: each waits for the disk.
     with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:
@@ -56,10 +62,18 @@ def write_chunks(
             folder for target, depth in zip(targets, depths, strict=True)
             for folder in list(target.parents)[:depth]
         })  # fmt: skip
+    return {
+        file_name(shard, name, array): sum_of_parts(content)
+        for (name, array), content in zip(arrays.items(), contents, strict=True)
+    }
 
 
 def read_chunks(
-    path: Path, shard: int, arrays: Mapping[str, Any], n_rows: int
+    path: Path,
+    shard: int,
+    arrays: Mapping[str, Any],
+    n_rows: int,
+    sums: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Read what `write_chunks` has written of one shard.
 
@@ -69,6 +83,8 @@ def read_chunks(
         As there.
     n_rows : int
         How many rows were written.
+    sums : mapping of str to FileSum, optional
+        What `write_chunks` has returned.
 
     Returns
     -------
@@ -80,17 +96,19 @@ def read_chunks(
     ValueError
         If a file is not there, or cannot be what was written.
     """
-    return {
-        name: _read(_file(path, shard, name, array), array, n_rows)
-        for name, array in arrays.items()
-    }
+    found = {}
+    for name, array in arrays.items():
+        file = file_name(shard, name, array)
+        found[name] = _read(path / file, array, n_rows, (sums or {}).get(file))
+    return found
 
 
-def _file(path: Path, shard: int, name: str, array: Any) -> Path:
-    return path.joinpath(name, KEYS, str(shard), *"0" * (array.ndim - 1))
+def file_name(shard: int, name: str, array: Any) -> str:
+    """The file that holds what an array has of one shard, as it lies in the store."""
+    return "/".join((name, KEYS, str(shard), *"0" * (array.ndim - 1)))
 
 
-def _read(source: Path, array: Any, n_rows: int) -> NDArray[Any]:
+def _read(source: Path, array: Any, n_rows: int, expected: Sequence[int] | None) -> NDArray[Any]:
     dtype, shape = array.dtype.newbyteorder("<"), array.shape[1:]
     n_chunks, end = _layout(array, n_rows)
     n_values = n_chunks * array.chunks[0] * math.prod(shape)
@@ -101,6 +119,8 @@ def _read(source: Path, array: Any, n_rows: int) -> NDArray[Any]:
     n_bytes = n_values * dtype.itemsize
     if len(content) != n_bytes + len(end) or content[n_bytes:] != end:
         raise ValueError(f"{source} is damaged")
+    if expected is not None and sum_of_parts([content]) != tuple(expected):
+        raise ValueError(f"{source} is damaged: its checksum is another")
     return np.frombuffer(content, dtype, n_values).reshape(-1, *shape)[:n_rows]
 
 

@@ -1,7 +1,7 @@
 """What one scan is asked to do, checked once."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,12 @@ from lensweep.ground.files import is_remote
 from lensweep.ground.settings import check_types, one_of, read_toml, within
 from lensweep.scanner.sky.names import mosaic_name, printable
 from lensweep.scanner.sky.windows import CUTOUT_SIZE
+
+# What a field decides, in its metadata. Most decide pixels and scores, of which a run's folder
+# holds one kind only; those of other metadata do not.
+DECIDES = "decides"
+RANKING = {DECIDES: "ranking"}  # which of the scored windows are candidates, and in what order
+NOTHING = {DECIDES: "nothing"}  # where and how the work is done
 
 
 @dataclass(frozen=True)
@@ -65,30 +71,33 @@ class ScanConfig:
     windows_per_shard : int
         What one task does and one file holds. 512 are 20 MB of pixels: small enough to lose, large
         enough that a task's overhead does not count.
+    rerank : bool
+        Replace the catalogue of a finished run that was ranked in another way.
     """
 
     mosaics: tuple[str, ...]
-    out: str
-    ensemble: str = "xception-7fold"
+    out: str = field(metadata=NOTHING)
+    ensemble: str = field(default="xception-7fold", metadata=NOTHING)
     centres: str = "grid"
     stride: int = 50
     min_valid_fraction: float = 0.5
-    min_logit: float | None = None
-    prior: float | None = None
-    merge_radius_arcsec: float = 2.5
-    match_radius_arcsec: float = 3.0
+    min_logit: float | None = field(default=None, metadata=RANKING)
+    prior: float | None = field(default=None, metadata=RANKING)
+    merge_radius_arcsec: float = field(default=2.5, metadata=RANKING)
+    match_radius_arcsec: float = field(default=3.0, metadata=RANKING)
     screen: str = "auto"
     precision: str = "auto"
-    cluster: str = "local"
-    workers: int | None = None
-    tls: bool = False
-    shard_timeout_s: float = 1800.0
-    storage_wait_s: float = 600.0
+    cluster: str = field(default="local", metadata=NOTHING)
+    workers: int | None = field(default=None, metadata=NOTHING)
+    tls: bool = field(default=False, metadata=NOTHING)
+    shard_timeout_s: float = field(default=1800.0, metadata=NOTHING)
+    storage_wait_s: float = field(default=600.0, metadata=NOTHING)
     band: str | None = None
     pixel_scale_arcsec: float | None = None
     units: str | None = None
-    mirror: str | None = None
+    mirror: str | None = field(default=None, metadata=NOTHING)
     windows_per_shard: int = 512
+    rerank: bool = field(default=False, metadata=NOTHING)
 
     def __post_init__(self) -> None:
         if not self.mosaics:
@@ -155,6 +164,17 @@ class ScanConfig:
 
 def _absolute(path: str) -> str:
     return path if is_remote(path) else str(Path(path).absolute())
+
+
+def fields_that_decide(what: str) -> tuple[str, ...]:
+    """Names of the fields of a config that decide `scores`, `ranking` or `nothing`."""
+    fields = dataclasses.fields(ScanConfig)
+    return tuple(one.name for one in fields if one.metadata.get(DECIDES, "scores") == what)
+
+
+def option_of(name: str) -> str:
+    """The option of the command line that sets a field."""
+    return "--" + name.removesuffix("_arcsec").removesuffix("_s").replace("_", "-")
 
 
 def is_file(path: str) -> bool:

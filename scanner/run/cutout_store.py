@@ -6,6 +6,7 @@ chunk of every other array, so that the task that owns a shard is the only write
 
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,8 @@ from lensweep.ground.errors import InputError
 from lensweep.ground.files import written_at
 from lensweep.scanner.run.chunks import make_folders, read_chunks, write_chunks
 from lensweep.scanner.run.paths import zarr_location
+from lensweep.scanner.run.records import FileSum
+from lensweep.scanner.run.zarr_metadata import METADATA, is_metadata, mend_metadata
 
 FORMAT = "lensweep-cutouts"
 VERSION = 1
@@ -104,21 +107,28 @@ def create(path: Path, n_windows: int, attributes: StoreAttributes) -> bool:
     InputError
         If a store with other attributes or another number of windows is there already.
     """
+    def make(folder: Path) -> None:
+        _create_arrays(folder, n_windows, attributes)
+
     if is_made(path):
+        mend_metadata(path, [field.name for field in dataclasses.fields(Cutouts)], make)
         found, n_found = read_attributes(path)
         if (found, n_found) != (attributes, n_windows):
             raise InputError(f"cutout store {path}: holds another set of windows; use a new folder")
         return False
     with whole_folder(path) as partial:
-        _create_arrays(partial, n_windows, attributes)
+        make(partial)
     return True
 
 
 def is_made(path: Path) -> bool:
     """Whether a store is there; its attributes are the last that is written of it."""
-    if not (path / "zarr.json").is_file():
+    if not (path / METADATA).is_file():
         return False
-    return "format" in zarr.open_group(zarr_location(path), mode="r").attrs
+    # It was, where they are damaged by now.
+    return not is_metadata(path / METADATA) or (
+        "format" in zarr.open_group(zarr_location(path), mode="r").attrs
+    )
 
 
 def _create_arrays(path: Path, n_windows: int, attributes: StoreAttributes) -> None:
@@ -169,8 +179,13 @@ def read_attributes(path: Path) -> tuple[StoreAttributes, int]:
     return StoreAttributes(**{name: attributes[name] for name in names}), n_windows
 
 
-def write_shard(path: Path, start: int, cutouts: Cutouts) -> None:
+def write_shard(path: Path, start: int, cutouts: Cutouts) -> dict[str, FileSum]:
     """Write one whole shard of a store, and flush it: what says that it is there may follow.
+
+    Returns
+    -------
+    dict of str to FileSum
+        Of every file that was written, for what says so.
 
     Raises
     ------
@@ -184,7 +199,7 @@ def write_shard(path: Path, start: int, cutouts: Cutouts) -> None:
     if start % shard or stop != min(start + shard, n_windows):
         raise ValueError(f"windows {start}:{stop} of {path} are not a shard of {shard} windows")
     values = {field.name: getattr(cutouts, field.name) for field in dataclasses.fields(Cutouts)}
-    write_chunks(path, start // shard, arrays, values)
+    return write_chunks(path, start // shard, arrays, values)
 
 
 def read(path: Path, start: int = 0, stop: int | None = None) -> Cutouts:
@@ -194,10 +209,19 @@ def read(path: Path, start: int = 0, stop: int | None = None) -> Cutouts:
     return Cutouts(**{name: np.asarray(arrays[name][start:stop]) for name in names})
 
 
-def read_written(path: Path, start: int, stop: int) -> Cutouts:
+def read_written(
+    path: Path, start: int, stop: int, sums: Mapping[str, Sequence[int]] | None = None
+) -> Cutouts:
     """Read the cutouts start:stop, one shard that somebody has written.
 
     To Zarr, what is lost is as if it had never been: all NaN, which elsewhere means no data.
+
+    Parameters
+    ----------
+    path, start, stop
+        Of which shard.
+    sums : mapping, optional
+        What `write_shard` has returned.
 
     Returns
     -------
@@ -209,7 +233,7 @@ def read_written(path: Path, start: int, stop: int) -> Cutouts:
     LostCutoutsError
         If they cannot be what was written.
     """
-    cutouts = Cutouts(**_read_shard(path, open_arrays(path, "r"), start, stop))
+    cutouts = Cutouts(**_read_shard(path, open_arrays(path, "r"), start, stop, sums))
     valid, places = cutouts.valid_fraction, (cutouts.ra_deg, cutouts.dec_deg)
     seen = ~np.isnan(cutouts.flux).all(axis=(1, 2))
     if np.isnan((valid, *places)).any() or not np.array_equal(seen, valid > 0.0):
@@ -217,8 +241,10 @@ def read_written(path: Path, start: int, stop: int) -> Cutouts:
     return cutouts
 
 
-def read_written_flux(path: Path, start: int, stop: int) -> NDArray[np.float32]:
-    """Read the pixels alone of one shard that somebody has written; read-only.
+def read_written_flux(
+    path: Path, start: int, stop: int, sums: Mapping[str, Sequence[int]] | None = None
+) -> NDArray[np.float32]:
+    """Read the pixels alone of one shard, as `read_written` does; read-only.
 
     Raises
     ------
@@ -226,15 +252,19 @@ def read_written_flux(path: Path, start: int, stop: int) -> NDArray[np.float32]:
         If they are not there.
     """
     flux = {"flux": open_arrays(path, "r")["flux"]}
-    return _read_shard(path, flux, start, stop)["flux"]
+    return _read_shard(path, flux, start, stop, sums)["flux"]
 
 
 def _read_shard(
-    path: Path, arrays: dict[str, Any], start: int, stop: int
+    path: Path,
+    arrays: dict[str, Any],
+    start: int,
+    stop: int,
+    sums: Mapping[str, Sequence[int]] | None,
 ) -> dict[str, NDArray[Any]]:
     shard = start // arrays["flux"].shards[0]
     try:
-        return read_chunks(path, shard, arrays, stop - start)
+        return read_chunks(path, shard, arrays, stop - start, sums)
     except ValueError as error:
         raise _lost(path, start, stop, str(error)) from error
 

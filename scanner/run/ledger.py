@@ -1,6 +1,5 @@
 """What became of every window: read off the files of a run, never kept beside them."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from lensweep.scanner.network.blank import BLANK_SIGNAL_TO_NOISE
 from lensweep.scanner.run import cutout_store, score_store
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import Plan, read_windows
+from lensweep.scanner.run.records import read_record
 from lensweep.scanner.run.tally import Tally, tally
 
 
@@ -81,7 +81,7 @@ def _write_rows(
         writer.add_key_value_metadata(vo_metadata(LEDGER, lengths))
     if lost:
         raise LostScoresError(
-            f"{lost[0]}; shards lost in all: {len(lost)}; repeat the command to do them again"
+            f"{lost[0]}; shards lost in all: {len(lost)}, to be done again"
         )
 
 
@@ -119,7 +119,7 @@ def shard_ledger(
                 f"mosaic {mosaic}: shard {shard} was scored, but that is lost ({error})"
             ) from error
     elif paths.failure(mosaic, shard).is_file():
-        why = json.loads(paths.failure(mosaic, shard).read_text())["reason"]
+        why = read_record(paths.failure(mosaic, shard))["reason"]
         state, reason = ["failed"] * (stop - start), [why] * (stop - start)
         screen_logit = np.full(stop - start, np.nan, np.float32)
     else:
@@ -143,10 +143,12 @@ def _read_back(
 ) -> tuple[list[str], list[str | None], NDArray[np.float32]]:
     """State, reason and screen logit of a scored shard's windows."""
     mosaic, (start, stop) = plan.mosaic.name, plan.bounds(shard)
-    logits, *peak = score_store.read(paths.scores(mosaic), start, stop)
-    peak_sn, screen_logit = score_store.read_screening(paths.scores(mosaic), start, stop)
+    marker = read_record(paths.score_marker(mosaic, shard))
+    found = score_store.read_written(paths.scores(mosaic), start, stop, marker.get("files"))
+    logits, dx, dy, peak_sn, screen_logit = (
+        found[name] for name in ("member_logits", *score_store.COLUMNS)
+    )
     valid = cutout_store.read_column(paths.cutouts(mosaic), "valid_fraction", start, stop)
-    marker = json.loads(paths.score_marker(mosaic, shard).read_text())
     screened = _why_screened(peak_sn, screen_logit, marker["screen_threshold"])
     state, reason = _outcomes(logits, valid, min_valid_fraction, screened)
     # To Zarr, what is lost is as if it had never been: all NaN.
@@ -156,7 +158,7 @@ def _read_back(
                 f"{state.count(outcome)} windows {outcome}, but its marker says {marker[outcome]}"
             )
     scored = np.isfinite(logits).all(axis=1)
-    if np.isnan(valid).any() or np.isnan((*peak, peak_sn))[:, scored].any():
+    if np.isnan(valid).any() or np.isnan((dx, dy, peak_sn))[:, scored].any():
         raise ValueError("no numbers where there should be some")
     return state, reason, screen_logit
 

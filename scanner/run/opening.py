@@ -1,32 +1,33 @@
 """Begin a run in its folder, or continue the one that is there; refuse what cannot end well."""
 
-import dataclasses
 import hashlib
-import json
 import os
+import shlex
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lensweep.catalogs.schemas import read_provenance
 from lensweep.catalogs.tables import read_positions
-from lensweep.ground.atomic import sweep, write_json
+from lensweep.ground.atomic import sweep
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_remote, make_folder, remove_folder
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
-from lensweep.scanner.run.config import ScanConfig
+from lensweep.scanner.run.config import ScanConfig, fields_that_decide, option_of
+from lensweep.scanner.run.lock import unwritable
 from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.records import DamagedError, read_record, write_record
 from lensweep.scanner.sky.grid import SCAN_PIXEL_SCALE_ARCSEC
 from lensweep.scanner.sky.windows import CUTOUT_SIZE
 
 PACKAGES = ("lensweep", "numpy", "astropy", "reproject", "zarr", "tensorflow", "keras", "dask")
 # Where a run's detections begin unless it is told.
 DEFAULT_THRESHOLD = "fpr_0.3"
-# Where a run is carried out, and how its scores are ranked, may change when it is continued.
-_DECIDES_NOTHING = (
-    "out", "mirror", "cluster", "workers", "tls", "shard_timeout_s", "storage_wait_s", "ensemble",
-    "min_logit", "prior", "merge_radius_arcsec", "match_radius_arcsec",
-)  # fmt: skip
+# Where the catalogue's own facts hold what ranked it.
+_FACTS = {"prior": "prior_lenses_per_window"}
 
 
 def open_run(config: ScanConfig) -> tuple[Bundle, RunPaths]:
@@ -46,22 +47,21 @@ def open_run(config: ScanConfig) -> tuple[Bundle, RunPaths]:
     asked = what_decides(config) | {"ensemble_sha256": bundle.sha256}
     try:
         make_folder(paths.root)
-        if paths.run.is_file():
-            _refuse_another(paths, json.loads(paths.run.read_text())["asked"], asked)
+        found = _read_run(paths)
+        if found is not None:
+            _refuse_another(paths, found["asked"], asked)
             # Its time is when the command was last given.
-            write_json(paths.run, json.loads(paths.run.read_text()))
+            _write_run(paths, found)
+            _refuse_another_ranking(paths, config, bundle)
         else:
             _refuse_strangers(paths)
             command = " ".join(sys.argv)
-            write_json(paths.run, {"asked": asked, "versions": versions(), "command": command})
+            _write_run(paths, {"asked": asked, "versions": versions(), "command": command})
         for pattern in (".*.partial", "plan/.*.partial", "done/*/.*.partial", "failed/.*.partial",
                         "failed/*/.*.partial"):  # fmt: skip
             sweep(paths.root, pattern)
     except OSError as error:
-        raise InputError(
-            f"output folder {paths.root}: cannot be written to ({error.strerror or error}); make "
-            "room or name another"
-        ) from error
+        raise unwritable(paths.root, error) from error
     return bundle, paths
 
 
@@ -70,8 +70,29 @@ def abandon(paths: RunPaths) -> None:
     for folder in (paths.failures, paths.plans, paths.scratch, paths.attempts, paths.certificates):
         remove_folder(folder)
     paths.run.unlink()
+    paths.run_copy.unlink(missing_ok=True)
     if not is_remote(paths.root) and not any(paths.root.iterdir()):
         paths.root.rmdir()
+
+
+def _read_run(paths: RunPaths) -> dict[str, Any] | None:
+    """What was asked for first, or its copy where that is damaged or gone; None if nothing was."""
+    there = [path for path in (paths.run, paths.run_copy) if path.is_file()]
+    for path in there:
+        with suppress(DamagedError):
+            return read_record(path)
+    if there:
+        raise InputError(
+            f"output folder {paths.root}: {paths.run.name} and {paths.run_copy.name} are damaged, "
+            "and what was scanned is told nowhere else; name a new folder"
+        )
+    return None
+
+
+def _write_run(paths: RunPaths, run: dict[str, Any]) -> None:
+    # The copy last: a folder with nothing else in it was never begun.
+    write_record(paths.run, run)
+    write_record(paths.run_copy, run)
 
 
 def versions() -> dict[str, str]:
@@ -81,9 +102,7 @@ def versions() -> dict[str, str]:
 
 def what_decides(config: ScanConfig) -> dict[str, Any]:
     """The part of a config that decides a run's cutouts and scores, as JSON gives it back."""
-    values = dataclasses.asdict(config)
-    for key in _DECIDES_NOTHING:
-        del values[key]
+    values = {name: getattr(config, name) for name in fields_that_decide("scores")}
     values["mosaics"] = sorted(
         path if is_remote(path) else os.path.realpath(path) for path in config.mosaics
     )
@@ -122,14 +141,49 @@ def _refuse_another(paths: RunPaths, found: dict[str, Any], asked: dict[str, Any
             )
 
 
+def ranking_of(config: ScanConfig, bundle: Bundle) -> dict[str, float]:
+    """What decides the ranking of a run's scores, defaults filled in; by field of the config."""
+    values = {name: getattr(config, name) for name in fields_that_decide("ranking")}
+    if config.min_logit is None:
+        values["min_logit"] = bundle.description.thresholds[DEFAULT_THRESHOLD]
+    return values | {"prior": config.lenses_per_window}
+
+
+def ranking_facts(ranking: Mapping[str, float]) -> dict[str, str]:
+    """The same, as a catalogue keeps it among its facts."""
+    return {_FACTS.get(name, name): repr(value) for name, value in ranking.items()}
+
+
+def ranking_in(facts: Mapping[str, str]) -> dict[str, float]:
+    """And back."""
+    return {name: float(facts[_FACTS.get(name, name)]) for name in fields_that_decide("ranking")}
+
+
+def _refuse_another_ranking(paths: RunPaths, config: ScanConfig, bundle: Bundle) -> None:
+    """A catalogue is not replaced by one of other options, unless that is asked for."""
+    facts = {} if config.rerank else read_provenance(paths.candidates)
+    if not facts:
+        return
+    was, now = ranking_in(facts), ranking_of(config, bundle)
+    other = [name for name in was if was[name] != now[name]]
+    if other:
+        options = " ".join(f"{option_of(name)} {now[name]!r}" for name in other)
+        differ = ", ".join(f"{name} = {was[name]!r}, now {now[name]!r}" for name in other)
+        raise InputError(
+            f"run {paths.root}: its catalogue was ranked with {differ}; to rank it so into a file "
+            f"beside it, `lensweep rank {shlex.quote(str(paths.root))} {options}`; to replace it, "
+            "repeat the command with --rerank"
+        )
+
+
 def _refuse_strangers(paths: RunPaths) -> None:
     # A command killed at its very beginning leaves nothing but files that it wrote aside.
     strangers = sorted(
         path.name
         for path in (paths.root.iterdir() if paths.root.is_dir() else ())
         if not (path.name.startswith(".") and path.name.endswith(".partial"))
-        # Of a submitted run of which nothing came.
-        and path.name != paths.job.name
+        # Of a submitted run of which nothing came, and of this command.
+        and path.name not in (paths.job.name, paths.lock.name)
     )
     if strangers:
         raise InputError(

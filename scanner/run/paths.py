@@ -33,6 +33,16 @@ class RunPaths:
         return self.root / "run.json"
 
     @property
+    def run_copy(self) -> Path:
+        """The same again, for a disk that loses one of them."""
+        return self.root / "run-copy.json"
+
+    @property
+    def lock(self) -> Path:
+        """Who writes into the folder; there while somebody does."""
+        return self.root / "lock.json"
+
+    @property
     def ledger(self) -> Path:
         """What became of every window."""
         return self.root / "ledger.parquet"
@@ -100,9 +110,9 @@ class RunPaths:
         """The candidates in other formats."""
         return self.root / "export"
 
-    def reranked(self, aggregate: str) -> Path:
-        """The catalogue by another aggregate of the members."""
-        return self.root / f"candidates-{aggregate}.parquet"
+    def reranked(self, label: str) -> Path:
+        """A catalogue that is ranked in another way."""
+        return self.root / f"candidates-{label}.parquet"
 
     @property
     def scratch(self) -> Path:

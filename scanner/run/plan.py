@@ -1,7 +1,7 @@
 """The plan of one mosaic: which windows, on which grid; kept in the run's folder."""
 
 import dataclasses
-import json
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lensweep.catalogs.tables import read_positions
-from lensweep.ground.atomic import write_json
 from lensweep.ground.files import is_remote, make_folder, whole_file
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.records import DamagedError, read_record, sum_of_parts, write_record
 from lensweep.scanner.sky.grid import ScanGrid, scan_grid, sky_to_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, MosaicError, inspect_mosaic
 from lensweep.scanner.sky.origins import Origin, origin_now, origin_path, read_origin
@@ -91,8 +91,8 @@ def plan_mosaic(path: str, config: ScanConfig, band: str, root: str) -> Plan:
     mosaic = inspect_mosaic(
         path, overrides, band, config.ensemble, paths.scratch, given=config.mosaics
     )
-    if paths.plan(mosaic.name).is_file():
-        kept = read_plan(paths.root, mosaic.name)
+    kept = _kept(paths, mosaic.name)
+    if kept is not None:
         # The same file may be named by another path.
         if dataclasses.replace(
             mosaic, path=kept.mosaic.path, pixels_path=kept.mosaic.pixels_path,
@@ -112,9 +112,12 @@ def plan_mosaic(path: str, config: ScanConfig, band: str, root: str) -> Plan:
     plan = Plan(mosaic, grid, len(windows.corners), config.windows_per_shard, origin)
     target = paths.windows(mosaic.name)
     make_folder(target.parent)
-    with whole_file(target) as aside, aside.open("wb") as file:
-        np.savez(file, **dataclasses.asdict(windows))
-    write_json(paths.plan(mosaic.name), dataclasses.asdict(plan))
+    content = io.BytesIO()
+    np.savez(content, **dataclasses.asdict(windows))
+    with whole_file(target) as aside:
+        aside.write_bytes(content.getbuffer())
+    sums = {"windows_file": sum_of_parts([content.getvalue()])}
+    write_record(paths.plan(mosaic.name), dataclasses.asdict(plan) | sums)
     return plan
 
 
@@ -135,6 +138,17 @@ def _origin(mosaic: Mosaic) -> Origin | None:
             "was changed on purpose"
         )
     return origin
+
+
+def _kept(paths: RunPaths, mosaic: str) -> Plan | None:
+    """The plan that is there; None if there is none, or it is damaged and has to be made again."""
+    if not paths.plan(mosaic).is_file():
+        return None
+    try:
+        read_windows(paths.root, mosaic)
+        return read_plan(paths.root, mosaic)
+    except DamagedError:
+        return None
 
 
 def list_windows(mosaic: Mosaic, grid: ScanGrid, config: ScanConfig) -> Windows:
@@ -182,8 +196,14 @@ def _positions_inside(
 
 
 def read_plan(root: Path, mosaic: str) -> Plan:
-    """Read a mosaic's plan back."""
-    values = json.loads(RunPaths(root).plan(mosaic).read_text())
+    """Read a mosaic's plan back.
+
+    Raises
+    ------
+    DamagedError
+        If it is not what was written.
+    """
+    values = read_record(RunPaths(root).plan(mosaic))
     values["mosaic"]["shape"] = tuple(values["mosaic"]["shape"])
     values["mosaic"]["notes"] = tuple(values["mosaic"].get("notes", ()))
     values["grid"]["shape"] = tuple(values["grid"]["shape"])
@@ -197,9 +217,17 @@ def read_plan(root: Path, mosaic: str) -> Plan:
 
 
 def read_windows(root: Path, mosaic: str) -> Windows:
-    """Read a mosaic's windows back."""
-    with (
-        RunPaths(root).windows(mosaic).open("rb") as file,
-        np.load(file, allow_pickle=False) as arrays,
-    ):
+    """Read a mosaic's windows back.
+
+    Raises
+    ------
+    DamagedError
+        If they are not those that were written.
+    """
+    path, plan = RunPaths(root).windows(mosaic), RunPaths(root).plan(mosaic)
+    content = path.read_bytes() if path.is_file() else b""
+    expected = read_record(plan).get("windows_file")
+    if not content or (expected is not None and sum_of_parts([content]) != tuple(expected)):
+        raise DamagedError(f"{path}: is damaged; repeat the scan's command to have it made again")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return Windows(arrays["corners"], arrays["x"], arrays["y"])

@@ -1,5 +1,6 @@
 """The score Zarr format: the logits of all members for the windows of one mosaic."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ from numpy.typing import NDArray
 
 from lensweep.ground.atomic import whole_folder
 from lensweep.ground.errors import InputError
-from lensweep.scanner.run.chunks import make_folders, write_chunks
+from lensweep.scanner.run.chunks import make_folders, read_chunks, write_chunks
 from lensweep.scanner.run.cutout_store import is_made, open_arrays
 from lensweep.scanner.run.paths import zarr_location
+from lensweep.scanner.run.records import FileSum
+from lensweep.scanner.run.zarr_metadata import mend_metadata
 
 FORMAT = "lensweep-scores"
 VERSION = 2
@@ -34,7 +37,11 @@ def create(
     InputError
         If the store there holds another ensemble's scores.
     """
+    def make(folder: Path) -> None:
+        _create_arrays(folder, n_windows, windows_per_shard, ensemble_sha256, members)
+
     if is_made(path):
+        mend_metadata(path, ("member_logits", *COLUMNS), make)
         attributes = zarr.open_group(zarr_location(path), mode="r").attrs
         if attributes.get("version") != VERSION:
             raise InputError(
@@ -49,7 +56,7 @@ def create(
             )
         return False
     with whole_folder(path) as partial:
-        _create_arrays(partial, n_windows, windows_per_shard, ensemble_sha256, members)
+        make(partial)
     return True
 
 
@@ -89,7 +96,7 @@ def write_shard(
     peak_dy: NDArray[np.float32],
     peak_sn: NDArray[np.float32],
     screen_logit: NDArray[np.float32],
-) -> None:
+) -> dict[str, FileSum]:
     """Write one whole shard, and flush it; NaN for windows that were not scored.
 
     Parameters
@@ -105,6 +112,11 @@ def write_shard(
     screen_logit : ndarray, shape (n,), float32
         NaN for windows that the screen did not look at.
 
+    Returns
+    -------
+    dict of str to FileSum
+        Of every file that was written, for what says so.
+
     Raises
     ------
     ValueError
@@ -117,7 +129,29 @@ def write_shard(
         raise ValueError(f"windows {start}:{stop} of {path} are not a shard of {shard} windows")
     columns = (member_logits, peak_dx, peak_dy, peak_sn, screen_logit)
     values = dict(zip(("member_logits", *COLUMNS), columns, strict=True))
-    write_chunks(path, start // shard, arrays, values)
+    return write_chunks(path, start // shard, arrays, values)
+
+
+def read_written(
+    path: Path, start: int, stop: int, sums: Mapping[str, Sequence[int]] | None
+) -> dict[str, NDArray[np.float32]]:
+    """Read one shard that somebody has written: ``member_logits`` and `COLUMNS`; read-only.
+
+    Parameters
+    ----------
+    path, start, stop
+        Of which shard.
+    sums : mapping or None
+        What `write_shard` has returned.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be what was written.
+    """
+    arrays = open_arrays(path, "r")
+    shard = start // arrays["member_logits"].chunks[0]
+    return read_chunks(path, shard, arrays, stop - start, sums)
 
 
 def read(

@@ -1,6 +1,5 @@
 """Where a run stands, told from its files alone: by another shell, or after it died."""
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,9 @@ from pathlib import Path
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import duration
 from lensweep.ground.terminal import plain_console
+from lensweep.scanner.run.lock import read_holder
 from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.records import read_record
 from lensweep.scanner.run.tally import Tally, failed_mosaics, planned_mosaics, tally
 
 # The rate is that of the last shards: the first ones include the start of the workers.
@@ -61,7 +62,7 @@ def read_status(root: Path) -> Status:
     paths = RunPaths(root)
     if not paths.run.is_file():
         raise InputError(f"{root}: no run in this folder (no {paths.run.name})")
-    asked = json.loads(paths.run.read_text())["asked"]
+    asked = read_record(paths.run)["asked"]
     names = planned_mosaics(root)
     failed = failed_mosaics(root)
     total = sum((tally(root, name) for name in names), Tally())
@@ -85,7 +86,7 @@ def _recent_rate(done: list[tuple[float, Path]], started: float) -> float | None
     recent = [(when, path) for when, path in done[-RECENT_SHARDS:] if when >= started]
     if len(recent) < 2 or recent[-1][0] <= recent[0][0]:
         return None
-    outcomes = (json.loads(path.read_text()) for _, path in recent[1:])
+    outcomes = (read_record(path) for _, path in recent[1:])
     states = ("scored", "masked", "screened")
     windows = sum(outcome[state] for outcome in outcomes for state in states)
     return float(windows / (recent[-1][0] - recent[0][0]))
@@ -106,8 +107,10 @@ def show_status(root: Path) -> None:
             f"rate      {status.windows_per_second:,.0f} windows/s, "
             f"{duration(status.seconds_left or 0.0)} left at that rate"
         )
-    if not status.finished:
-        # Whether a process lives, on whichever machine, files cannot tell.
-        console.print("          if no command is at it, repeat it to continue")
+    holder = read_holder(root)
+    if holder is not None and not holder.is_gone:
+        console.print(f"command   {holder}")
+    elif not status.finished:
+        console.print("          no command is at it: repeat it to continue")
     for reason in status.failed_mosaics.values():
         console.print(f"failed    {reason}", style="red")

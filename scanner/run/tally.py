@@ -1,10 +1,10 @@
 """Counts of what became of the windows, from the markers of their shards; quick to import."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.records import read_record
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,18 @@ def planned_mosaics(root: Path) -> list[str]:
 def failed_mosaics(root: Path) -> dict[str, str]:
     """Mosaics that could not be planned, each with the reason."""
     paths = sorted(RunPaths(root).failures.glob("*.json"))
-    return {path.stem: json.loads(path.read_text())["reason"] for path in paths}
+    return {path.stem: read_record(path)["reason"] for path in paths}
 
 
 def tally(root: Path, mosaic: str) -> Tally:
     """Count the windows of one mosaic from the markers of its shards."""
     paths = RunPaths(root)
-    counts = Tally(planned=json.loads(paths.plan(mosaic).read_text())["n_windows"])
+    counts = Tally(planned=read_record(paths.plan(mosaic))["n_windows"])
     for marker in paths.score_markers(mosaic):
-        outcome = json.loads(marker.read_text())
+        outcome = read_record(marker)
         counts += Tally(
             scored=outcome["scored"], masked=outcome["masked"], screened=outcome["screened"]
         )
     for failure in paths.shard_failures(mosaic):
-        counts += Tally(failed=json.loads(failure.read_text())["windows"])
+        counts += Tally(failed=read_record(failure)["windows"])
     return counts

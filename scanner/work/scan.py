@@ -14,22 +14,25 @@ from numpy.typing import NDArray
 
 from lensweep.catalogs.tables import write_parquet
 from lensweep.deploy.config import CUT, SCORE
-from lensweep.ground.atomic import sweep, write_json
+from lensweep.ground.atomic import sweep
 from lensweep.ground.errors import InputError, TryAgainError
 from lensweep.ground.files import remove_folder
 from lensweep.ground.progress import Progress, duration
 from lensweep.scanner.network.bundle_store import Bundle
 from lensweep.scanner.network.ensemble import EnsembleError, Scoring
-from lensweep.scanner.results.footprint import Each, run_footprint
+from lensweep.scanner.results.footprint import DamagedPixelsError, Each, run_footprint
 from lensweep.scanner.results.ranking import draw_candidates, rank_candidates
 from lensweep.scanner.run import cutout_store, score_store
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.cutout_store import LostCutoutsError, StoreAttributes
-from lensweep.scanner.run.ledger import write_ledger
+from lensweep.scanner.run.damage import unmark_damaged
+from lensweep.scanner.run.ledger import LostScoresError, write_ledger
 from lensweep.scanner.run.opening import abandon
 from lensweep.scanner.run.paths import RunPaths, zarr_location
 from lensweep.scanner.run.plan import Plan, note_of_positions_outside, read_plan
+from lensweep.scanner.run.records import write_record
 from lensweep.scanner.run.tally import Tally, planned_mosaics, tally
+from lensweep.scanner.run.zarr_metadata import METADATA, is_metadata
 from lensweep.scanner.sky.mosaics import CompanionError
 from lensweep.scanner.sky.names import mosaic_name, printable
 from lensweep.scanner.work.attempts import ATTEMPTS, AttemptsError
@@ -78,7 +81,12 @@ class Outcome:
 
 
 def run_scan(
-    config: ScanConfig, bundle: Bundle, paths: RunPaths, client: Client, progress: Progress
+    config: ScanConfig,
+    bundle: Bundle,
+    paths: RunPaths,
+    client: Client,
+    progress: Progress,
+    hold: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Scan mosaics on a cluster, from pixels to a ranked catalogue.
 
@@ -92,6 +100,8 @@ def run_scan(
         As `lensweep.scanner.run.opening.open_run` gave them.
     client : distributed.Client
     progress : Progress
+    hold : callable
+        Of `lensweep.scanner.run.lock.sole_writer`: raises when this command may not go on.
 
     Returns
     -------
@@ -104,7 +114,7 @@ def run_scan(
         sees another ensemble; or if the cluster is lost.
     """
     config = config.absolute()
-    scan = _Scan(config, bundle, client, paths, progress)
+    scan = _Scan(config, bundle, client, paths, progress, hold)
     # Records of an earlier command say nothing about this one.
     remove_folder(paths.attempts)
     try:
@@ -112,12 +122,26 @@ def run_scan(
         given_up = [
             read_plan(paths.root, name) for name in sorted(failed) if paths.plan(name).is_file()
         ]
-        scan.patience.until_written(lambda: _prepare(bundle, paths, plans, given_up, failed))
-        scan.work_through(plans)
-        everything = [*plans, *given_up]
-        return scan.patience.until_written(
-            lambda: _finish(config, bundle, paths, everything, failed, scan.on_workers)
+        damaged = scan.patience.until_written(
+            lambda: _prepare(bundle, paths, plans, given_up, failed)
         )
+        for words in damaged:
+            progress.note(words)
+        everything = [*plans, *given_up]
+
+        def finish() -> Outcome:
+            scan.work_through(plans)
+            hold()
+            return scan.patience.until_written(
+                lambda: _finish(config, bundle, paths, everything, failed, scan.on_workers)
+            )
+
+        try:
+            return finish()
+        except (LostScoresError, DamagedPixelsError) as error:
+            # They are not marked as done any more.
+            progress.note(str(error))
+            return finish()
     except (CancelledError, ClosedClientError) as error:
         raise ClusterLostError(
             f"cluster {config.cluster}: lost ({error}); what is done stays done: repeat the "
@@ -146,9 +170,10 @@ class _Scan:
         client: Client,
         paths: RunPaths,
         progress: Progress,
+        hold: Callable[[], None],
     ) -> None:
         self.config, self.bundle, self.client = config, bundle, client
-        self.paths, self.progress = paths, progress
+        self.paths, self.progress, self.hold = paths, progress, hold
         self.crew = Crew(client)
         self.patience = Patience(paths.root, config.storage_wait_s, progress)
         # How often a piece has met a worker that cannot score, or was lost after it was cut.
@@ -173,6 +198,7 @@ class _Scan:
         plans, failed, passed_over, later = [], {}, [], True
         work = Dispatch(self.client, self.crew, iter(self.config.mosaics), submit)
         for path, future, _ in work:
+            self.hold()
             error = self._error_of(future)
             if self._worth_another_try(error, path):
                 work.again(path)
@@ -222,6 +248,7 @@ class _Scan:
         work = Dispatch(self.client, self.crew, _todo(self.paths, plans), self._submit)
         cut: set[tuple[str, int]] = set()
         for shard, future, last in work:
+            self.hold()
             error, key = self._error_of(future), (shard.plan.mosaic.name, shard.number)
             if (last or error is None) and key not in cut:
                 cut.add(key)
@@ -361,7 +388,7 @@ class _Scan:
             self.client.retire_workers(list(unable), close_workers=True)
 
     def _write_failure(self, path: Path, failure: dict[str, object]) -> None:
-        self.patience.until_written(lambda: write_json(path, failure))
+        self.patience.until_written(lambda: write_record(path, failure))
 
 
 def _todo(paths: RunPaths, plans: Sequence[Plan]) -> Iterator[_Shard]:
@@ -386,20 +413,35 @@ def _prepare(
     plans: Sequence[Plan],
     given_up: Sequence[Plan],
     failed: dict[str, str],
-) -> None:
-    """Make the stores of all mosaics, and account for those that can be worked on no more."""
+) -> list[str]:
+    """Make the stores of all mosaics, and account for those that can be worked on no more.
+
+    Returns
+    -------
+    list of str
+        What to say of damage that was found.
+    """
+    notes = []
     for plan in [*plans, *given_up]:
         _prepare_stores(paths, plan, bundle)
+        if damaged := unmark_damaged(paths, plan):
+            notes.append(
+                f"mosaic {plan.mosaic.name}: files of {len(damaged)} shards are damaged or gone, "
+                f"of shard {damaged[0]} first; they are done again"
+            )
     for plan in given_up:
         for shard in _todo(paths, [plan]):
             name = plan.mosaic.name
-            write_json(paths.failure(name, shard.number), _failure(shard, failed[name]))
+            write_record(paths.failure(name, shard.number), _failure(shard, failed[name]))
+    return notes
 
 
 def _prepare_stores(paths: RunPaths, plan: Plan, bundle: Bundle) -> None:
     """Create a mosaic's stores, or make those of a stopped run fit to be continued."""
     mosaic = plan.mosaic
     for root in (paths.all_cutouts, paths.all_scores):
+        if not is_metadata(root / METADATA):
+            (root / METADATA).unlink(missing_ok=True)
         zarr.open_group(zarr_location(root), mode="a", zarr_format=3)
     attributes = StoreAttributes(
         mosaic.name, mosaic.sha256, mosaic.band, bundle.description.pixel_scale_arcsec,

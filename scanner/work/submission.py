@@ -13,6 +13,7 @@ from lensweep.deploy.submit import Options, refuse_second, submit, what_would_be
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_remote
 from lensweep.scanner.run.config import ScanConfig, is_file
+from lensweep.scanner.run.lock import sole_writer
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.sky.names import printable
 from lensweep.scanner.work.submitted import task_folders
@@ -152,7 +153,9 @@ def _begin(tasks: Sequence[ScanConfig]) -> list[RunPaths]:
         for task in tasks:
             paths = RunPaths.at(task.out)
             known = paths.run.is_file()
-            open_run(task)
+            # The job holds it when it runs.
+            with sole_writer(paths):
+                open_run(task)
             if not known:
                 new.append(paths)
     except InputError:

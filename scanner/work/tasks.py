@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from lensweep.deploy.accelerator import end_at_once
 from lensweep.deploy.cluster import this_worker
-from lensweep.ground.atomic import write_json
 from lensweep.ground.errors import TryAgainError
 from lensweep.ground.files import is_remote, written_at
 from lensweep.scanner.archive.addresses import bring, way_to_read
@@ -25,6 +24,7 @@ from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.cutout_store import Cutouts, LostCutoutsError
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import Plan, Windows, plan_mosaic, read_plan, read_windows
+from lensweep.scanner.run.records import DamagedError, read_record, write_record
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import grid_to_mosaic_pixels, grid_to_sky
 from lensweep.scanner.sky.names import mosaic_name
@@ -147,8 +147,8 @@ def cut_shard(root: str, mosaic: str, shard: int) -> int:
     cutouts = Cutouts(
         flux, valid_fraction, ra_deg, dec_deg, x_pix, y_pix, corners[:, 0], corners[:, 1]
     )
-    cutout_store.write_shard(paths.cutouts(mosaic), start, cutouts)
-    write_json(paths.cut_marker(mosaic, shard), {"windows": stop - start})
+    files = cutout_store.write_shard(paths.cutouts(mosaic), start, cutouts)
+    write_record(paths.cut_marker(mosaic, shard), {"windows": stop - start, "files": files})
     return stop - start
 
 
@@ -184,11 +184,7 @@ def score_shard(
     paths = RunPaths.at(root)
     plan, _ = _plan(root, mosaic)
     start, stop = plan.bounds(shard)
-    try:
-        cutouts = cutout_store.read_written(paths.cutouts(mosaic), start, stop)
-    except LostCutoutsError:
-        paths.cut_marker(mosaic, shard).unlink(missing_ok=True)
-        raise
+    cutouts = _cutouts_as_marked(paths, mosaic, shard, (start, stop))
     # Whatever the least fraction, a window without a single valid pixel has nothing to score.
     usable = (cutouts.valid_fraction >= min_valid_fraction) & (cutouts.valid_fraction > 0.0)
     loaded = load_ensemble(scoring)
@@ -205,7 +201,7 @@ def score_shard(
     logits[usable], peak_sn[usable] = found.logits, found.peak_sn
     screen_logit[usable] = found.screen_logit
     peak_dx[scored], peak_dy[scored] = brightest_peak(cutouts.flux[scored])
-    score_store.write_shard(
+    files = score_store.write_shard(
         paths.scores(mosaic), start, logits, peak_dx, peak_dy, peak_sn, screen_logit
     )
     outcome = {
@@ -214,9 +210,27 @@ def score_shard(
         "masked": stop - start - int(usable.sum()),
         "screen_threshold": loaded.screen_threshold,
         "precision": loaded.precision,
+        "files": files,
     }
-    write_json(paths.score_marker(mosaic, shard), outcome)
+    write_record(paths.score_marker(mosaic, shard), outcome)
     return stop - start
+
+
+def _cutouts_as_marked(
+    paths: RunPaths, mosaic: str, shard: int, bounds: tuple[int, int]
+) -> Cutouts:
+    """The cutouts of a shard, which is not marked as cut any more if they are not what was cut."""
+    marker = paths.cut_marker(mosaic, shard)
+    try:
+        sums = read_record(marker).get("files")
+        return cutout_store.read_written(paths.cutouts(mosaic), *bounds, sums)
+    except (DamagedError, FileNotFoundError) as error:
+        # Gone when this is tried once more, by Dask.
+        marker.unlink(missing_ok=True)
+        raise LostCutoutsError(f"mosaic {mosaic}: shard {shard} is not marked as cut") from error
+    except LostCutoutsError:
+        marker.unlink(missing_ok=True)
+        raise
 
 
 @functools.lru_cache(maxsize=1)

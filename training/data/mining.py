@@ -16,6 +16,7 @@ from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.run import cutout_store, score_store
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.cutout_store import Cutouts
+from lensweep.scanner.run.lock import sole_writer
 from lensweep.scanner.run.opening import open_run
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.work.dispatch import spread
@@ -73,7 +74,9 @@ def mine(config: MiningConfig, out: Path, client: Client, progress: Progress) ->
         asked_of_scan = ScanConfig(
             tuple(map(str, mosaics)), str(run.root), config.ensemble, screen=screen
         )
-        outcome = run_scan(asked_of_scan, *open_run(asked_of_scan), client, progress)
+        with sole_writer(run, progress.note) as hold:
+            opened = open_run(asked_of_scan)
+            outcome = run_scan(asked_of_scan, *opened, client, progress, hold)
         if outcome.failed_mosaics:
             raise InputError(f"{out}: fields were not scanned: {outcome.failed_mosaics}; repeat")
         labelled_store.write_rows(_hardest(run, mosaics, config.n), path)
