@@ -141,7 +141,7 @@ def _flux_as_marked(
             f"mosaic {name}: cutouts of shard {shard} are to be made again; repeat its scan"
         ) from None
     except LostCutoutsError as error:
-        if not (store / "flux" / "c" / str(shard)).exists():
+        if not (store / "flux" / "c" / str(shard) / "0" / "0").is_file():
             raise InputError(f"{error}; scan this mosaic anew, into another folder") from error
         marker.unlink()
         paths.score_marker(name, shard).unlink(missing_ok=True)
