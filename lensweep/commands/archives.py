@@ -68,6 +68,10 @@ def fetch_command(
     radius: Radius = "5arcmin",
     camera: Cameras = None,
     everything: Everything = False,
+    cutouts: Annotated[
+        bool,
+        typer.Option("--cutouts", help="Not images, but a cutout at each position of --catalog."),
+    ] = False,
     cite: Annotated[
         bool, typer.Option("--cite", help="Print what a paper has to say of the data.")
     ] = False,
@@ -76,12 +80,16 @@ def fetch_command(
 
     Exit status 3: some could not be fetched.
     """
-    from lensweep.commands.show_archives import find_sky, show_fetched, show_found
+    from lensweep.commands.show_archives import fetch_sky, find_sky, show_fetched, show_found
     from lensweep.ground.errors import InputError
     from lensweep.scanner.archive.products import read_products
 
     if out is None:
         raise InputError("no folder: give --out MIRROR")
+    if cutouts:
+        if table is not None or camera or everything or moc is not None:
+            raise InputError("--cutouts goes with --catalog, --name, or --ra and --dec alone")
+        raise typer.Exit(fetch_sky(ra, dec, name, catalogue, out, cite))
     if table is not None:
         if any(option is not None for option in (ra, dec, name, catalogue, moc)):
             raise InputError(f"{table} says what to fetch; leave out the options about the sky")

@@ -11,14 +11,18 @@ from lensweep.catalogs.coverage import area_deg2, write_coverage
 from lensweep.ground.errors import InputError, TryAgainError
 from lensweep.ground.progress import open_progress
 from lensweep.ground.terminal import wide_console
-from lensweep.scanner.archive.citations import citation_lines
+from lensweep.scanner.archive.citations import acknowledgements, citation_lines
+from lensweep.scanner.archive.cutouts import FITSCUT, HAPCUT, fetch_cutouts
 from lensweep.scanner.archive.find import CAMERAS, Found, find
 from lensweep.scanner.archive.mirror import fetch
+from lensweep.scanner.archive.names import HAP_MVM, HLA
 from lensweep.scanner.archive.products import Product, write_products
 from lensweep.scanner.archive.services import read_services
 from lensweep.scanner.archive.sky import asked_sky
 
 TOP = 30
+# What `lensweep grades` calls the shipped catalogues.
+_AS_LISTS = {"lensflow": "LensFlow", "castles": "CASTLES"}
 
 
 def find_sky(
@@ -37,6 +41,42 @@ def find_sky(
     asked = asked_sky(ra, dec, name, catalogue, moc, radius, resolvers)
     with open_progress() as progress:
         return find(asked, services, progress, cameras or CAMERAS[:1], everything=everything)
+
+
+def fetch_sky(
+    ra: float | None,
+    dec: float | None,
+    name: str | None,
+    catalogue: str | None,
+    out: Path,
+    cite: bool,
+) -> int:
+    """Fetch cutouts at positions, and say what came and what did not; the exit status."""
+    services = read_services()
+    resolvers = (services.sesame,) if services.sesame else ()
+    asked = asked_sky(ra, dec, name, catalogue, None, "5arcsec", resolvers)
+    with open_progress() as progress:
+        rows = fetch_cutouts(asked, out, services, progress)
+    console, missing = wide_console(), rows[rows["store"] == ""]
+    came = rows[rows["store"] != ""]
+    by_service = came.groupby("service").size()
+    console.print(
+        f"{len(came):,} of {len(rows):,} positions have a cutout: "
+        + ", ".join(f"{count:,} by {service}" for service, count in by_service.items())
+    )
+    for row in missing.itertuples():
+        console.print(f"none: {row.name} ({row.ra_deg:.5f}, {row.dec_deg:.5f}): {row.message}")
+    console.print(f"wrote {out / 'positions.csv'}")
+    if cite:
+        used = {HAPCUT: HAP_MVM, FITSCUT: HLA}
+        for line in acknowledgements({used[service] for service in by_service.index}):
+            console.print(line)
+    if catalogue is not None:
+        listed = _AS_LISTS.get(catalogue.lower(), catalogue)
+        console.print(
+            f"next: lensweep grades --cutouts {out} --list {listed} --control 0 --out GRADES"
+        )
+    return 3 if len(missing) else 0
 
 
 def show_found(found: Found, out: Path | None) -> None:

@@ -4,7 +4,7 @@ Sources: archive.stsci.edu/publishing/data-attributions, archive.stsci.edu/data_
 archive.stsci.edu/hlsp/candels.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from lensweep.scanner.archive.names import HAP_MVM, HAP_SVM, HLA, HLSP
@@ -46,6 +46,14 @@ def doi_of(product: Product) -> str:
     return _SURVEYS[product.survey].doi if product.survey in _SURVEYS else ""
 
 
+def acknowledgements(collections: Set[str]) -> list[str]:
+    """What a paper says of the archives that hold these collections."""
+    lines = [f"acknowledgement: {HLA_LINE}"] if HLA in collections else []
+    if collections & {HAP_SVM, HAP_MVM, HLSP}:
+        lines.append(f"acknowledgement: {MAST_LINE}")
+    return lines
+
+
 def citation_lines(products: Iterable[Product]) -> list[str]:
     """What a paper that uses products has to say, a line for each thing.
 
@@ -55,11 +63,7 @@ def citation_lines(products: Iterable[Product]) -> list[str]:
     """
     used = list(products)
     collections = {product.collection for product in used}
-    lines = []
-    if HLA in collections:
-        lines.append(f"acknowledgement: {HLA_LINE}")
-    if collections & {HAP_SVM, HAP_MVM, HLSP}:
-        lines.append(f"acknowledgement: {MAST_LINE}")
+    lines = acknowledgements(collections)
     programmes = sorted({product.programme for product in used if product.programme})
     if programmes:
         lines.append(f"Hubble programmes: {', '.join(programmes)}")

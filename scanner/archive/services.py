@@ -127,12 +127,13 @@ def ask(service: str, question: Callable[[], T], tries: int) -> T:
     ServiceError
         If no answer came, or none that can be read.
     """
-    from astroquery.exceptions import RemoteServiceError
+    from astroquery.exceptions import InvalidQueryError, RemoteServiceError
 
     for attempt in range(1, tries + 1):
         try:
             return question()
-        except (requests.RequestException, RemoteServiceError, TimeoutError) as error:
+        except (requests.RequestException, RemoteServiceError, InvalidQueryError,
+                TimeoutError) as error:  # fmt: skip
             if attempt == tries or not _may_pass(error):
                 raise ServiceError(f"{service}: {first_line(error)}; try later") from error
             time.sleep(wait_s(attempt, error))
@@ -156,7 +157,10 @@ def first_line(error: BaseException) -> str:
 def _may_pass(error: Exception) -> bool:
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return error.response.status_code in _BUSY
-    return isinstance(error, requests.ConnectionError | requests.Timeout)
+    from astroquery.exceptions import InvalidQueryError
+
+    # astroquery calls status 500 of MAST's newer services an invalid query.
+    return isinstance(error, requests.ConnectionError | requests.Timeout | InvalidQueryError)
 
 
 class _Patient(HTTPAdapter):

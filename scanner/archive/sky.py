@@ -1,11 +1,13 @@
 """What piece of sky was asked for: about a position, a name or a catalogue's, or a map of sky."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
+import pandas as pd
 from astropy.coordinates import Angle, Latitude, Longitude, SkyCoord
 from astropy_healpix import HEALPix
 from mocpy import MOC
@@ -47,6 +49,8 @@ class Asked:
         Circles that hold all of it: what services are asked for.
     ra_deg, dec_deg : ndarray, shape (n,), float64
         The positions it is about; none for a map.
+    names : tuple of str
+        What the positions are called.
     """
 
     label: str
@@ -54,6 +58,12 @@ class Asked:
     cones: tuple[Cone, ...]
     ra_deg: NDArray[np.float64]
     dec_deg: NDArray[np.float64]
+    names: tuple[str, ...] = ()
+
+    def groups(self) -> list[NDArray[np.intp]]:
+        """The positions in groups, each within one cell of 0.92 degrees a side."""
+        cells = _CELLS.skycoord_to_healpix(SkyCoord(self.ra_deg, self.dec_deg, unit=u.deg))
+        return [np.flatnonzero(cells == cell) for cell in np.unique(cells)]
 
 
 def read_radius(text: str) -> Angle:
@@ -121,7 +131,16 @@ def around_catalogue(catalogue: str, radius: Angle) -> Asked:
     shipped = {"castles": castles, "lensflow": lensflow92}.get(catalogue.lower())
     table = read_positions(catalogue) if shipped is None else shipped()
     label = Path(catalogue).name if shipped is None else catalogue
-    return _around(label, table["ra_deg"], table["dec_deg"], radius)
+    asked = _around(label, table["ra_deg"], table["dec_deg"], radius)
+    return dataclasses.replace(asked, names=tuple(_names(catalogue, table)))
+
+
+def _names(catalogue: str, table: pd.DataFrame) -> list[str]:
+    if "lensflow_id" in table:
+        return [f"LensFlow {number}" for number in table["lensflow_id"]]
+    if "name" in table:
+        return [str(name) for name in table["name"]]
+    return [f"{catalogue}, row {row}" for row in range(len(table))]
 
 
 def within_map(path: Path) -> Asked:

@@ -107,6 +107,26 @@ def scan_grid(mosaic: Mosaic, pixel_scale_arcsec: float = SCAN_PIXEL_SCALE_ARCSE
     return ScanGrid(shape, north_up.to_header().tostring(sep="\n"), resampled=True)
 
 
+def grid_about(ra_deg: ArrayLike, dec_deg: ArrayLike) -> ScanGrid:
+    """A new grid that holds the windows of positions, as `centred_windows` places them.
+
+    Parameters
+    ----------
+    ra_deg, dec_deg : array_like, shape (n,)
+        ICRS, within a degree of each other: farther out TAN's pixels grow by over
+        `SCALE_TOLERANCE`.
+    """
+    sky = SkyCoord(np.asarray(ra_deg, float), np.asarray(dec_deg, float), unit=u.deg)
+    middle = SkyCoord(sky.cartesian.mean(), frame="icrs").spherical
+    wcs = _north_up_tan(middle.lon.deg, middle.lat.deg, SCAN_PIXEL_SCALE_ARCSEC)
+    x, y = (np.atleast_1d(axis) for axis in wcs.world_to_pixel(sky))
+    half = CUTOUT_SIZE // 2
+    first = np.floor([x.min(), y.min()]) - half
+    wcs.wcs.crpix = wcs.wcs.crpix - first
+    width, height = (int(side) + 2 * half for side in np.ceil([np.ptp(x), np.ptp(y)]) + 1)
+    return ScanGrid((height, width), wcs.to_header().tostring(sep="\n"), resampled=True)
+
+
 def read_grid_region(
     mosaic: Mosaic, grid: ScanGrid, rows: slice, cols: slice
 ) -> NDArray[np.float32]:
