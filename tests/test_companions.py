@@ -1,5 +1,4 @@
 import gzip
-import io
 
 import numpy as np
 import pandas as pd
@@ -7,8 +6,8 @@ import pytest
 from astropy.io import fits
 from conftest import write_field
 from drizzled_files import sky_cards, write_hla
-from rich.console import Console
 
+from lensweep.commands.show import show_plan
 from lensweep.ground.errors import InputError
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.plan import read_plan
@@ -178,12 +177,9 @@ def test_maps_alone_are_refused(scan, separate, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_plan_says_what_is_passed_over(separate, tmp_path, tiny_bundle, monkeypatch):
-    import lensweep.commands.show as shown
-
-    stream = io.StringIO()
-    monkeypatch.setattr(shown, "Console", lambda: Console(file=stream, width=200))
+def test_the_plan_says_what_is_passed_over(separate, tmp_path, tiny_bundle, capsys):
     config = ScanConfig(tuple(map(str, separate)), str(tmp_path / "run"), str(tiny_bundle))
-    assert shown.show_plan(config) == 0
-    assert "f_ctx.fits: a context map" in stream.getvalue()
-    assert "f_wht.fits is its weight" in stream.getvalue()
+    assert show_plan(config) == 0
+    shown = capsys.readouterr().out
+    assert "f_ctx.fits: a context map" in shown
+    assert "f_wht.fits is its weight" in shown

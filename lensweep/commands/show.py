@@ -136,7 +136,7 @@ def show_plan(config: ScanConfig) -> int:
             )  # fmt: skip
     console.print(table)
     for note in notes:
-        console.print(note, markup=False)
+        console.print(note)
     for reason in (*refused, note_of_positions_outside(config, plans)):
         if reason:
             console.print(reason, style="red")

@@ -128,12 +128,12 @@ def open_pixels(mosaic: Mosaic) -> Iterator[Pixels]:
             ]
             away = is_remote(mosaic.pixels_path)
             flux, weight = (None if hdu is None else _plane(hdu, away) for hdu in planes)
+            zeros = [
+                read_zeros(hdu, Path(path), index, f"mosaic {mosaic.file_name}")
+                if index is not None and isinstance(hdu, fits.CompImageHDU) else None
+                for path, index, hdu in zip(paths, indexes, planes, strict=True)
+            ]  # fmt: skip
         assert flux is not None
-        zeros = [
-            read_zeros(hdu, Path(path), index, f"mosaic {mosaic.file_name}")
-            if index is not None and isinstance(hdu, fits.CompImageHDU) else None
-            for path, index, hdu in zip(paths, indexes, planes, strict=True)
-        ]  # fmt: skip
         mapped = not away and all(_is_mapped(hdu) for hdu in planes if hdu is not None)
         yield Pixels(mosaic.shape, flux, weight, mosaic.flux_scale, mapped, away, *zeros)
 
@@ -167,7 +167,8 @@ def check_pixels(mosaic: Mosaic, strip_pixels: int = STRIP_PIXELS) -> int:
     ny, nx = mosaic.shape
     rows_per_strip = max(1, strip_pixels // nx)
     n_valid = n_finite = n_weighted = 0
-    with faults_of(f"mosaic {mosaic.file_name}"), open_pixels(mosaic) as pixels:
+    label = f"mosaic {mosaic.file_name}"
+    with faults_of(label), without_warnings(), open_pixels(mosaic) as pixels:
         for start in range(0, ny, rows_per_strip):
             rows = slice(start, min(start + rows_per_strip, ny))
             flux = np.empty((rows.stop - rows.start, nx), np.float32)
