@@ -47,10 +47,11 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
     from lensweep.scanner.run.lock import sole_writer
     from lensweep.scanner.run.opening import open_run
     from lensweep.scanner.run.paths import RunPaths
+    from lensweep.scanner.sky.names import file_names
     from lensweep.scanner.work.scan import run_scan
 
-    several = [mosaics] if isinstance(mosaics, str | Path) else mosaics
-    config = ScanConfig(with_addresses([str(path) for path in several]), str(out), **options)
+    given = file_names(mosaics, "mosaics")
+    config = ScanConfig(with_addresses(given), str(out), **options)
     with open_progress() as progress, sole_writer(RunPaths.at(config.out), progress.note) as hold:
         bundle, paths = open_run(config)
         shared = None if is_remote(paths.root) else paths.root
@@ -59,7 +60,7 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
 
 
 def score(
-    images: Sequence[str | Path],
+    images: str | Path | Sequence[str | Path],
     ensemble: str = "xception-7fold",
     band: str | None = None,
     pixel_scale_arcsec: float | None = None,
@@ -69,7 +70,7 @@ def score(
 
     Parameters
     ----------
-    images : sequence of str or Path
+    images : str, Path or sequence of them
         FITS files.
     ensemble : str
     band, pixel_scale_arcsec, units : optional
@@ -79,12 +80,18 @@ def score(
     -------
     DataFrame
         A row per image, in the order given; columns of `lensweep.catalogs.schemas.SCORES`.
+
+    Raises
+    ------
+    lensweep.ground.errors.InputError
+        If what is given are no paths, such as pixels; or the ensemble cannot be used.
     """
     from lensweep.scanner.sky.mosaics import HeaderOverrides
+    from lensweep.scanner.sky.names import file_names
     from lensweep.scanner.work.stamps import score_stamps
 
     overrides = HeaderOverrides(band, pixel_scale_arcsec, units)
-    return score_stamps([str(image) for image in images], ensemble, overrides).to_pandas()
+    return score_stamps(file_names(images, "images"), ensemble, overrides).to_pandas()
 
 
 def read_candidates(run: str | Path) -> "pd.DataFrame":

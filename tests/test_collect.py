@@ -18,7 +18,7 @@ from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.sky.grid import grid_to_sky, scan_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
-from lensweep.training.data.collect import CollectConfig, collect
+from lensweep.training.data.collect import CollectConfig, collect, open_collection
 from lensweep.training.data.image_folder import list_images, read_image
 from lensweep.training.data.label_table import gather_labels, read_catalogue, read_labels
 from lensweep.training.data.labelled_set import read_truth
@@ -33,7 +33,7 @@ def collect_here(client, out, *mosaics, stated=NOTHING, images_stated=NOTHING, *
     options = {"random_positions": 6, "random_sources": 4, "seed": 4} | options
     config = CollectConfig(tuple(map(str, mosaics)), **options)
     progress = PlainProgress(io.StringIO(), time.monotonic)
-    return collect(config, stated, images_stated, out, client, progress)
+    return collect(open_collection(config, stated, images_stated, out), client, progress)
 
 
 def sky_of(path, x, y, scratch):

@@ -5,12 +5,16 @@ import os
 import re
 import sys
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from astropy.table import Table
 from conftest import write_field
 
 import lensweep
 from lensweep.__main__ import main
+from lensweep.commands.show import PLANTED as PLANTED_AS
+from lensweep.commands.show import planted_marks, read_planted
 from lensweep.ground.errors import InputError
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
@@ -75,6 +79,45 @@ def test_markup_in_paths(command, scanning, field, tmp_path):
     assert "a[b]_f814w_drz.fits" in out
     assert "not scored: mosaic gone[bold].fits" in out
     assert f"wrote {scores}" in out
+
+
+PLANTED = {"name": ["a[/b]", "b"], "ra_deg": [10.0, 11.0], "dec_deg": [0.0, 0.0]}
+
+
+@pytest.mark.parametrize("ending", ["csv", "fits", "vot", "parquet"])
+@pytest.mark.parametrize(
+    ("kinds", "read"),
+    [
+        ({"kind": ["[red]ring[/x]", "quad"]}, ["[red]ring[/x]", "quad"]),
+        ({"kind": ["", "quad"]}, [PLANTED_AS, "quad"]),
+        ({}, [PLANTED_AS, PLANTED_AS]),
+    ],
+)
+def test_planted_lenses_of_any_table(ending, kinds, read, tmp_path):
+    path = tmp_path / f"planted.{ending}"
+    table = Table(PLANTED | kinds)
+    if ending == "parquet":
+        table.to_pandas().to_parquet(path)
+    else:
+        table.write(path, format="votable" if ending == "vot" else None)
+    planted = read_planted(path)
+    assert planted["kind"].tolist() == read
+    near = pd.DataFrame({"ra_deg": [10.0 + 1.0 / 3600, 12.0], "dec_deg": [0.0, 0.0]})
+    assert planted_marks(near, planted) == [read[0], None]
+
+
+def test_planted_lenses_are_marked(command, scanning, field, tmp_path):
+    """The kind stands in the table and on the contact sheet, whatever letters it has."""
+    run = tmp_path / "run"
+    command("scan", field, "--out", run, *scanning)
+    first = lensweep.read_candidates(run).iloc[0]
+    truth = tmp_path / "truth.fits"
+    Table({"ra": [first["ra_deg"]], "dec": [first["dec_deg"]], "kind": ["[x]ring[/y] $_"]}).write(
+        truth
+    )
+    status, out, _ = command("scan", field, "--out", run, *scanning, "--truth", truth)
+    assert (status, "[x]ring[/y] $_" in out) == (0, True)
+    assert "1 of 1 planted lenses among the top 30" in out
 
 
 def test_some_mosaics_failed(command, scanning, field, tmp_path):

@@ -15,7 +15,7 @@ from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.network.ensemble import Scoring
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.work.tasks import load_ensemble
-from lensweep.training.evaluation.completeness import measure_completeness
+from lensweep.training.evaluation.completeness import measure_completeness, open_completeness
 from lensweep.training.evaluation.completeness_report import draw_completeness, show_completeness
 
 PAINTED = {"n": 6, "seed": 4, "drawn_hosts": 1.0}
@@ -32,7 +32,8 @@ def run(client, second_look_bundle, tmp_path_factory):
 
 def measure_here(run, bundle, out, client, **changes):
     progress = PlainProgress(io.StringIO(), time.monotonic)
-    return measure_completeness(run, str(bundle), out, client, progress, **(PAINTED | changes))
+    measurement = open_completeness(run, str(bundle), out, **(PAINTED | changes))
+    return measure_completeness(measurement, client, progress)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.training.data.examples import open_examples, read_flux
 from lensweep.training.data.simulated_set import make_dataset
-from lensweep.training.evaluation.evaluate import evaluate
+from lensweep.training.evaluation.evaluate import evaluate, open_evaluation
 from lensweep.training.evaluation.report import write_report
 from lensweep.training.evaluation.result_tables import (
     COMMITTEE,
@@ -180,7 +180,8 @@ def test_the_stack_trusts_the_better_trunk(scores):
 def test_a_bundle_is_measured_on_the_cluster(tiny_bundle, client, tmp_path):
     progress = PlainProgress(io.StringIO(), time.monotonic)
     make_dataset(tmp_path / "set", 24, 5, client, progress)
-    page = evaluate(str(tiny_bundle), tmp_path / "set", tmp_path / "out", client, progress)
+    asked = open_evaluation(str(tiny_bundle), tmp_path / "set", tmp_path / "out")
+    page = evaluate(asked, client, progress)
     assert "tiny-3fold on" in page.read_text()
     table = pd.read_parquet(tmp_path / "out" / "scores.parquet").set_index("scorer")
     examples = open_examples(tmp_path / "set")
@@ -196,6 +197,6 @@ def test_a_bundle_is_measured_on_the_cluster(tiny_bundle, client, tmp_path):
 def test_a_bundle_alone_needs_cutouts_and_a_place(tiny_bundle, client, tmp_path):
     progress = PlainProgress(io.StringIO(), time.monotonic)
     with pytest.raises(InputError, match="give --data"):
-        evaluate(str(tiny_bundle), None, tmp_path, client, progress)
+        evaluate(open_evaluation(str(tiny_bundle), None, tmp_path), client, progress)
     with pytest.raises(InputError, match="simulate, collect or mine"):
-        evaluate(str(tiny_bundle), tmp_path / "absent", tmp_path, client, progress)
+        evaluate(open_evaluation(str(tiny_bundle), tmp_path / "absent", tmp_path), client, progress)

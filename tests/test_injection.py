@@ -15,7 +15,7 @@ from lensweep.scanner.run import cutout_store
 from lensweep.scanner.sky.grid import scan_grid, sky_to_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
 from lensweep.training.data.hosts import measure_host, measure_noise
-from lensweep.training.data.injection import InjectionConfig, inject
+from lensweep.training.data.injection import InjectionConfig, inject, open_injection
 from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.data.real_cutouts import cut_rows
 from lensweep.training.simulation.light import Sersic, draw_galaxy_light, flux_of
@@ -81,7 +81,7 @@ def config_of(mosaic_path, psf_path, **changes):
 
 def inject_here(config, out, client, **stated):
     progress = PlainProgress(io.StringIO(), time.monotonic)
-    return inject(config, HeaderOverrides(**stated), out, client, progress)
+    return inject(open_injection(config, HeaderOverrides(**stated), out), client, progress)
 
 
 def without_arcs(truth, number):

@@ -13,7 +13,7 @@ from lensweep.scanner.run import cutout_store, score_store
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.training.data.examples import open_examples
 from lensweep.training.data.labelled_set import read_truth
-from lensweep.training.data.mining import APART_ARCSEC, MiningConfig, mine
+from lensweep.training.data.mining import APART_ARCSEC, MiningConfig, mine, open_mining
 
 N = 4
 
@@ -21,7 +21,8 @@ N = 4
 def mine_here(bundle, out, client, **changes):
     given = {"n": N, "seed": 5, "fields": 2, "size_px": 400} | changes
     config = MiningConfig(str(bundle), **given)
-    return mine(config, out, client, PlainProgress(io.StringIO(), time.monotonic))
+    bundle = open_mining(config, out)
+    return mine(config, bundle, out, client, PlainProgress(io.StringIO(), time.monotonic))
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def test_simulate(command, psf_path, tmp_path):
     [
         (["--n", "0"], "0 cutouts"),
         (["--n", "9", "--lens-fraction", "2"], "lens fraction 2.0"),
-        (["--n", "9", "--seed", "-1"], "seed -1"),
+        (["--n", "9", "--seed", "-1"], "seed = -1: must lie within 0 and"),
         (["--n", "9", "--psf", "none.fits"], "PSF none.fits"),
     ],
 )

@@ -24,7 +24,7 @@ from lensweep.scanner.results.reranking import read_stack
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.work.tasks import load_ensemble
 from lensweep.training.data.examples import open_examples
-from lensweep.training.evaluation.evaluate import evaluate
+from lensweep.training.evaluation.evaluate import evaluate, open_evaluation
 from lensweep.training.evaluation.report import read_curves
 from lensweep.training.fit.bundle import STACK
 from lensweep.training.fit.classifier import PREPROCESSING, build_trunk, split_trunk
@@ -194,7 +194,7 @@ def test_curves_of_all_that_was_trained(trained):
 def test_evaluating_the_folder_gives_what_the_training_gave(trained, client, tmp_path):
     load_ensemble.cache_clear()
     with open_progress(False) as progress:
-        evaluate(str(trained.parent), None, tmp_path, client, progress)
+        evaluate(open_evaluation(str(trained.parent), None, tmp_path), client, progress)
     ours = pd.read_parquet(tmp_path / "scores.parquet")
     theirs = pd.read_parquet(trained.parent / "evaluation" / "scores.parquet")
     assert ours["scorer"].tolist() == theirs["scorer"].tolist()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lensweep.ground.atomic import write_json
 from lensweep.ground.errors import InputError
+from lensweep.ground.outputs import check_folder
 from lensweep.ground.progress import Progress
 from lensweep.scanner.network.bundle_store import (
     MANIFEST,
@@ -80,8 +81,7 @@ def train(config: TrainConfig, workdir: Path, client: Client, progress: Progress
     InputError
         If the folder holds the work of another config, or weights or cutouts cannot be used.
     """
-    weights = find_weights(config.backbone, config.init, config.weights, config.weights_sha256)
-    claim(workdir, config)
+    weights = check_training(config, workdir)
     folder = workdir / config.name
     page = workdir / "evaluation" / RESULTS
     if (folder / MANIFEST).is_file() and page.is_file():
@@ -111,6 +111,31 @@ def train(config: TrainConfig, workdir: Path, client: Client, progress: Progress
     write_report(_evaluation(folder, scores), page.parent, read_curves(workdir))
     progress.note(f"wrote {folder}\nwrote {page}")
     return folder
+
+
+def check_training(config: TrainConfig, workdir: Path) -> Path | None:
+    """Look for all that a training reads, and begin or continue its folder; needs no cluster.
+
+    Returns
+    -------
+    Path or None
+        The trunk's initial weights.
+
+    Raises
+    ------
+    InputError
+        If weights or a folder of cutouts are not there, or the folder holds the work of another
+        config or cannot be written to.
+    """
+    weights = find_weights(config.backbone, config.init, config.weights, config.weights_sha256)
+    data = Path(config.data)
+    needed = [data / name for name in ("train", "test")] if config.data else []
+    for folder in (*needed, *map(Path, config.adapt_also)):
+        if not folder.is_dir():
+            raise InputError(f"data set {folder}: no such folder; simulate, collect or mine it")
+    check_folder(workdir, "training folder")
+    claim(workdir, config)
+    return weights
 
 
 def claim(workdir: Path, config: TrainConfig) -> None:

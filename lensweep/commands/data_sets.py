@@ -93,19 +93,19 @@ def inject_command(
     from lensweep.deploy.cluster import open_client
     from lensweep.ground.progress import open_progress
     from lensweep.scanner.sky.mosaics import HeaderOverrides
-    from lensweep.training.data.injection import InjectionConfig, inject
+    from lensweep.training.data.injection import InjectionConfig, inject, open_injection
 
     config = InjectionConfig(
         tuple(mosaics), n, seed, drawn_hosts, exclusion_radius, tuple(known or ()),
         min_valid_fraction, None if psf is None else str(psf), psf_scale, zero_point,
         exposure_time,
     )  # fmt: skip
-    overrides = HeaderOverrides(band, pixel_scale, units)
+    injection = open_injection(config, HeaderOverrides(band, pixel_scale, units), out)
     with (
         open_progress() as progress,
         open_client(cluster, workers, folder=out / CLUSTER_FOLDER) as client,
     ):
-        plan = inject(config, overrides, out, client, progress)
+        plan = inject(injection, client, progress)
     show_dataset(plan, None, out)
 
 
@@ -141,7 +141,7 @@ def collect_command(
     from lensweep.deploy.cluster import open_client
     from lensweep.ground.progress import open_progress
     from lensweep.scanner.sky.mosaics import HeaderOverrides
-    from lensweep.training.data.collect import CollectConfig, collect
+    from lensweep.training.data.collect import CollectConfig, collect, open_collection
 
     config = CollectConfig(
         tuple(mosaics or ()), tuple(catalogue or ("castles",)), None if labels is None else
@@ -150,11 +150,12 @@ def collect_command(
     )  # fmt: skip
     overrides = HeaderOverrides(band, pixel_scale, units)
     image_overrides = HeaderOverrides(band, image_scale, units)
+    collection = open_collection(config, overrides, image_overrides, out)
     with (
         open_progress() as progress,
         open_client(cluster, workers, folder=out / CLUSTER_FOLDER) as client,
     ):
-        plan, missing = collect(config, overrides, image_overrides, out, client, progress)
+        plan, missing = collect(collection, client, progress)
     show_dataset(plan, missing, out)
 
 
@@ -174,12 +175,13 @@ def mine_command(
     from lensweep.commands.show_data_sets import show_dataset
     from lensweep.deploy.cluster import open_client
     from lensweep.ground.progress import open_progress
-    from lensweep.training.data.mining import MiningConfig, mine
+    from lensweep.training.data.mining import MiningConfig, mine, open_mining
 
     config = MiningConfig(ensemble, n, seed, fields, size)
+    bundle = open_mining(config, out)
     with (
         open_progress() as progress,
         open_client(cluster, workers, folder=out / CLUSTER_FOLDER) as client,
     ):
-        plan = mine(config, out, client, progress)
+        plan = mine(config, bundle, out, client, progress)
     show_dataset(plan, None, out)

@@ -58,12 +58,13 @@ def train_command(
     import_tensorflow()
     from lensweep.training.evaluation.report import RESULTS
     from lensweep.training.fit.config import choose_config
-    from lensweep.training.train import train
+    from lensweep.training.train import check_training, train
 
     chosen = choose_config(
         preset, config, weights=weights, data=data, protocol=protocol, init=init,
         trainable=trainable,
     )  # fmt: skip
+    check_training(chosen, workdir)
     with open_progress() as progress, open_client(cluster, workers, folder=workdir) as client:
         folder = train(chosen, workdir, client, progress)
     say((workdir / "evaluation" / RESULTS).read_text())
@@ -88,10 +89,11 @@ def evaluate_command(
     from lensweep.ground.progress import open_progress
 
     import_tensorflow()
-    from lensweep.training.evaluation.evaluate import evaluate
+    from lensweep.training.evaluation.evaluate import evaluate, open_evaluation
 
-    with open_progress() as progress, open_client(cluster, workers, folder=out) as client:
-        page = evaluate(target, data, out, client, progress)
+    asked = open_evaluation(target, data, out)
+    with open_progress() as progress, open_client(cluster, workers, folder=asked.out) as client:
+        page = evaluate(asked, client, progress)
     say(page.read_text())
     say(f"wrote {page.parent}")
 
@@ -102,8 +104,10 @@ def merge_command(
     out: Annotated[Path, typer.Option(help="The new bundle's folder.")],
 ) -> None:
     """Make one ensemble of several trunks that were trained on the same cutouts."""
+    from lensweep.ground.outputs import check_folder
     from lensweep.training.fit.merge_bundles import merge_bundles
 
+    check_folder(out.absolute().parent)
     say(f"wrote {merge_bundles(workdirs, out, out.name)}")
 
 
@@ -131,7 +135,7 @@ def completeness_command(
     from lensweep.scanner.results.finished_run import read_facts
     from lensweep.scanner.run.lock import sole_writer
     from lensweep.scanner.run.paths import RunPaths
-    from lensweep.training.evaluation.completeness import measure_completeness
+    from lensweep.training.evaluation.completeness import measure_completeness, open_completeness
     from lensweep.training.evaluation.completeness_report import show_completeness
 
     root = place(run)
@@ -142,11 +146,12 @@ def completeness_command(
     with (
         open_progress() as progress,
         nullcontext() if out else sole_writer(RunPaths.at(run), progress.note),
-        open_client(cluster, workers, folder=folder / CLUSTER_FOLDER) as client,
     ):
-        found = measure_completeness(
-            root, ensemble, folder, client, progress, n=n, seed=seed, drawn_hosts=drawn_hosts,
+        measurement = open_completeness(
+            root, ensemble, folder, n=n, seed=seed, drawn_hosts=drawn_hosts,
             known=tuple(known or ()), psf=None if psf is None else str(psf),
             psf_scale_arcsec=psf_scale, zero_point_ab=zero_point, exposure_time_s=exposure_time,
         )  # fmt: skip
+        with open_client(cluster, workers, folder=folder / CLUSTER_FOLDER) as client:
+            found = measure_completeness(measurement, client, progress)
     show_completeness(found, folder)

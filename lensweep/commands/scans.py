@@ -9,6 +9,7 @@ import typer
 from lensweep.commands.options import Band, PixelScale, Run, Units
 from lensweep.commands.submit import submit_command
 from lensweep.ground.files import place
+from lensweep.ground.outputs import check_folder
 from lensweep.ground.terminal import say
 
 commands = typer.Typer()
@@ -90,13 +91,14 @@ def scan_command(
 ) -> None:
     """Scan mosaics: cut, score, rank. Repeat the command to continue a stopped run."""
     from lensweep import scan
-    from lensweep.commands.show import show_outcome, show_plan
+    from lensweep.commands.show import read_planted, show_outcome, show_plan
     from lensweep.scanner.archive.addresses import with_addresses
     from lensweep.scanner.run.config import make_config
 
     flags = {key: value for key, value in locals().items() if key in _scan_fields()}
     asked = make_config(flags | {"mosaics": tuple(mosaics or ())}, config)
     asked = dataclasses.replace(asked, mosaics=with_addresses(asked.mosaics))
+    planted = None if truth is None else read_planted(truth)
     if plan:
         raise typer.Exit(show_plan(asked))
     try:
@@ -104,7 +106,7 @@ def scan_command(
     except KeyboardInterrupt:
         say("stopped; what is done stays done: repeat the command to continue", err=True)
         raise
-    show_outcome(outcome, truth)
+    show_outcome(outcome, planted)
     raise typer.Exit(outcome.exit_status)
 
 
@@ -164,7 +166,7 @@ def example_command(
     if path.is_file():
         say(f"{path} is there already")
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
     make_field(path, seed, size)
     say(f"wrote {path}")
 
@@ -176,6 +178,7 @@ def certificates_command(
     """Make certificates for a Dask scheduler and its workers that encrypt."""
     from lensweep.deploy.tls import command_options, make_certificates
 
+    check_folder(folder)
     make_certificates(folder)
     say(f"dask scheduler {command_options(folder)}\ndask worker {command_options(folder)}")
 

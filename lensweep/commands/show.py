@@ -9,7 +9,7 @@ import pandas as pd
 from rich.table import Table
 
 from lensweep.catalogs.crossmatch import nearest
-from lensweep.catalogs.tables import read_positions
+from lensweep.catalogs.tables import read_table
 from lensweep.deploy.cores import usable_cores
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_remote
@@ -29,6 +29,7 @@ from lensweep.scanner.work.scan import Outcome
 TOP = 30
 # Half a window: a detection of a wide lens may sit on one of its images instead of its middle.
 PLANTED_RADIUS_ARCSEC = 2.5
+PLANTED = "planted"
 CUTOUT_BYTES = 4 * CUTOUT_SIZE**2
 # Windows that the rate of scoring is measured on.
 RATED = 32
@@ -54,21 +55,40 @@ def show_candidates(candidates: pd.DataFrame, marks: list[str | None]) -> None:
     wide_console().print(table)
 
 
+def read_planted(truth: Path) -> pd.DataFrame:
+    """Read a table of planted lenses, of any format that positions are read from.
+
+    Returns
+    -------
+    DataFrame
+        ``ra_deg``, ``dec_deg`` and ``kind``, which is ``planted`` where the table does not say.
+
+    Raises
+    ------
+    lensweep.catalogs.tables.TableError
+        If it cannot be read.
+    """
+    planted = read_table(truth, ("kind",))
+    kinds = planted["kind"] if "kind" in planted else pd.Series("", planted.index)
+    return planted.assign(kind=kinds.fillna("").str.strip().replace("", PLANTED))
+
+
 def planted_marks(
-    candidates: pd.DataFrame, truth: Path | None, radius_arcsec: float = PLANTED_RADIUS_ARCSEC
+    candidates: pd.DataFrame,
+    planted: pd.DataFrame | None,
+    radius_arcsec: float = PLANTED_RADIUS_ARCSEC,
 ) -> list[str | None]:
     """For every candidate, the kind of planted lens that it is, or None."""
     marks: list[str | None] = [None] * len(candidates)
-    if truth is None or not len(candidates):
+    if planted is None or not len(candidates):
         return marks
-    planted = read_positions(truth)
-    kinds = pd.read_csv(truth)["kind"]
+    kinds = planted["kind"]
     found, row, _ = nearest(
         planted["ra_deg"].to_numpy(), planted["dec_deg"].to_numpy(),
         candidates["ra_deg"].to_numpy(), candidates["dec_deg"].to_numpy(), radius_arcsec,
     )  # fmt: skip
     for lens, candidate in zip(found, row, strict=True):
-        marks[candidate] = str(kinds[lens])
+        marks[candidate] = str(kinds.iloc[lens])
     return marks
 
 
@@ -163,19 +183,25 @@ def _refuse_unseen(path: str, config: ScanConfig) -> None:
         )
 
 
-def show_outcome(outcome: Outcome, truth: Path | None) -> None:
-    """Print the top of a finished run's catalogue, its ledger's sums, and what was written."""
+def show_outcome(outcome: Outcome, planted: pd.DataFrame | None) -> None:
+    """Print the top of a finished run's catalogue, its ledger's sums, and what was written.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    planted : DataFrame or None
+        As of `read_planted`, to mark them.
+    """
     with outcome.paths.candidates.open("rb") as file:
         candidates = pd.read_parquet(file)
-    marks = planted_marks(candidates, truth)
-    if truth is not None:
+    marks = planted_marks(candidates, planted)
+    if planted is not None:
         draw_candidates(outcome.paths, candidates, marks)
     show_candidates(candidates, marks)
     console, tally = plain_console(), outcome.tally
-    if truth is not None:
+    if planted is not None:
         found = sum(mark is not None for mark in marks[:TOP])
-        planted = len(read_positions(truth))
-        console.print(f"{found} of {planted} planted lenses among the top {TOP}")
+        console.print(f"{found} of {len(planted)} planted lenses among the top {TOP}")
     console.print(
         f"{tally.planned:,} windows planned = {tally.scored:,} scored + {tally.screened:,} "
         f"screened + {tally.masked:,} masked + {tally.failed:,} failed"

@@ -14,6 +14,7 @@ from lensweep.catalogs.schemas import with_provenance
 from lensweep.catalogs.tables import write_parquet
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import place, whole_file
+from lensweep.ground.outputs import check_folder
 from lensweep.ground.terminal import wide_console
 from lensweep.scanner.lenses.cutouts_at import mosaic_fields, stored_fields
 from lensweep.scanner.lenses.grade_page import GradeReport, draw_grades, markdown
@@ -74,7 +75,7 @@ def report_grades(
             " and 1, and be 0 or more"
         )
     lenses = read_graded(graded_list)
-    _make_folder(out)
+    check_folder(out)
     bundle = check_bundle(ensemble)
     with tempfile.TemporaryDirectory() as scratch:
         if stored is None:
@@ -158,10 +159,3 @@ def _facts(bundle: Bundle, graded_list: str, seed: int, min_valid: float) -> dic
         "min_valid_fraction": repr(min_valid),
         "seed": str(seed),
     }
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"output folder {out}: cannot be made ({error.strerror})") from error

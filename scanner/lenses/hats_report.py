@@ -13,6 +13,7 @@ from lensweep.catalogs.lens_schemas import MATCHES
 from lensweep.catalogs.schemas import with_provenance
 from lensweep.catalogs.tables import write_parquet
 from lensweep.ground.errors import InputError
+from lensweep.ground.outputs import check_file
 from lensweep.ground.terminal import wide_console
 from lensweep.scanner.lenses.lens_report import print_matches, write_table
 
@@ -40,6 +41,8 @@ def show_hats_matches(
     InputError
         If a HATS catalogue stands beside other lists, or the file cannot be written.
     """
+    if out is not None:
+        check_file(out, [source, *known])
     console = wide_console()
     others = [name for name in known if is_hats(name)]
     if others:

@@ -15,6 +15,7 @@ from lensweep.catalogs.lens_schemas import MATCHES, RECALL
 from lensweep.catalogs.schemas import with_provenance
 from lensweep.catalogs.tables import read_table, write_parquet
 from lensweep.ground.errors import InputError
+from lensweep.ground.outputs import check_file
 from lensweep.ground.terminal import wide_console
 from lensweep.scanner.lenses.recall import CONFIDENCE, Recall, measure_recall
 from lensweep.scanner.results.footprint import describe_footprint
@@ -40,8 +41,10 @@ def show_recall(
     out : Path or None
         Parquet file to write; by default ``recall.parquet`` in the run's folder.
     """
-    recall = measure_recall(root, known_lenses(known), radius_arcsec, top)
     out = out or RunPaths(root).recall
+    lenses = known_lenses(known)
+    check_file(out, known)
+    recall = measure_recall(root, lenses, radius_arcsec, top)
     facts = {
         "match_radius_arcsec": repr(radius_arcsec),
         "top": repr(top),
@@ -76,9 +79,11 @@ def show_matches(
         a table.
     """
     positions = read_matchable(source)
-    matches = match_lenses(positions, known_lenses(known), radius_arcsec, every)
     if source.is_dir() and out is None:
         out = RunPaths(source).crossmatch
+    if out is not None:
+        check_file(out, [source, *known])
+    matches = match_lenses(positions, known_lenses(known), radius_arcsec, every)
     console = wide_console()
     print_matches(console, matches, len(positions), radius_arcsec)
     if out is not None:

@@ -22,6 +22,8 @@ DPI = 100
 COMPRESS_LEVEL = 1
 STAMP_PX, GAP_PX, MARGIN_PX, CAPTION_PX, HEADER_PX = 190, 7, 14, 50, 72
 WIDTH_PX = 2 * MARGIN_PX + COLUMNS * STAMP_PX + (COLUMNS - 1) * GAP_PX
+# Of a mark's letters, 8 pixels each, as many as fit on a stamp.
+MARK_LETTERS = 23
 # Black 2 sigma below the sky; white at the brightest pixels, but never below 25 sigma.
 BLACK_SIGMA, LEAST_WHITE_SIGMA, SOFTENING_SIGMA = -2.0, 25.0, 3.0
 WHITE_QUANTILE = 0.998
@@ -157,6 +159,7 @@ def _draw_stamp(
         Rectangle((left, top), STAMP_PX, STAMP_PX, fill=False, edgecolor=colour, linewidth=width)
     )
     if mark:
+        mark = mark[:MARK_LETTERS]
         axes.add_patch(Rectangle((left, top), 6 + 8 * len(mark), 20, color=MARKED))
         axes.text(left + 5, top + 10, mark, color=PAGE, fontsize=8.5, fontweight="bold",
                   va="center", parse_math=False)  # fmt: skip

@@ -16,11 +16,12 @@ from lensweep.ground.atomic import sweep
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_remote, make_folder, remove_folder
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
-from lensweep.scanner.run.config import ScanConfig, fields_that_decide, option_of
+from lensweep.scanner.run.config import ScanConfig, fields_that_decide, is_file, option_of
 from lensweep.scanner.run.lock import unwritable
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.records import DamagedError, read_record, write_record
 from lensweep.scanner.sky.grid import SCAN_PIXEL_SCALE_ARCSEC
+from lensweep.scanner.sky.names import mosaic_name
 from lensweep.scanner.sky.windows import CUTOUT_SIZE
 
 PACKAGES = ("lensweep", "numpy", "astropy", "reproject", "zarr", "tensorflow", "keras", "dask")
@@ -44,6 +45,7 @@ def open_run(config: ScanConfig) -> tuple[Bundle, RunPaths]:
     bundle = check_bundle(config.ensemble)
     _refuse_unfit(bundle, config)
     paths = RunPaths.at(config.out)
+    _refuse_nothing_to_read(paths, config)
     asked = what_decides(config) | {"ensemble_sha256": bundle.sha256}
     try:
         make_folder(paths.root)
@@ -63,6 +65,17 @@ def open_run(config: ScanConfig) -> tuple[Bundle, RunPaths]:
     except OSError as error:
         raise unwritable(paths.root, error) from error
     return bundle, paths
+
+
+def _refuse_nothing_to_read(paths: RunPaths, config: ScanConfig) -> None:
+    """One mosaic that is not there is written down by the run; all of them are a wrong path."""
+    # What is planned already may be cut already, and is not read again.
+    missing = [
+        path for path in config.mosaics
+        if not is_remote(path) and not is_file(path) and not paths.plan(mosaic_name(path)).is_file()
+    ]  # fmt: skip
+    if len(missing) == len(config.mosaics):
+        raise InputError("\n".join(f"mosaic {path}: no such file" for path in missing))
 
 
 def abandon(paths: RunPaths) -> None:

@@ -1,10 +1,14 @@
 """The name of a mosaic: what its files in a run's folder, its stores and its rows are called."""
 
 import hashlib
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_remote
 
 _IN_ADDRESS = re.compile(r"[\w.+-]+\.(?:fits|fit|fts)(?:\.(?:gz|fz))?(?![\w.])", re.IGNORECASE)
@@ -56,3 +60,36 @@ def printable(text: str) -> str:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
+
+
+def file_names(given: Any, what: str) -> tuple[str, ...]:
+    """The names of the files that a caller gives: one path, or several.
+
+    Parameters
+    ----------
+    given : str, Path or iterable of them
+        A single path is one file.
+    what : str
+        What they are, for the message: ``images``, ``mosaics``.
+
+    Raises
+    ------
+    InputError
+        If anything in it is no path, such as the pixels of an image.
+    """
+    several = [given] if isinstance(given, str | os.PathLike) else given
+    if isinstance(several, Iterable) and not isinstance(several, bytes):
+        # No list of a large array's pixels is made: the first that is no path ends it.
+        names = []
+        for one in several:
+            if not isinstance(one, str | os.PathLike):
+                break
+            names.append(os.fsdecode(one))
+        else:
+            return tuple(names)
+    shape = getattr(given, "shape", None)
+    found = type(given).__name__ if shape is None else f"{type(given).__name__} of shape {shape}"
+    raise InputError(
+        f"{what}: a path of a FITS file or several are needed, not {found}; write pixels to FITS "
+        "files first"
+    )

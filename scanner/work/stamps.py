@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lensweep.catalogs.schemas import SCORES, with_provenance
 from lensweep.catalogs.tables import write_parquet
 from lensweep.ground.errors import InputError
+from lensweep.ground.outputs import check_file
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.network.ensemble import summarise
 from lensweep.scanner.network.inference import Ensemble
@@ -107,9 +108,7 @@ def write_scores(
     Returns and raises what `score_stamps` does; and an `InputError` beforehand if the file cannot
     be written, and afterwards, with nothing written, if not one image could be scored.
     """
-    if out.is_dir() or not out.parent.is_dir():
-        why = "is a folder" if out.is_dir() else f"has no folder {out.parent}"
-        raise InputError(f"output file {out}: {why}; name a file in a folder that is there")
+    check_file(out, images)
     table = score_stamps(images, ensemble, overrides)
     reasons = table["message"].to_pylist()
     if None not in reasons:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lensweep.catalogs.lens_lists import known_lenses
 from lensweep.ground.errors import InputError
+from lensweep.ground.outputs import check_folder
 from lensweep.ground.progress import Progress
 from lensweep.ground.settings import check_types, within
 from lensweep.scanner.run.cutout_store import Cutouts
@@ -102,11 +103,23 @@ class CollectConfig:
             )
 
 
-def collect(
-    config: CollectConfig, overrides: HeaderOverrides, image_overrides: HeaderOverrides, out: Path,
-    client: Client, progress: Progress,
-) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
-    """Collect a data set; a stopped collection continues.
+@dataclass(frozen=True)
+class Collection:
+    """A request whose files have been looked at, in a folder that is claimed for it."""
+
+    config: CollectConfig
+    out: Path
+    opened: Opened
+    wanted: pd.DataFrame
+    known: pd.DataFrame
+    images: list[Image]
+    image_overrides: HeaderOverrides
+
+
+def open_collection(
+    config: CollectConfig, overrides: HeaderOverrides, image_overrides: HeaderOverrides, out: Path
+) -> Collection:
+    """Check a request, and begin or continue its folder; needs no cluster.
 
     Parameters
     ----------
@@ -115,8 +128,32 @@ def collect(
         What the headers of mosaics and of images do not say.
     out : Path
         Receives `cutouts.zarr`, `truth/`, `plan.parquet` and `missing.parquet`.
-    client : distributed.Client
-    progress : Progress
+
+    Raises
+    ------
+    InputError
+        If something named cannot be used.
+    """
+    wanted = gather_labels(config.catalogues if config.mosaics else (),
+                           None if config.labels is None else Path(config.labels))  # fmt: skip
+    images = [] if config.images is None else list_images(Path(config.images), image_overrides)
+    known = _keep_away(config, wanted)
+    check_folder(out, "data set folder")
+    opened = open_mosaics(config.mosaics, overrides, out / ".scratch")
+    asked = dataclasses.asdict(config) | {
+        "kind": "collection",
+        "mosaics": {name: mosaic.sha256 for name, (mosaic, _) in opened.items()},
+        "images": [(image.path, image.is_lens) for image in images],
+        "overrides": [dataclasses.asdict(overrides), dataclasses.asdict(image_overrides)],
+    }
+    labelled_store.claim(out, asked)
+    return Collection(config, out, opened, wanted, known, images, image_overrides)
+
+
+def collect(
+    collection: Collection, client: Client, progress: Progress
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Collect a data set; a stopped collection continues.
 
     Returns
     -------
@@ -131,31 +168,22 @@ def collect(
     Raises
     ------
     InputError
-        If something named cannot be used, or what can be had is of one class only.
+        If what can be had is of one class only.
     """
-    wanted = gather_labels(config.catalogues if config.mosaics else (),
-                           None if config.labels is None else Path(config.labels))  # fmt: skip
-    images = [] if config.images is None else list_images(Path(config.images), image_overrides)
-    known = _keep_away(config, wanted)
-    opened = open_mosaics(config.mosaics, overrides, out / ".scratch")
-    asked = dataclasses.asdict(config) | {
-        "kind": "collection",
-        "mosaics": {name: mosaic.sha256 for name, (mosaic, _) in opened.items()},
-        "images": [(image.path, image.is_lens) for image in images],
-        "overrides": [dataclasses.asdict(overrides), dataclasses.asdict(image_overrides)],
-    }
-    labelled_store.claim(out, asked)
+    config, out, opened = collection.config, collection.out, collection.opened
     path = out / "plan.parquet"
     if not path.is_file():
-        plan, missing = plan_collection(config, opened, wanted, known, images, image_overrides,
-                                        client)  # fmt: skip
+        plan, missing = plan_collection(
+            config, opened, collection.wanted, collection.known, collection.images,
+            collection.image_overrides, client,
+        )  # fmt: skip
         labelled_store.write_rows(missing, out / "missing.parquet")
         _refuse_one_class(plan, missing, out)
         labelled_store.write_rows(plan, path)
     plan, missing = pd.read_parquet(path), pd.read_parquet(out / "missing.parquet")
     labelled_store.fill(
         out, f"collected-{config.seed}", len(plan), make_shard, client, progress, plan=path,
-        opened=opened, overrides=image_overrides,
+        opened=opened, overrides=collection.image_overrides,
     )  # fmt: skip
     return plan, missing
 

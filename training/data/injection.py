@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lensweep.catalogs.lens_lists import known_lenses
 from lensweep.ground.errors import InputError
+from lensweep.ground.outputs import check_folder
 from lensweep.ground.progress import Progress
 from lensweep.ground.settings import check_types, within
 from lensweep.scanner.run.cutout_store import Cutouts
@@ -101,11 +102,20 @@ class InjectionConfig:
             raise InputError(f"zero point {self.zero_point_ab}: not an AB magnitude of 1 e-/s")
 
 
-def inject(
-    config: InjectionConfig, overrides: HeaderOverrides, out: Path, client: Client,
-    progress: Progress,
-) -> pd.DataFrame:  # fmt: skip
-    """Make a data set of painted and untouched cutouts of real mosaics; a stopped one continues.
+@dataclass(frozen=True)
+class Injection:
+    """A request whose files have been looked at, in a folder that is claimed for it."""
+
+    config: InjectionConfig
+    out: Path
+    opened: Opened
+    depths: dict[str, Depth]
+    known: pd.DataFrame
+    bank: tuple[Psf, ...] | None
+
+
+def open_injection(config: InjectionConfig, overrides: HeaderOverrides, out: Path) -> Injection:
+    """Check a request, and begin or continue its folder; needs no cluster.
 
     Parameters
     ----------
@@ -114,21 +124,15 @@ def inject(
         What the mosaics' headers do not say.
     out : Path
         Receives `cutouts.zarr`, `truth/` and `plan.parquet`.
-    client : distributed.Client
-    progress : Progress
-
-    Returns
-    -------
-    DataFrame
-        The plan: a row per cutout. ``object_id`` is the place's: a fold must not split it.
 
     Raises
     ------
     InputError
-        If a mosaic, the PSF or the folder cannot be used, or the mosaics have no room.
+        If a mosaic, a list of known lenses, the PSF or the folder cannot be used.
     """
     bank = None if config.psf is None else (read_psf(Path(config.psf), config.psf_scale_arcsec),)
     known = known_lenses(config.known)
+    check_folder(out, "data set folder")
     opened = open_mosaics(config.mosaics, overrides, out / ".scratch")
     depths = {name: _depth(mosaic, config) for name, (mosaic, _) in opened.items()}
     asked = dataclasses.asdict(config) | {
@@ -138,13 +142,33 @@ def inject(
         "overrides": dataclasses.asdict(overrides),
     }
     labelled_store.claim(out, asked)
+    return Injection(config, out, opened, depths, known, bank)
+
+
+def inject(injection: Injection, client: Client, progress: Progress) -> pd.DataFrame:
+    """Make a data set of painted and untouched cutouts of real mosaics; a stopped one continues.
+
+    Returns
+    -------
+    DataFrame
+        The plan: a row per cutout. ``object_id`` is the place's: a fold must not split it.
+
+    Raises
+    ------
+    InputError
+        If the mosaics have no room.
+    """
+    config, out, opened, depths = (
+        injection.config, injection.out, injection.opened, injection.depths
+    )  # fmt: skip
     path = out / "plan.parquet"
     if not path.is_file():
-        labelled_store.write_rows(plan_injection(config, opened, depths, known, client), path)
+        plan = plan_injection(config, opened, depths, injection.known, client)
+        labelled_store.write_rows(plan, path)
     plan = pd.read_parquet(path)
     labelled_store.fill(
         out, f"injected-{config.seed}", len(plan), make_shard, client, progress, plan=path,
-        opened=opened, depths=depths, seed=config.seed, bank=bank,
+        opened=opened, depths=depths, seed=config.seed, bank=injection.bank,
     )  # fmt: skip
     return plan
 

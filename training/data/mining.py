@@ -12,7 +12,7 @@ from lensweep.catalogs.candidates import merge_overlaps
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import Progress
 from lensweep.ground.settings import check_types, within
-from lensweep.scanner.network.bundle_store import check_bundle
+from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.run import cutout_store, score_store
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.cutout_store import Cutouts
@@ -47,7 +47,23 @@ class MiningConfig:
                 raise InputError(f"{name} = {getattr(self, name)}: must be at least {least}")
 
 
-def mine(config: MiningConfig, out: Path, client: Client, progress: Progress) -> pd.DataFrame:
+def open_mining(config: MiningConfig, out: Path) -> Bundle:
+    """Check a request, and begin or continue its folder; needs no cluster.
+
+    Raises
+    ------
+    InputError
+        If the bundle or the folder cannot be used.
+    """
+    bundle = check_bundle(config.ensemble)
+    asked = dataclasses.asdict(config) | {"kind": "mined", "ensemble": bundle.sha256}
+    labelled_store.claim(out, asked)
+    return bundle
+
+
+def mine(
+    config: MiningConfig, bundle: Bundle, out: Path, client: Client, progress: Progress
+) -> pd.DataFrame:
     """Make a labelled set of the windows that a bundle scores highest; a stopped one continues.
 
     In `out` are `cutouts.zarr`, `truth/` and `plan.parquet`; `fields` and `scan` are for restarts.
@@ -61,11 +77,8 @@ def mine(config: MiningConfig, out: Path, client: Client, progress: Progress) ->
     Raises
     ------
     InputError
-        If the bundle or the folder cannot be used, a field was not scanned, or none was scored.
+        If a field was not scanned, or none was scored.
     """
-    bundle = check_bundle(config.ensemble)
-    asked = dataclasses.asdict(config) | {"kind": "mined", "ensemble": bundle.sha256}
-    labelled_store.claim(out, asked)
     path, run = out / "plan.parquet", RunPaths(out / "scan")
     if not path.is_file():
         mosaics = _make_fields(config, out / "fields", client, progress)

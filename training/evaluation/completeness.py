@@ -28,7 +28,7 @@ from lensweep.scanner.run.tally import planned_mosaics
 from lensweep.scanner.sky.mosaics import HeaderOverrides
 from lensweep.scanner.work.tasks import load_ensemble
 from lensweep.training.data.examples import open_examples, read_flux
-from lensweep.training.data.injection import InjectionConfig, inject
+from lensweep.training.data.injection import Injection, InjectionConfig, inject, open_injection
 from lensweep.training.data.rows import fill_rows
 from lensweep.training.fit.metrics import passed_by
 from lensweep.training.simulation.simulate import MAX_GRID_OFFSET_PX
@@ -67,15 +67,20 @@ class Completeness:
         return self.cutouts[self.cutouts["is_lens"].to_numpy(bool)]
 
 
-def measure_completeness(
-    root: Path,
-    ensemble: str | None,
-    out: Path,
-    client: Client,
-    progress: Progress,
-    **painted: Any,
-) -> Completeness:
-    """Paint lenses on the mosaics of a finished run, and see which it would have found.
+@dataclass(frozen=True)
+class Measurement:
+    """A finished run and its ensemble, and the lenses to paint on its mosaics."""
+
+    root: Path
+    scoring: Scoring
+    min_logit: float
+    injection: Injection
+
+
+def open_completeness(
+    root: Path, ensemble: str | None, out: Path, **painted: Any
+) -> Measurement:
+    """Check that a run can be measured, and begin or continue the folder; needs no cluster.
 
     Parameters
     ----------
@@ -86,16 +91,14 @@ def measure_completeness(
     out : Path
         Receives the painted cutouts, ``cutouts.parquet`` and ``completeness.parquet``; a stopped
         measurement continues.
-    client : distributed.Client
-    progress : Progress
     **painted
         Fields of `lensweep.training.data.injection.InjectionConfig` other than the mosaics.
 
     Raises
     ------
     InputError
-        If the run is not finished or not of a grid, the ensemble is not the run's, or nothing can
-        be painted.
+        If the run is not finished or not of a grid, the ensemble is not the run's, or its mosaics
+        or the folder cannot be used.
     """
     facts = read_facts(root)
     bundle = bundle_of(facts, ensemble)
@@ -109,16 +112,31 @@ def measure_completeness(
     if not mosaics:
         raise InputError(f"run {root}: not one of its mosaics was scanned")
     overrides = HeaderOverrides(asked["band"], asked["pixel_scale_arcsec"], asked["units"])
-    inject(InjectionConfig(mosaics, **painted), overrides, out, client, progress)
-    examples = open_examples(out)
     scoring = Scoring(bundle.folder, bundle.sha256, asked["precision"], asked["screen"])
+    injection = open_injection(InjectionConfig(mosaics, **painted), overrides, out)
+    return Measurement(root, scoring, float(facts["min_logit"]), injection)
+
+
+def measure_completeness(
+    measurement: Measurement, client: Client, progress: Progress
+) -> Completeness:
+    """Paint lenses on the mosaics of a finished run, and see which it would have found.
+
+    Raises
+    ------
+    InputError
+        If the mosaics have no room for so many.
+    """
+    out, scoring = measurement.injection.out, measurement.scoring
+    inject(measurement.injection, client, progress)
+    examples = open_examples(out)
     judged = fill_rows(
         out / "scores.zarr", (len(examples), 2),
         dataclasses.asdict(scoring) | {"cutouts_sha256": examples.fingerprint}, _judge, client,
         progress, "scoring", store=examples.store.absolute(), scoring=scoring,
     )  # fmt: skip
     logits = np.where(judged[:, 0] > 0.0, judged[:, 1], -np.inf)
-    depths = _depths(root, float(facts["min_logit"]))
+    depths = _depths(measurement.root, measurement.min_logit)
     # At a depth is what reaches its logit.
     cuts = {name: np.nextafter(least, -np.inf) for name, least in depths.items()}
     found = Completeness(

@@ -1,6 +1,7 @@
 """Measure a bundle on labelled cutouts, on a cluster."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from lensweep.ground.errors import InputError
+from lensweep.ground.outputs import check_folder
 from lensweep.ground.progress import Progress
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.network.ensemble import Scoring
@@ -19,10 +21,18 @@ from lensweep.training.evaluation.result_tables import Evaluation
 from lensweep.training.fit.bundle import CONFIG
 
 
-def evaluate(
-    target: str, data: Path | None, out: Path | None, client: Client, progress: Progress
-) -> Path:
-    """Score a labelled data set with a bundle and write what comes of it.
+@dataclass(frozen=True)
+class Asked:
+    """An ensemble and labelled cutouts that have been looked at, and where the results go."""
+
+    workdir: Path | None
+    bundle: Bundle
+    examples: Examples
+    out: Path
+
+
+def open_evaluation(target: str, data: Path | None, out: Path | None) -> Asked:
+    """Check a request; needs no cluster.
 
     Parameters
     ----------
@@ -32,18 +42,12 @@ def evaluate(
         Folder of a labelled set; of a training folder its own test set by default.
     out : Path or None
         Folder for the results; `evaluation` in a training folder by default.
-    client : distributed.Client
-    progress : Progress
-
-    Returns
-    -------
-    Path
-        `results.md`.
 
     Raises
     ------
     InputError
-        If there is no bundle or no usable data set, or it is not said where to.
+        If there is no bundle or no usable data set, or it is not said where to, or that folder
+        cannot be written to.
     """
     workdir = Path(target) if (Path(target) / CONFIG).is_file() else None
     bundle = check_bundle(str(_bundle_of(workdir)) if workdir else target)
@@ -52,9 +56,16 @@ def evaluate(
     if data is None or out is None:
         raise InputError(f"ensemble {target}: give --data, labelled cutouts, and --out, a folder")
     examples = open_examples(data)
-    logits = score_examples(bundle, examples, out / "logits.zarr", client, progress)
-    evaluation = Evaluation(bundle.description, str(data), examples.truth, logits)
-    return write_report(evaluation, out, read_curves(workdir) if workdir else None)
+    check_folder(out)
+    return Asked(workdir, bundle, examples, out)
+
+
+def evaluate(asked: Asked, client: Client, progress: Progress) -> Path:
+    """Score a labelled data set with a bundle and write what comes of it; its `results.md`."""
+    bundle, examples, workdir = asked.bundle, asked.examples, asked.workdir
+    logits = score_examples(bundle, examples, asked.out / "logits.zarr", client, progress)
+    evaluation = Evaluation(bundle.description, str(examples.folder), examples.truth, logits)
+    return write_report(evaluation, asked.out, read_curves(workdir) if workdir else None)
 
 
 def score_examples(

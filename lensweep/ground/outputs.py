@@ -1,0 +1,65 @@
+"""Where a command writes, checked before it computes anything."""
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from lensweep.ground.errors import InputError
+from lensweep.ground.files import is_remote
+
+
+def check_folder(path: Path, what: str = "output folder") -> None:
+    """Make a folder, unless it is there, and refuse one that cannot be written to.
+
+    Parameters
+    ----------
+    path : Path
+        As `lensweep.ground.files.place` gives it; of an object store nothing can be said.
+    what : str
+        What it is, for the message.
+
+    Raises
+    ------
+    InputError
+    """
+    if is_remote(path):
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{what} {path}: cannot be written to ({error.strerror or error}); make room or name "
+            "another"
+        ) from error
+
+
+def check_file(path: Path, inputs: Iterable[str | Path] = ()) -> None:
+    """Refuse a file that cannot be written, or that is an input of the same command.
+
+    Parameters
+    ----------
+    path : Path
+    inputs : iterable of str or Path
+        What the command reads; may be words that name no file.
+
+    Raises
+    ------
+    InputError
+    """
+    if is_remote(path):
+        return
+    if path.is_dir() or not path.parent.is_dir():
+        why = "is a folder" if path.is_dir() else f"has no folder {path.parent}"
+        raise InputError(f"output file {path}: {why}; name a file in a folder that is there")
+    if path.exists() and any(Path(one).exists() and path.samefile(one) for one in inputs):
+        raise InputError(f"output file {path}: is an input of this command; name another")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"output file {path}: cannot be written ({error.strerror or error}); make room or name "
+            "another"
+        ) from error
