@@ -26,7 +26,7 @@ def recall_command(
     known: Known = None,
     radius_arcsec: MatchRadius = 3.0,
     top: Annotated[int | None, typer.Option(help="Count candidates up to this rank.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Parquet file; default RUN/recall.parquet.")]
+    out: Annotated[Path | None, typer.Option(help="Table, by ending; default RUN/recall.parquet.")]
     = None,
 ) -> None:
     """What a run made of the known lenses in its footprint; those outside are no misses."""
@@ -44,8 +44,9 @@ def crossmatch_command(
     radius_arcsec: MatchRadius = 3.0,
     every: Annotated[bool, typer.Option("--all", help="All matches, not only the nearest.")]
     = False,
-    out: Annotated[Path | None, typer.Option(help="Parquet file; default RUN/crossmatch.parquet.")]
-    = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Table, by ending; default RUN/crossmatch.parquet.")
+    ] = None,
 ) -> None:
     """Which known lenses lie near candidates or positions, on the sphere."""
     from lensweep.catalogs.hats import is_hats

@@ -135,7 +135,7 @@ def cancel_command(run: Run) -> None:
 @commands.command("score")
 def score_command(
     images: Annotated[list[str], typer.Argument(help="FITS images.")],
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    out: Annotated[Path, typer.Option(help="Table: .parquet, .csv, .ecsv, .fits or .vot.")],
     ensemble: Annotated[str, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
     = "xception-7fold",
     band: Band = None,

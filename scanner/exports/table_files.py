@@ -6,10 +6,9 @@ import astropy.units as u
 import pandas as pd
 import pyarrow as pa
 from astropy.coordinates import SkyCoord
-from astropy.io import fits
 from astropy.table import Table
 
-from lensweep.catalogs.vo_tables import astropy_table, votable
+from lensweep.catalogs import written_tables
 from lensweep.ground.files import whole_file
 
 TABLE = "candidates"
@@ -24,43 +23,22 @@ _LATEX = str.maketrans({
 
 def write_votable(_root: Path, rows: pa.Table, path: Path) -> None:
     """Write a VOTable with units, UCDs and provenance."""
-    with whole_file(path) as aside:
-        votable(rows, TABLE).to_xml(str(aside))
+    written_tables.write_votable(rows, path, TABLE)
 
 
 def write_fits(_root: Path, rows: pa.Table, path: Path) -> None:
-    """Write a FITS table: UCDs and meanings where TOPCAT looks for them, provenance as HISTORY."""
-    table = astropy_table(rows)
-    provenance, table.meta = dict(table.meta), {}
-    ucds = [column.meta.get("ucd", "") for column in table.itercols()]
-    meanings = [column.description or "" for column in table.itercols()]
-    for column in table.itercols():
-        column.meta.clear()
-        if column.dtype.kind == "i" and hasattr(column, "mask"):
-            column.fill_value = -1
-    hdu = fits.table_to_hdu(table)
-    hdu.name = TABLE
-    for number, (ucd, meaning) in enumerate(zip(ucds, meanings, strict=True), start=1):
-        hdu.header[f"TUCD{number}"] = ucd
-        hdu.header[f"TCOMM{number}"] = meaning
-    for key, text in provenance.items():
-        # FITS cards are ASCII without line ends.
-        plain = " ".join(text.split()).encode("ascii", "backslashreplace").decode()
-        hdu.header["HISTORY"] = f"{key}: {plain}"
-    with whole_file(path) as aside:
-        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(aside)
+    """Write a FITS table with units, UCDs, meanings and provenance."""
+    written_tables.write_fits(rows, path, TABLE)
 
 
 def write_csv(_root: Path, rows: pa.Table, path: Path) -> None:
-    """Write plain comma-separated values; nulls are empty."""
-    with whole_file(path) as aside:
-        rows.to_pandas(integer_object_nulls=True).to_csv(aside, index=False)
+    """Write plain comma-separated values."""
+    written_tables.write_csv(rows, path)
 
 
 def write_ecsv(_root: Path, rows: pa.Table, path: Path) -> None:
     """Write astropy's ECSV, with units, meanings and provenance."""
-    with whole_file(path) as aside:
-        astropy_table(rows).write(aside, format="ascii.ecsv", overwrite=True)
+    written_tables.write_ecsv(rows, path)
 
 
 def write_ds9(_root: Path, rows: pa.Table, path: Path) -> None:

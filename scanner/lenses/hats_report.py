@@ -11,11 +11,10 @@ from lensweep.catalogs.lens_lists import known_lenses
 from lensweep.catalogs.lens_matches import match_lenses
 from lensweep.catalogs.lens_schemas import MATCHES
 from lensweep.catalogs.schemas import with_provenance
-from lensweep.catalogs.tables import write_parquet
+from lensweep.catalogs.written_tables import check_table_file, write_table
 from lensweep.ground.errors import InputError
-from lensweep.ground.outputs import check_file
 from lensweep.ground.terminal import wide_console
-from lensweep.scanner.lenses.lens_report import print_matches, write_table
+from lensweep.scanner.lenses.lens_report import print_matches, write_lenses
 
 
 def show_hats_matches(
@@ -34,7 +33,7 @@ def show_hats_matches(
     every : bool
         All matches; else the nearest of each position.
     out : Path or None
-        Parquet file to write.
+        File to write, of any ending of `catalogs.written_tables`.
 
     Raises
     ------
@@ -42,7 +41,7 @@ def show_hats_matches(
         If a HATS catalogue stands beside other lists, or the file cannot be written.
     """
     if out is not None:
-        check_file(out, [source, *known])
+        check_table_file(out, [source, *known])
     console = wide_console()
     others = [name for name in known if is_hats(name)]
     if others:
@@ -69,7 +68,7 @@ def show_hats_matches(
         print_matches(console, matches, count_rows(source), radius_arcsec)
         if out is not None:
             facts = {"match_radius_arcsec": repr(radius_arcsec), "source": str(source)}
-            write_table(matches, MATCHES, facts, out)
+            write_lenses(matches, MATCHES, facts, out)
     if out is not None:
         console.print(f"wrote {out}")
     return matches
@@ -78,6 +77,6 @@ def show_hats_matches(
 def _write(matches: pd.DataFrame, facts: dict[str, str], path: Path) -> None:
     table = pa.Table.from_pandas(matches, preserve_index=False)
     try:
-        write_parquet(with_provenance(table.replace_schema_metadata(), facts), path)
+        write_table(with_provenance(table.replace_schema_metadata(), facts), path)
     except OSError as error:
         raise InputError(f"output file {path}: cannot be written ({error.strerror})") from error

@@ -13,9 +13,9 @@ from lensweep.catalogs.lens_lists import known_lenses
 from lensweep.catalogs.lens_matches import count_matches, match_lenses
 from lensweep.catalogs.lens_schemas import MATCHES, RECALL
 from lensweep.catalogs.schemas import with_provenance
-from lensweep.catalogs.tables import read_table, write_parquet
+from lensweep.catalogs.tables import read_table
+from lensweep.catalogs.written_tables import check_table_file, write_table
 from lensweep.ground.errors import InputError
-from lensweep.ground.outputs import check_file
 from lensweep.ground.terminal import wide_console
 from lensweep.scanner.lenses.recall import CONFIDENCE, Recall, measure_recall
 from lensweep.scanner.results.footprint import describe_footprint
@@ -39,11 +39,12 @@ def show_recall(
     top : int or None
         Count candidates up to this rank only.
     out : Path or None
-        Parquet file to write; by default ``recall.parquet`` in the run's folder.
+        File to write, of any ending of `catalogs.written_tables`; by default ``recall.parquet`` in
+        the run's folder.
     """
     out = out or RunPaths(root).recall
     lenses = known_lenses(known)
-    check_file(out, known)
+    check_table_file(out, known)
     recall = measure_recall(root, lenses, radius_arcsec, top)
     facts = {
         "match_radius_arcsec": repr(radius_arcsec),
@@ -51,7 +52,7 @@ def show_recall(
         "footprint_deg2": repr(recall.area_deg2),
         "recall": recall.summary.to_json(orient="records"),
     }
-    write_table(recall.lenses, RECALL, facts, out)
+    write_lenses(recall.lenses, RECALL, facts, out)
     console = wide_console()
     console.print(describe_footprint(recall.area_deg2))
     _print_observed(console, recall.lenses)
@@ -75,20 +76,20 @@ def show_matches(
     every : bool
         All matches; else of every catalogue the nearest of each position.
     out : Path or None
-        Parquet file to write; by default ``crossmatch.parquet`` in a run's folder, and none for
+        File to write, likewise; by default ``crossmatch.parquet`` in a run's folder, and none for
         a table.
     """
     positions = read_matchable(source)
     if source.is_dir() and out is None:
         out = RunPaths(source).crossmatch
     if out is not None:
-        check_file(out, [source, *known])
+        check_table_file(out, [source, *known])
     matches = match_lenses(positions, known_lenses(known), radius_arcsec, every)
     console = wide_console()
     print_matches(console, matches, len(positions), radius_arcsec)
     if out is not None:
         facts = {"match_radius_arcsec": repr(radius_arcsec), "source": str(source)}
-        write_table(matches, MATCHES, facts, out)
+        write_lenses(matches, MATCHES, facts, out)
         console.print(f"wrote {out}")
     return matches
 
@@ -147,7 +148,7 @@ def print_matches(
     console.print(table)
 
 
-def write_table(
+def write_lenses(
     table: pd.DataFrame, schema: pa.Schema, facts: dict[str, str], path: Path
 ) -> None:
     """Write a table of known lenses.
@@ -159,7 +160,7 @@ def write_table(
     """
     rows = pa.Table.from_pandas(table, schema=schema, preserve_index=False)
     try:
-        write_parquet(with_provenance(rows.replace_schema_metadata(), facts), path)
+        write_table(with_provenance(rows.replace_schema_metadata(), facts), path)
     except OSError as error:
         raise InputError(f"output file {path}: cannot be written ({error.strerror})") from error
 

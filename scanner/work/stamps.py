@@ -11,9 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lensweep.catalogs.schemas import SCORES, with_provenance
-from lensweep.catalogs.tables import write_parquet
+from lensweep.catalogs.written_tables import check_table_file, write_table
 from lensweep.ground.errors import InputError
-from lensweep.ground.outputs import check_file
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.network.ensemble import summarise
 from lensweep.scanner.network.inference import Ensemble
@@ -103,18 +102,18 @@ def _read_stamp(
 def write_scores(
     images: Sequence[str], ensemble: str, overrides: HeaderOverrides, out: Path
 ) -> pa.Table:
-    """Score the centre of every image, and write the table to a Parquet file.
+    """Score the centre of every image, and write the table, in the format of the file's ending.
 
     Returns and raises what `score_stamps` does; and an `InputError` beforehand if the file cannot
     be written, and afterwards, with nothing written, if not one image could be scored.
     """
-    check_file(out, images)
+    check_table_file(out, images)
     table = score_stamps(images, ensemble, overrides)
     reasons = table["message"].to_pylist()
     if None not in reasons:
         raise InputError("\n".join(reasons))
     try:
-        write_parquet(table, out)
+        write_table(table, out)
     except OSError as error:
         raise InputError(f"output file {out}: cannot be written ({error.strerror})") from error
     return table
