@@ -42,10 +42,11 @@ def show_recall(
         File to write, of any ending of `catalogs.written_tables`; by default ``recall.parquet`` in
         the run's folder.
     """
-    out = out or RunPaths(root).recall
     lenses = known_lenses(known)
-    check_table_file(out, known)
+    if out is not None:
+        check_table_file(out, known)
     recall = measure_recall(root, lenses, radius_arcsec, top)
+    out = out or RunPaths(root).recall
     facts = {
         "match_radius_arcsec": repr(radius_arcsec),
         "top": repr(top),
