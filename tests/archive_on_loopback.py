@@ -87,6 +87,7 @@ class Archive:
     # fault is called with the handler and the address, and gives true if it has answered.
     faults: dict[str, list] = field(default_factory=lambda: defaultdict(list))
     ranges: bool = True
+    lengths: bool = True
     headers: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str, dict]] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
@@ -358,6 +359,10 @@ def _handler(archive, context):
 
         def reply(self, code, kind, body, headers=None):
             said = {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}
+            if not archive.lengths:
+                # The end of the answer is the end of the connection.
+                del said["Content-Length"]
+                said["Connection"] = "close"
             self.send_response(code)
             for name, value in said.items():
                 self.send_header(name.replace("_", "-"), str(value))

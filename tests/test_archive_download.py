@@ -338,7 +338,11 @@ def test_room_is_looked_for_first(archive, content, tmp_path, monkeypatch):
 def test_a_disk_that_fills_up_keeps_what_came(archive, content, tmp_path, monkeypatch):
     monkeypatch.setattr(mirror, "SPARE_BYTES", 0)
     with small_disk(tmp_path / "disk", "2m") as folder:
-        # Its length is not stated before, so that it is begun.
+        with pytest.raises(NoRoomError, match="no room for the 3,0"):
+            get(folder, serve(archive, content))
+        assert not (folder / f".{NAME}.part").exists()
+        # Its length is not stated, so that it is begun.
+        archive.lengths = False
         with pytest.raises(NoRoomError, match="what came is kept: make room"):
             get(folder, serve(archive, content))
         kept = (folder / f".{NAME}.part").stat().st_size

@@ -307,3 +307,30 @@ def test_a_plan_of_an_address(archive, tiny_bundle, tmp_path):
     done = CliRunner().invoke(app, shlex.split(words))
     assert isinstance(done.exception, InputError)
     assert "its sources are known once it is fetched" in done.stdout.replace("\n", " ")
+
+
+def test_from_a_catalogue_to_candidates_and_grades(archive, scan_told, tiny_bundle, file, tmp_path):
+    """One line each: find, fetch, scan, grades; of a catalogue of two, of which one is there."""
+    catalogue = tmp_path / "mine.csv"
+    catalogue.write_text(
+        f"name,ra_deg,dec_deg,grade\nhere,{CRVAL[0]},{CRVAL[1]},A\nelsewhere,{CRVAL[0]},9.0,B\n"
+    )
+    archive.mast.append(File(NAME, *CRVAL, content=file.read_bytes(), side_deg=0.004))
+    words = f"fetch --catalog {catalogue} --radius 5arcsec --out {tmp_path}/mirror --cite"
+    done = CliRunner().invoke(app, shlex.split(words))
+    assert done.exit_code == 0, done.output
+    assert "1 of 2 positions" in done.stdout
+    assert "Hubble programmes: 10092" in done.stdout
+    outcome, _ = scan_told(
+        [tmp_path / "mirror" / "found.ecsv"], tmp_path / "run", mirror=str(tmp_path / "mirror")
+    )
+    assert len(candidates(outcome)) > 0
+    assert origins(outcome)[0]["address"].startswith("https://mast.stsci.edu/")
+    words = (
+        f"grades --run {outcome.paths.root} --list {catalogue} --control 5"
+        f" --ensemble {tiny_bundle} --out {tmp_path}/grades"
+    )
+    done = CliRunner().invoke(app, shlex.split(words))
+    assert done.exit_code == 0, done.output
+    graded = pd.read_parquet(tmp_path / "grades" / "graded.parquet")
+    assert graded["covered"].tolist() == [True, False]

@@ -21,6 +21,9 @@ Cameras = Annotated[
     list[str] | None,
     typer.Option("--camera", help="ACS/WFC (the default), WFC3/UVIS or WFPC2; repeatable."),
 ]
+Cloud = Annotated[
+    bool, typer.Option("--cloud", help="Addresses in the public cloud (s3), where it has them.")
+]
 Everything = Annotated[
     bool, typer.Option("--all", help="Every product, not only the best of each piece of sky.")
 ]
@@ -36,6 +39,7 @@ def find_command(
     radius: Radius = "5arcmin",
     camera: Cameras = None,
     everything: Everything = False,
+    cloud: Cloud = False,
     out: Annotated[
         Path | None, typer.Option(help="Table to write: .ecsv, .csv or .parquet, for fetch.")
     ] = None,
@@ -49,7 +53,7 @@ def find_command(
 
     if out is not None:
         table_format(out)
-    found = find_sky(ra, dec, name, catalogue, moc, radius, camera, everything)
+    found = find_sky(ra, dec, name, catalogue, moc, radius, camera, everything, cloud)
     show_found(found, out)
     raise typer.Exit(3 if found.silent else 0)
 
@@ -68,6 +72,7 @@ def fetch_command(
     radius: Radius = "5arcmin",
     camera: Cameras = None,
     everything: Everything = False,
+    cloud: Cloud = False,
     cutouts: Annotated[
         bool,
         typer.Option("--cutouts", help="Not images, but a cutout at each position of --catalog."),
@@ -94,7 +99,7 @@ def fetch_command(
         if any(option is not None for option in (ra, dec, name, catalogue, moc)):
             raise InputError(f"{table} says what to fetch; leave out the options about the sky")
         raise typer.Exit(show_fetched(read_products(table), table, out, cite))
-    found = find_sky(ra, dec, name, catalogue, moc, radius, camera, everything)
+    found = find_sky(ra, dec, name, catalogue, moc, radius, camera, everything, cloud)
     out.mkdir(parents=True, exist_ok=True)
     listed = out / "found.ecsv"
     show_found(found, listed)

@@ -1,5 +1,6 @@
 """What the commands about archives show."""
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from lensweep.ground.errors import InputError, TryAgainError
 from lensweep.ground.progress import open_progress
 from lensweep.ground.terminal import wide_console
 from lensweep.scanner.archive.citations import acknowledgements, citation_lines
+from lensweep.scanner.archive.cloud import in_the_cloud
 from lensweep.scanner.archive.cutouts import FITSCUT, HAPCUT, fetch_cutouts
 from lensweep.scanner.archive.find import CAMERAS, Found, find
 from lensweep.scanner.archive.mirror import fetch
@@ -34,13 +36,17 @@ def find_sky(
     radius: str,
     cameras: Sequence[str] | None,
     everything: bool,
+    cloud: bool,
 ) -> Found:
     """Find what the options of a command ask for."""
     services = read_services()
     resolvers = (services.sesame,) if services.sesame else ()
     asked = asked_sky(ra, dec, name, catalogue, moc, radius, resolvers)
     with open_progress() as progress:
-        return find(asked, services, progress, cameras or CAMERAS[:1], everything=everything)
+        found = find(asked, services, progress, cameras or CAMERAS[:1], everything=everything)
+    if cloud:
+        found = dataclasses.replace(found, products=in_the_cloud(found.products, services))
+    return found
 
 
 def fetch_sky(

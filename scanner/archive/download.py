@@ -1,9 +1,11 @@
 """Bring one file here: resumed where it broke off, checked, and under its name only when whole."""
 
 import base64
+import errno
 import hashlib
 import itertools
 import re
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,9 +24,12 @@ from lensweep.scanner.archive.names import safe_name
 from lensweep.scanner.archive.products import Product
 from lensweep.scanner.archive.services import ServiceError, Services, first_line, wait_s
 from lensweep.scanner.sky.origins import Origin, read_origin, write_origin
+from lensweep.scanner.sky.remote import open_address, stat_address
 
 # What is lost of the last piece when a connection breaks.
 CHUNK_BYTES = 1 << 17
+# Each is a question of its own.
+BUCKET_CHUNK_BYTES = 8 << 20
 _GONE = frozenset({400, 401, 403, 404, 410, 451})
 Advance = Callable[[int], None]
 
@@ -145,6 +150,8 @@ def download(
 
 def _try(product: Product, part: Path, session: requests.Session, advance: Advance) -> Origin:
     have = part.stat().st_size if part.is_file() else 0
+    if product.address.startswith("s3://"):
+        return _try_bucket(product, part, have, advance)
     try:
         response = session.get(product.address, headers=_headers(part, have), stream=True)
     except requests.RequestException as error:
@@ -152,20 +159,58 @@ def _try(product: Product, part: Path, session: requests.Session, advance: Advan
         raise ServiceError(f"{product.name}: {first_line(error)}; try later") from error
     with response:
         answer = _read_head(product, response, have)
-        chunks = answer.chunks
-        if answer.start == 0:
-            # Before anything that is here is given up for it.
-            chunks = _of_fits(product, chunks, response)
-        if answer.start < have:
-            advance(answer.start - have)
-        _note(part).write_text(answer.version, encoding="utf-8")
-        with part.open("r+b" if answer.start else "wb") as file:
-            file.seek(answer.start)
-            file.truncate()
-            for chunk in chunks:
-                file.write(chunk)
-                advance(len(chunk))
+        kind = response.headers.get("Content-Type", "no type")
+        _receive(product, part, have, answer, kind, advance)
     return _checked(product, part, answer, advance)
+
+
+def _try_bucket(product: Product, part: Path, have: int, advance: Advance) -> Origin:
+    """The same from an object store, through fsspec, which asks several times by itself."""
+    said = stat_address(product.address)
+    _refuse_length(product, product.address, said.size_bytes)
+    start = have if _version_of(part) == said.version and have <= said.size_bytes else 0
+    with open_address(product.address) as file:
+        file.seek(start)
+        chunks = iter(lambda: file.read(BUCKET_CHUNK_BYTES), b"")
+        checks = _checks({"ETag": f'"{said.version.strip(chr(34))}"', "x-amz-request-id": ""})
+        answer = _Answer(start, said.size_bytes, said.version, said.version, product.address,
+                         checks, chunks)  # fmt: skip
+        _receive(product, part, have, answer, "an object", advance)
+    return _checked(product, part, answer, advance)
+
+
+def _receive(
+    product: Product, part: Path, have: int, answer: _Answer, kind: str, advance: Advance
+) -> None:
+    """Write what comes behind what is here."""
+    chunks = answer.chunks
+    if answer.start == 0:
+        # Before anything that is here is given up for it.
+        chunks = _of_fits(product, chunks, answer.final_address, kind)
+    _refuse_without_room(product, part, answer)
+    if answer.start < have:
+        advance(answer.start - have)
+    _note(part).write_text(answer.version, encoding="utf-8")
+    with part.open("r+b" if answer.start else "wb") as file:
+        file.seek(answer.start)
+        file.truncate()
+        for chunk in chunks:
+            file.write(chunk)
+            advance(len(chunk))
+
+
+def _refuse_without_room(product: Product, part: Path, answer: _Answer) -> None:
+    """Before a byte is written, where the length was not known before."""
+    left = (answer.total or 0) - answer.start
+    if left > shutil.disk_usage(part.parent).free:
+        raise OSError(
+            errno.ENOSPC, f"no room for the {left:,} bytes of {product.name} still to come"
+        )
+
+
+def _version_of(part: Path) -> str:
+    note = _note(part)
+    return note.read_text(encoding="utf-8") if note.is_file() else ""
 
 
 def _headers(part: Path, have: int) -> dict[str, str]:
@@ -173,8 +218,7 @@ def _headers(part: Path, have: int) -> dict[str, str]:
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-        note = _note(part)
-        version = note.read_text(encoding="utf-8") if note.is_file() else ""
+        version = _version_of(part)
         if version:
             headers["If-Range"] = version
     return headers
@@ -214,16 +258,21 @@ def _read_head(product: Product, response: requests.Response, have: int) -> _Ans
 def _answer(
     product: Product, response: requests.Response, start: int, total: int | None, chunks: Any
 ) -> _Answer:
-    if product.size_bytes and total is not None and total != product.size_bytes:
-        raise UnfitFileError(
-            f"{product.name}: listed with {product.size_bytes:,} bytes, but {response.url} has "
-            f"{total:,}; ask again with `lensweep find`"
-        )
+    if total is not None:
+        _refuse_length(product, response.url, total)
     said = response.headers
     etag = said.get("ETag", "")
     # A weak ETag may stand for another file (RFC 9110, If-Range).
     version = said.get("Last-Modified", "") if etag.startswith("W/") or not etag else etag
     return _Answer(start, total, etag, version, response.url, _checks(said), chunks)
+
+
+def _refuse_length(product: Product, address: str, total: int) -> None:
+    if product.size_bytes and total != product.size_bytes:
+        raise UnfitFileError(
+            f"{product.name}: listed with {product.size_bytes:,} bytes, but {address} has "
+            f"{total:,}; ask again with `lensweep find`"
+        )
 
 
 def _checks(said: Any) -> dict[str, bytes]:
@@ -272,16 +321,13 @@ def _checked(product: Product, part: Path, answer: _Answer, advance: Advance) ->
     )
 
 
-def _of_fits(
-    product: Product, chunks: Iterator[bytes], response: requests.Response
-) -> Iterator[bytes]:
+def _of_fits(product: Product, chunks: Iterator[bytes], address: str, kind: str) -> Iterator[bytes]:
     """The same chunks, of which the first begins as FITS does, or gzip."""
     start = next(chunks, b"")
     if not start.startswith((b"SIMPLE", b"\x1f\x8b")):
-        kind = response.headers.get("Content-Type", "no type")
         text = re.sub(rb"<[^>]*>|\s+", b" ", start[:300]).decode("ascii", "replace").strip()
         raise UnfitFileError(
-            f"{product.name}: {response.url} gives no FITS file, but {kind}: {text[:80]!r}"
+            f"{product.name}: {address} gives no FITS file, but {kind}: {text[:80]!r}"
         )
     return itertools.chain([start], chunks)
 

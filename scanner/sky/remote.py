@@ -56,6 +56,25 @@ class RemoteFile:
     version: str
 
 
+def stat_address(address: str) -> RemoteFile:
+    """Ask for the length and the version of a file.
+
+    Raises
+    ------
+    NoSectionsError
+        If its server does not say how long it is.
+    RemoteError
+        If nothing comes from the address.
+    """
+    with _told(address):
+        said = _patiently(address, lambda: _store(address).info(address))
+    size = int(said.get("size") or 0)
+    if not size:
+        raise NoSectionsError(f"{file_name(address)}: its server does not say how long it is")
+    version = said.get("ETag") or said.get("LastModified") or said.get("Last-Modified") or ""
+    return RemoteFile(size, str(version))
+
+
 def describe(address: str) -> RemoteFile:
     """Ask for the length and the version of a file that can be read by section.
 
@@ -66,14 +85,10 @@ def describe(address: str) -> RemoteFile:
     RemoteError
         If nothing comes from the address.
     """
-    with _told(address):
-        said = _patiently(address, lambda: _store(address).info(address))
-    size = int(said.get("size") or 0)
-    if not size:
-        raise NoSectionsError(f"{file_name(address)}: its server does not say how long it is")
+    found = stat_address(address)
     with open_address(address) as file:
         try:
-            file.seek(size - 1)
+            file.seek(found.size_bytes - 1)
             file.read(1)
             file.seek(0)
         except ValueError as error:  # as fsspec has it, when all comes instead of a section
@@ -82,8 +97,7 @@ def describe(address: str) -> RemoteFile:
             ) from error
         if file.read(2) == b"\x1f\x8b":
             raise NoSectionsError(f"{file_name(address)}: is compressed as a whole")
-    version = said.get("ETag") or said.get("LastModified") or said.get("Last-Modified") or ""
-    return RemoteFile(size, str(version))
+    return found
 
 
 @contextmanager
