@@ -17,8 +17,9 @@ from mocpy import MOC
 from numpy.typing import ArrayLike, NDArray
 
 from lensweep.catalogs.crossmatch import check_radius
+from lensweep.catalogs.lens_lists import list_of
 from lensweep.catalogs.tables import NAME_COLUMNS, TableError
-from lensweep.ground.files import place
+from lensweep.ground.files import is_remote, place, reached
 
 _PROPERTIES = ("hats.properties", "collection.properties", "properties")
 # Cells of 3 arcsec: cones of any radius in use are followed closely.
@@ -38,8 +39,20 @@ class HatsError(TableError):
 
 
 def is_hats(path: str | Path) -> bool:
-    """Whether a path is a HATS catalogue or collection: a folder with HATS' properties file."""
-    return any((place(path) / name).is_file() for name in _PROPERTIES)
+    """Whether a path is a HATS catalogue or collection: a folder with HATS' properties file.
+
+    Raises
+    ------
+    lensweep.ground.files.StoreError
+        If an address does not answer.
+    """
+    folder = place(path)
+    with reached(folder):
+        found = any((folder / name).is_file() for name in _PROPERTIES)
+        if not found and is_remote(folder):
+            # To fsspec a file of a web server that does not answer is absent; a listing tells.
+            folder.is_dir()
+    return found
 
 
 def match_hats(
@@ -74,7 +87,7 @@ def match_hats(
         If LSDB is not installed, or a catalogue is not HATS or has no margin that is wide enough.
     """
     check_radius(radius_arcsec)
-    left, right = (_open(Path(path), radius_arcsec) for path in (source, other))
+    left, right = (_open(path, radius_arcsec) for path in (source, other))
     # A partition is matched with the other catalogue's there, and its margin. Where the other one
     # has no row it may have no margin either: what lies just across is found from its side.
     pairs = _pairs(left, right, radius_arcsec, False)
@@ -113,8 +126,9 @@ def rows_near(
         If LSDB is not installed, or the folder is not a HATS catalogue.
     """
     check_radius(radius_arcsec)
-    lsdb, path = _lsdb(source), Path(source)
-    catalogue = lsdb.open_catalog(path)
+    lsdb, path = _lsdb(source), place(source)
+    with reached(path):
+        catalogue = lsdb.open_catalog(path)
     columns = _columns(catalogue)
     near = MOC.from_cones(
         Longitude(np.asarray(ra_deg, np.float64) * u.deg),
@@ -143,7 +157,27 @@ def count_rows(source: str | Path) -> int:
     HatsError
         If LSDB is not installed, or the folder is not a HATS catalogue.
     """
-    return int(_lsdb(source).open_catalog(Path(source)).hc_structure.catalog_info.total_rows)
+    return int(_lsdb(source).open_catalog(place(source)).hc_structure.catalog_info.total_rows)
+
+
+def lenses_near(
+    source: str | Path, ra_deg: ArrayLike, dec_deg: ArrayLike, radius_arcsec: float
+) -> pd.DataFrame:
+    """The rows of `rows_near` as a list of known lenses, called after the catalogue's folder.
+
+    Returns
+    -------
+    DataFrame
+        Columns of `lensweep.catalogs.lens_schemas.KNOWN`; ``catalogue_row`` is HATS' index.
+
+    Raises
+    ------
+    MatchError, HatsError
+        As `rows_near`.
+    """
+    rows = rows_near(source, ra_deg, dec_deg, radius_arcsec)
+    listed = list_of(place(source).name, rows["name"], rows["ra_deg"], rows["dec_deg"])
+    return listed.assign(catalogue_row=rows["row"].to_numpy(np.int64))
 
 
 def _lsdb(path: str | Path) -> Any:
@@ -154,9 +188,10 @@ def _lsdb(path: str | Path) -> Any:
     return importlib.import_module("lsdb")
 
 
-def _open(path: Path, radius_arcsec: float) -> Any:
-    lsdb = _lsdb(path)
-    catalogue = lsdb.open_catalog(path)
+def _open(where: str | Path, radius_arcsec: float) -> Any:
+    lsdb, path = _lsdb(where), place(where)
+    with reached(path):
+        catalogue = lsdb.open_catalog(path)
     if catalogue.margin is None:
         has = "no margin"
     else:

@@ -82,6 +82,11 @@ def read_lens_list(path: str | Path) -> pd.DataFrame:
     if str(path) == LENSCAT:
         return _lenscat()
     path = Path(path)
+    if path.is_dir():
+        raise LensListError(
+            f"{path}: is a folder, but a list of known lenses is a table; HATS catalogues are for "
+            "`lensweep crossmatch` alone"
+        )
     table = _as_known(path, path.name.split(".")[0])
     _refuse_repeats(path, table)
     return table
@@ -101,7 +106,7 @@ def _as_known(path: Path, catalogue: str) -> pd.DataFrame:
     grade, scheme = values["grade"], None
     if grade is not None:
         scheme = grade.notna().map({True: f"{path.name}, column {found['grade']}", False: None})
-    return _list_of(
+    return list_of(
         catalogue,
         read["name"] if "name" in read else pd.Series([""] * len(read), dtype="str"),
         read["ra_deg"],
@@ -115,9 +120,10 @@ def _as_known(path: Path, catalogue: str) -> pd.DataFrame:
     )
 
 
-def _list_of(
+def list_of(
     catalogue: str, names: pd.Series, ra_deg: pd.Series, dec_deg: pd.Series, **columns: object
 ) -> pd.DataFrame:
+    """A list in the columns of `KNOWN`; those that are not given are null."""
     rows = np.arange(len(names))
     values = {
         "catalogue": catalogue,
@@ -165,7 +171,7 @@ def _castles() -> pd.DataFrame:
     table = castles()
     listed = table["z_lens"].astype("str")
     uncertain = table["z_lens_flag"] == "uncertain"
-    return _list_of(
+    return list_of(
         "CASTLES", table["name"], table["ra_deg"], table["dec_deg"], grade=table["grade"],
         grade_scheme="CASTLES A/B/C: of being a lens",
         z_lens=table["z_lens"].mask(uncertain),
@@ -175,7 +181,7 @@ def _castles() -> pd.DataFrame:
 
 def _lensflow() -> pd.DataFrame:
     table, published = lensflow92(), stored_grades()
-    return _list_of(
+    return list_of(
         "LensFlow", "LensFlow " + table["lensflow_id"].astype("str"), table["ra_deg"],
         table["dec_deg"], grade=table["confidence"] if published is None else table["grade"],
         grade_scheme=lensflow_scheme(),
@@ -185,7 +191,7 @@ def _lensflow() -> pd.DataFrame:
 
 def _faure() -> pd.DataFrame:
     table = faure2008()
-    return _list_of(
+    return list_of(
         "Faure2008", table["name"], table["ra_deg"], table["dec_deg"], z_lens=table["z_lens"],
         z_lens_listed=table["z_lens"].astype("str"), reference="arXiv:0802.2174",
     )  # fmt: skip

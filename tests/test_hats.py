@@ -1,6 +1,10 @@
+import functools
 import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import astropy.units as u
+import lsdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,11 +13,10 @@ from astropy_healpix import HEALPix
 from lensweep.__main__ import main
 from lensweep.catalogs.crossmatch import MatchError, all_pairs
 from lensweep.catalogs.hats import HatsError, is_hats, match_hats, rows_near
+from lensweep.catalogs.lens_lists import LensListError, read_lens_list
 from lensweep.catalogs.lens_matches import match_lenses
 from lensweep.ground.errors import InputError
 from lensweep.scanner.lenses.hats_report import show_hats_matches
-
-lsdb = pytest.importorskip("lsdb", reason="LSDB is not installed: pip install 'lensweep[hats]'")
 
 pytestmark = [
     # LSDB 0.11 on pandas 3.1 calls set_index(inplace=True) and others of that kind.
@@ -168,6 +171,80 @@ def test_command(catalogues, tmp_path, monkeypatch, capsys):
     assert end.value.code == 0
     assert "nearest pairs within 3″" in capsys.readouterr().out
     assert len(pd.read_parquet(out)) > 100
+
+
+def test_candidates_of_a_table_or_a_run_against_a_catalogue(
+    catalogues, tables, tmp_path, monkeypatch, capsys
+):
+    """A short list on the left, HATS on the right: only partitions near the list are read."""
+    mine = tmp_path / "mine.csv"
+    some = tables[0].iloc[[0, 50, 120]]
+    some.rename(columns={"ra": "ra_deg", "dec": "dec_deg", "id": "name"}).to_csv(mine, index=False)
+    expected = all_pairs(some["ra"], some["dec"], tables[1]["ra_j2000"], tables[1]["dec_j2000"],
+                         RADIUS_ARCSEC)  # fmt: skip
+    out = tmp_path / "matches.parquet"
+    monkeypatch.setattr(sys, "argv", [
+        "lensweep", "crossmatch", str(mine), "--known", str(catalogues[1]), "--all", "--radius",
+        str(RADIUS_ARCSEC), "--out", str(out),
+    ])  # fmt: skip
+    with pytest.raises(SystemExit) as end:
+        main()
+        raise SystemExit(0)
+    assert not end.value.code
+    assert "right: 3 of 3 positions match" in capsys.readouterr().out
+    found = pd.read_parquet(out)
+    assert found["catalogue"].eq("right").all()
+    assert len(found) == len(expected[0])
+    names = tables[1]["Name"].to_numpy()[expected[1]]
+    assert sorted(found["known_name"]) == sorted(names)
+
+
+@pytest.fixture(scope="module")
+def address(catalogues):
+    """The catalogues on a web server of this machine."""
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=catalogues[0].parent)
+    handler.log_message = lambda *_: None
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join(10.0)
+
+
+def test_a_catalogue_on_a_server(address, catalogues, tables):
+    some = tables[1].iloc[[0, 50]]
+    there = rows_near(f"{address}/left", some["ra_j2000"], some["dec_j2000"], RADIUS_ARCSEC)
+    here = rows_near(catalogues[0], some["ra_j2000"], some["dec_j2000"], RADIUS_ARCSEC)
+    pd.testing.assert_frame_equal(there, here)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("http://127.0.0.1:1/catalogue", "http://127.0.0.1:1/catalogue: cannot be reached"),
+        ("s3://bucket/catalogue", "s3://bucket/catalogue: cannot be reached"),
+    ],
+)
+def test_an_address_that_does_not_answer(where, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    mine = tmp_path / "mine.csv"
+    mine.write_text("ra_deg,dec_deg\n10,2\n")
+    for arguments in ([where], [str(mine), "--known", where]):
+        monkeypatch.setattr(sys, "argv", ["lensweep", "crossmatch", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_folder_is_no_list(catalogues, tmp_path):
+    with pytest.raises(LensListError, match="HATS catalogues are for `lensweep crossmatch` alone"):
+        read_lens_list(catalogues[0])
 
 
 def test_a_margin_narrower_than_the_radius_is_refused(catalogues):

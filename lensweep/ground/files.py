@@ -8,6 +8,7 @@ import errno
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,37 @@ def place(where: str | Path) -> Path:
             ) from error
         return cast(Path, remote)
     return where if is_remote(where) else Path(where)  # type: ignore[return-value]
+
+
+@contextmanager
+def reached(where: str | Path) -> Iterator[None]:
+    """Where an address of an object store or a server is asked for the first time.
+
+    Raises
+    ------
+    StoreError
+        If it does not answer, or refuses.
+    """
+    try:
+        yield
+    except _errors_of_stores() as error:
+        if not is_remote(where):
+            raise
+        raise StoreError(
+            f"{where}: cannot be reached ({str(error) or type(error).__name__}); is the address "
+            "right, and may this machine read there?"
+        ) from error
+
+
+class _NoStoreError(Exception):
+    """Stands for the errors of a package that nothing has asked for."""
+
+
+def _errors_of_stores() -> tuple[type[Exception], ...]:
+    """`OSError`, and what S3 and HTTP raise besides, where their packages are in use."""
+    names = (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError"))
+    more = (getattr(sys.modules.get(module), name, _NoStoreError) for module, name in names)
+    return (OSError, *more)
 
 
 def is_remote(where: str | Path) -> bool:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
+from lensweep.catalogs.hats import is_hats, lenses_near
 from lensweep.catalogs.lens_lists import known_lenses
 from lensweep.catalogs.lens_matches import count_matches, match_lenses
 from lensweep.catalogs.lens_schemas import MATCHES, RECALL
@@ -85,7 +86,8 @@ def show_matches(
         out = RunPaths(source).crossmatch
     if out is not None:
         check_table_file(out, [source, *known])
-    matches = match_lenses(positions, known_lenses(known), radius_arcsec, every)
+    lenses = _lenses_about(positions, known, radius_arcsec)
+    matches = match_lenses(positions, lenses, radius_arcsec, every)
     console = wide_console()
     print_matches(console, matches, len(positions), radius_arcsec)
     if out is not None:
@@ -93,6 +95,18 @@ def show_matches(
         write_lenses(matches, MATCHES, facts, out)
         console.print(f"wrote {out}")
     return matches
+
+
+def _lenses_about(
+    positions: pd.DataFrame, known: Sequence[str], radius_arcsec: float
+) -> pd.DataFrame:
+    """All lists, and of HATS catalogues what lies near the positions."""
+    hats = [name for name in known if is_hats(name)]
+    lists = [known_lenses([name for name in known if name not in hats])]
+    for name in hats:
+        near = lenses_near(name, positions["ra_deg"], positions["dec_deg"], radius_arcsec)
+        lists += [near] if len(near) else []
+    return pd.concat(lists, ignore_index=True)
 
 
 def read_matchable(source: Path) -> pd.DataFrame:
