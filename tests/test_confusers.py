@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from lensweep.training.simulation.confusers import (
-    DEFECTS,
     LIGHT,
     NAMES,
     Scene,
     draw_companions,
     scatter_field_galaxies,
 )
+from lensweep.training.simulation.defects import DEFECTS
 from lensweep.training.simulation.light import flux_of
 from lensweep.training.simulation.observation import Observation
 from lensweep.training.simulation.psf import draw_psf

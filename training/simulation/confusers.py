@@ -1,9 +1,8 @@
 """What looks like a lens and is not: one named generator per confuser.
 
 The names are those of the false positives that lens searches list: ring, spiral and irregular
-galaxies, mergers, companion pairs (Jackson 2008, Pawase et al. 2014, Metcalf et al. 2019), and
-of the defects of Hubble mosaics. A generator draws light on a scene before it is recorded; a
-defect is laid over the recorded image.
+galaxies, mergers, companion pairs (Jackson 2008, Pawase et al. 2014, Metcalf et al. 2019). A
+generator draws light on a scene before it is recorded; `defects` are laid over the recorded image.
 """
 
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lensweep.training.simulation.defects import DEFECTS
 from lensweep.training.simulation.lenses import draw_galaxy, draw_host
 from lensweep.training.simulation.light import (
     Image,
@@ -19,13 +19,6 @@ from lensweep.training.simulation.light import (
     draw_galaxy_light,
     draw_point,
     flux_of,
-)
-from lensweep.training.simulation.observation import (
-    Observation,
-    add_cosmic_rays,
-    add_trail,
-    blank_edge,
-    blank_gap,
 )
 from lensweep.training.simulation.psf import PIXEL_SCALE_ARCSEC, Psf
 
@@ -261,31 +254,6 @@ def bright_star(scene: Scene) -> None:
     scene.image[bleed] = saturation
 
 
-def satellite_trail(image: Image, observation: Observation, rng: np.random.Generator) -> None:
-    """A straight trail across the whole image."""
-    add_trail(image, observation, rng, 0.0)
-
-
-def asteroid_trail(image: Image, observation: Observation, rng: np.random.Generator) -> None:
-    """A short curved trail: Hubble's own motion bends an asteroid's path."""
-    add_trail(image, observation, rng, float(rng.choice([-1, 1]) * rng.uniform(0.002, 0.02)))
-
-
-def cosmic_ray_residue(image: Image, observation: Observation, rng: np.random.Generator) -> None:
-    """Many cosmic rays that too few exposures could not reject."""
-    add_cosmic_rays(image, observation, rng, float(rng.uniform(5.0, 60.0)))
-
-
-def mosaic_edge(image: Image, observation: Observation, rng: np.random.Generator) -> None:
-    """No data beyond a straight edge."""
-    blank_edge(image, rng, 0.6)
-
-
-def chip_gap(image: Image, observation: Observation, rng: np.random.Generator) -> None:
-    """A band without data."""
-    blank_gap(image, rng)
-
-
 LIGHT: dict[str, Callable[[Scene], None]] = {
     generator.__name__: generator
     for generator in (
@@ -294,10 +262,6 @@ LIGHT: dict[str, Callable[[Scene], None]] = {
         star_cluster, bright_star,
     )
 }  # fmt: skip
-DEFECTS: dict[str, Callable[[Image, Observation, np.random.Generator], None]] = {
-    generator.__name__: generator
-    for generator in (satellite_trail, asteroid_trail, cosmic_ray_residue, mosaic_edge, chip_gap)
-}
 NAMES = (*LIGHT, *DEFECTS)
 
 

@@ -18,6 +18,7 @@ from lensweep.ground.errors import InputError
 from lensweep.ground.files import whole_file
 from lensweep.training.simulation import confusers
 from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
+from lensweep.training.simulation.defects import asteroid_trail, satellite_trail
 from lensweep.training.simulation.lenses import Lens, draw_arcs, draw_lens, truth
 from lensweep.training.simulation.light import Image, draw_galaxy_light, draw_point, flux_of
 from lensweep.training.simulation.observation import Observation, add_cosmic_rays, signal_to_noise
@@ -310,7 +311,7 @@ def _add_trails(flux: Image, rng: np.random.Generator, lenses: NDArray[np.float6
     rows, columns = np.round(lenses[:, ::-1]).astype(int).T
     for _ in range(MAX_TRIES):
         trail = np.zeros_like(flux)
-        confusers.satellite_trail(trail, observation, rng)
+        satellite_trail(trail, observation, rng)
         nearby = ndimage.maximum_filter(trail[::20, ::20], 7)
         if (nearby[rows // 20, columns // 20] < 1e-6).all():
             flux += trail
@@ -318,7 +319,7 @@ def _add_trails(flux: Image, rng: np.random.Generator, lenses: NDArray[np.float6
     place = _free_place(rng, len(flux), lenses, STAR_SEPARATION_PX)
     if place is not None:
         x0, y0 = (max(0, int(centre) - 60) for centre in place)
-        confusers.asteroid_trail(flux[y0 : y0 + 120, x0 : x0 + 120], observation, rng)
+        asteroid_trail(flux[y0 : y0 + 120, x0 : x0 + 120], observation, rng)
 
 
 def _sky_header(rng: np.random.Generator, size_px: int) -> fits.Header:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lensweep.training.simulation import confusers
 from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
+from lensweep.training.simulation.defects import DEFECTS
 from lensweep.training.simulation.lenses import draw_arcs, draw_lens, truth
 from lensweep.training.simulation.light import Image, draw_galaxy_light
 from lensweep.training.simulation.observation import (
@@ -134,8 +135,8 @@ def _draw(kind: str, psf: Psf, rng: np.random.Generator) -> Labelled:
         confusers.LIGHT[str(rng.choice(list(confusers.LIGHT)))](scene)
     recorded = record(image, observation, rng)
     add_cosmic_rays(recorded, observation, rng, observation.cosmic_rays_per_cutout)
-    if kind in confusers.DEFECTS:
-        confusers.DEFECTS[kind](recorded, observation, rng)
+    if kind in DEFECTS:
+        DEFECTS[kind](recorded, observation, rng)
     else:
         _blank_some(recorded, x_px, y_px, rng)
     return Labelled(recorded.astype(np.float32), kind, parameters)
