@@ -16,6 +16,7 @@ from lensweep.scanner.run.plan import Plan
 from lensweep.scanner.run.records import sum_of_parts, write_record
 from lensweep.scanner.sky.grid import ScanGrid
 from lensweep.scanner.sky.mosaics import Mosaic
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 SHARDS, WINDOWS = 2000, 512
 NAME = "mosaic"
@@ -35,7 +36,7 @@ def main() -> None:
         assert not unmark_damaged(paths, plan)
         print(f"{plan.n_windows:,} windows, {SHARDS:,} shards: lengths and markers checked in "
               f"{time.process_time() - begin:.1f} s of one core")  # fmt: skip
-    pixels = np.random.default_rng(0).bytes(WINDOWS * cutout_store.CUTOUT_SIZE**2 * 4)
+    pixels = np.random.default_rng(0).bytes(WINDOWS * CUTOUT_SIZE**2 * 4)
     begin = time.process_time()
     sum_of_parts([pixels])
     print(f"the sum of a shard's pixels, {len(pixels) / 1e6:.0f} MB: "

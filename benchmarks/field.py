@@ -29,7 +29,8 @@ from score import keras_chains
 
 from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.run.paths import RunPaths
-from lensweep.scanner.sky.windows import CUTOUT_SIZE, grid_windows
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
+from lensweep.scanner.sky.windows import grid_windows
 from lensweep.training.simulation.field import make_field
 
 STRIDE, PREDICT_BATCH = 50, 32

@@ -18,7 +18,7 @@ from contest import machine
 from resident import run
 from stub import save_stub, write_config, write_noise
 
-from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 WINDOWS_PER_SHARD = 512
 FIRST = 1000

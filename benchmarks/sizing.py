@@ -20,8 +20,7 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from lensweep.scanner.sky.grid import SCAN_PIXEL_SCALE_ARCSEC
-from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 
 # The field of view of ACS/WFC, about 202 x 202 arcsec (STScI, ACS frequently asked questions).
 ACS_FIELD_ARCMIN2 = (202.0 / 60.0) ** 2
@@ -44,7 +43,7 @@ def windows_per_field(area_arcmin2: float, stride_px: int, valid: float) -> floa
     valid : float
         Share of the field's area that has data.
     """
-    step_arcmin = stride_px * SCAN_PIXEL_SCALE_ARCSEC / 60.0
+    step_arcmin = stride_px * PIXEL_SCALE_ARCSEC / 60.0
     return area_arcmin2 * valid / step_arcmin**2
 
 

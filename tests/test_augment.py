@@ -7,7 +7,7 @@ import pytest
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.run import cutout_store
-from lensweep.scanner.run.cutout_store import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.data.augment import (
     LEAST_ZOOM,
     ROTATION_DEG,

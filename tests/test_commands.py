@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 import sys
 
 import pandas as pd
@@ -16,6 +15,7 @@ from lensweep.__main__ import main
 from lensweep.commands.show import PLANTED as PLANTED_AS
 from lensweep.commands.show import planted_marks, read_planted
 from lensweep.ground.errors import InputError
+from lensweep.ground.settings import option_of
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
 
@@ -194,22 +194,15 @@ def test_positions_on_no_mosaic_are_named(command, scanning, field, tmp_path):
         assert told in "".join((out + err).splitlines())
 
 
-def test_help_names_the_defaults(command):
-    _, out, _ = command("scan", "--help")
+@pytest.mark.parametrize("name", ["scan", "submit"])
+def test_help_has_an_option_with_its_default_for_every_field(command, name):
+    _, out, _ = command(name, "--help")
     words = " ".join(out.replace("│", " ").split())
-    said = {
-        "stride": "Pixels between grid windows", "min_valid_fraction": "less data are masked",
-        "merge_radius_arcsec": "closer are one", "match_radius_arcsec": "for known lenses",
-        "screen": "without prospects", "precision": "less than float32", "centres": "of positions",
-        "shard_timeout_s": "until a worker hangs", "storage_wait_s": "for a full disk",
-    }  # fmt: skip
-    for field in dataclasses.fields(ScanConfig):
-        if field.name in said:
-            assert re.search(rf"{said[field.name]} \({_short(field.default)}\)", words), field.name
-
-
-def _short(value):
-    return value if isinstance(value, str) else re.escape(f"{value:g}")
+    fields = {one.name: one for one in dataclasses.fields(ScanConfig)}
+    for field in fields.keys() - {"mosaics", "cluster"}:
+        assert f"{option_of(ScanConfig, field)}" in words, field
+    assert "Pixels between the windows of a grid. Default: 50." in words
+    assert ("--partition" in words) == (name == "submit")
 
 
 def test_flags_win_over_the_file(command, scanning, field, tmp_path):

@@ -9,7 +9,8 @@ from drizzled_files import sky_cards, write_hla
 from lensweep.scanner.sky.cutouts import REGION_SIDE_PX, cut_windows
 from lensweep.scanner.sky.grid import read_grid_region, scan_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
-from lensweep.scanner.sky.windows import CUTOUT_SIZE, centred_windows, grid_windows, regions
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
+from lensweep.scanner.sky.windows import centred_windows, grid_windows, regions
 
 
 def open_grid(path, folder):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
 from lensweep.training.simulation.lenses import (
     THETA_E_RANGE_ARCSEC,
     Deflector,
@@ -12,7 +13,7 @@ from lensweep.training.simulation.lenses import (
     truth,
 )
 from lensweep.training.simulation.light import Sersic, flux_of
-from lensweep.training.simulation.psf import PIXEL_SCALE_ARCSEC, draw_psf
+from lensweep.training.simulation.psf import draw_psf
 
 CENTRE = 120.0
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from lenstronomy.LightModel.light_model import LightModel
 
+from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
 from lensweep.training.simulation.light import (
     ZERO_POINT_AB,
     Sersic,
@@ -13,7 +14,7 @@ from lensweep.training.simulation.light import (
     flux_of,
     offsets,
 )
-from lensweep.training.simulation.psf import PIXEL_SCALE_ARCSEC, draw_psf
+from lensweep.training.simulation.psf import draw_psf
 
 
 @pytest.fixture(scope="module")

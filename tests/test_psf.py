@@ -6,7 +6,8 @@ import pytest
 from astropy.io import fits
 from scipy import ndimage
 
-from lensweep.training.simulation.psf import OVERSAMPLING, PIXEL_SCALE_ARCSEC, bin_down, draw_psf
+from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
+from lensweep.training.simulation.psf import OVERSAMPLING, bin_down, draw_psf
 
 SAMPLE_ARCSEC = PIXEL_SCALE_ARCSEC / OVERSAMPLING
 

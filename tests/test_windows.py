@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.scanner.sky.windows import (
-    CUTOUT_SIZE,
     STRIP_HEIGHT_PX,
     STRIP_ROWS,
     centred_windows,

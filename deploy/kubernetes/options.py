@@ -6,45 +6,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lensweep.deploy.job_record import SubmissionError
-from lensweep.ground.settings import check_types
+from lensweep.deploy.node_options import NodeOptions
+from lensweep.ground.settings import check_types, setting
+
+PODS = "Kubernetes"
 
 _CLAIM = re.compile(r"([a-z0-9][-a-z0-9.]*):(/[^:]+?)/?(:ro)?")
 _MEMORY = re.compile(r"\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?")
 
 
 @dataclass(frozen=True)
-class KubernetesOptions:
+class KubernetesOptions(NodeOptions):
     """What a scan asks of Kubernetes.
 
-    `lensweep submit` has an option for each; a TOML file for `--cluster` has the same keys.
-
-    Attributes
-    ----------
-    image : str
-        Of all pods, with its tag or digest.
-    claims : tuple of str
-        Volume claims and where all pods mount them, `NAME:/PATH`, or `NAME:/PATH:ro`. Paths of a
-        scan mean the same in a pod and where it is submitted.
-    cores : int
-        Of every pod that works: one worker process each.
-    memory : str
-        Of every pod that works, as Kubernetes writes it (`64Gi`).
-    gpus : int
-        Of every pod that works with GPUs.
-    nodes, gpu_nodes : int
-        Pods of workers without and with GPUs. With none of either, one pod does all.
-    namespace : str or None
-        By default that of the current context, or of the pod that submits.
+    Every field is an option of `lensweep submit`, and a key of a TOML file for `--cluster`.
     """
 
-    image: str | None = None
-    claims: tuple[str, ...] = ()
-    cores: int | None = None
-    memory: str | None = None
-    gpus: int = 0
-    nodes: int = 0
-    gpu_nodes: int = 0
-    namespace: str | None = None
+    image: str | None = setting(None, "Image of all pods, with its tag or digest.", group=PODS)
+    # Paths of a scan mean the same in a pod and where it is submitted.
+    claims: tuple[str, ...] = setting(
+        (), "Volume claim and where all pods mount it, NAME:/PATH or NAME:/PATH:ro; repeatable.",
+        "--claim", group=PODS,
+    )  # fmt: skip
+    namespace: str | None = setting(
+        None, "Namespace; by default that of the current context, or of the pod that submits.",
+        group=PODS,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -4,56 +4,40 @@ import re
 from dataclasses import dataclass
 
 from lensweep.deploy.job_record import SubmissionError
-from lensweep.ground.settings import check_types
+from lensweep.deploy.node_options import NodeOptions
+from lensweep.ground.settings import check_types, setting
+
+SLURM = "SLURM"
 
 _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}")
 _MEMORY = re.compile(r"\d+[KMGT]?")
 
 
 @dataclass(frozen=True)
-class SlurmOptions:
+class SlurmOptions(NodeOptions):
     """What a scan asks of SLURM; what is None is left to the cluster's own default.
 
-    `lensweep submit` has an option for each; a TOML file for `--cluster` has the same keys.
-
-    Attributes
-    ----------
-    partition, gpu_partition, account : str or None
-    time : str or None
-        Limit of one stretch, as SLURM writes it (`2-00:00:00`); a scan that needs longer stands
-        in the queue again by itself.
-    cores : int or None
-        Of every node that works: one worker process each.
-    memory : str or None
-        Of every node that works, as SLURM writes it (`64G`).
-    gpus : int
-        Of every node that works with GPUs.
-    nodes, gpu_nodes : int
-        Jobs of workers without and with GPUs. With none of either, the scan is one job on one
-        node, GPUs and all.
-    tasks : int
-        Runs that the mosaics are dealt out to, as an array of jobs; 1 is no array.
-    directives : tuple of str
-        More options of sbatch, such as `--qos=long`.
-    setup : tuple of str
-        Lines of shell to begin with, such as `module load cuda`.
-    interface : str or None
-        Network interface between the nodes, such as `ib0`.
+    Every field is an option of `lensweep submit`, and a key of a TOML file for `--cluster`.
     """
 
-    partition: str | None = None
-    gpu_partition: str | None = None
-    account: str | None = None
-    time: str | None = None
-    cores: int | None = None
-    memory: str | None = None
-    gpus: int = 0
-    nodes: int = 0
-    gpu_nodes: int = 0
-    tasks: int = 1
-    directives: tuple[str, ...] = ()
-    setup: tuple[str, ...] = ()
-    interface: str | None = None
+    tasks: int = setting(
+        1, "Deal the mosaics out to so many runs, as an array of jobs.", "--array", group=SLURM
+    )
+    partition: str | None = setting(None, "Partition of all jobs.", group=SLURM)
+    gpu_partition: str | None = setting(None, "Partition of jobs with GPUs.", group=SLURM)
+    account: str | None = setting(None, "Account to be charged.", group=SLURM)
+    time: str | None = setting(
+        None, "Limit of one stretch, such as 1-00:00:00; a longer scan queues again.", group=SLURM
+    )
+    directives: tuple[str, ...] = setting(
+        (), "One more option of sbatch, such as --qos=long; repeatable.", "--sbatch", group=SLURM
+    )
+    setup: tuple[str, ...] = setting(
+        (), "A shell line to begin with, such as 'module load cuda'; repeatable.", group=SLURM
+    )
+    interface: str | None = setting(
+        None, "Network interface between the nodes, such as ib0.", group=SLURM
+    )
 
     def __post_init__(self) -> None:
         check_types(self)

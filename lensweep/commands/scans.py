@@ -6,103 +6,40 @@ from typing import Annotated, Any
 
 import typer
 
+from lensweep.commands.from_settings import takes
 from lensweep.commands.options import Band, PixelScale, Run, Units
+from lensweep.commands.scan_options import ConfigFile, Mosaics, asked_scan
 from lensweep.commands.submit import submit_command
 from lensweep.ground.files import place
 from lensweep.ground.outputs import check_folder
 from lensweep.ground.terminal import say
+from lensweep.scanner.run.config import ScanConfig
 
 commands = typer.Typer()
 
-Mosaics = Annotated[
-    list[str] | None,
-    typer.Argument(
-        help="FITS mosaics, addresses (https, s3), or what `find` wrote.", show_default=False
-    ),
-]
-Out = Annotated[str | None, typer.Option(help="The run's folder, or s3://BUCKET/FOLDER.")]
-EnsembleName = Annotated[str | None, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
-
 
 @commands.command("scan")
+@takes(ScanConfig, but=("mosaics",))
 def scan_command(
+    given: dict[str, Any],
     mosaics: Mosaics = None,
-    out: Out = None,
-    ensemble: EnsembleName = None,
-    centres: Annotated[
-        str | None, typer.Option(help="grid, sources, or a table of positions (grid).")
-    ] = None,
-    stride: Annotated[int | None, typer.Option(help="Pixels between grid windows (50).")] = None,
-    min_valid_fraction: Annotated[
-        float | None, typer.Option(help="Windows with less data are masked (0.5).")
-    ] = None,
-    min_logit: Annotated[
-        float | None,
-        typer.Option(help="Least mean logit of a detection (30 % of non-lenses pass)."),
-    ] = None,
-    prior: Annotated[
-        float | None, typer.Option(help="Lenses per window, for p_lens (grid: 1.9e-5, else 7e-5).")
-    ] = None,
-    merge_radius_arcsec: Annotated[
-        float | None,
-        typer.Option("--merge-radius", help="Arcsec; detections closer are one (2.5)."),
-    ] = None,
-    match_radius_arcsec: Annotated[
-        float | None, typer.Option("--match-radius", help="Arcsec; for known lenses (3).")
-    ] = None,
-    screen: Annotated[
-        str | None, typer.Option(help="on, off, auto: pass over windows without prospects (auto).")
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="auto, or full: never compute in less than float32 (auto).")
-    ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(help="local, cuda, slurm, kubernetes, a TOML file, or a scheduler's address."),
-    ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes of a local cluster.")] = None,
-    tls: Annotated[
-        bool | None, typer.Option("--tls", help="Encrypt between the cluster's processes.")
-    ] = None,
-    shard_timeout_s: Annotated[
-        float | None, typer.Option("--shard-timeout", help="Seconds until a worker hangs (1800).")
-    ] = None,
-    storage_wait_s: Annotated[
-        float | None, typer.Option("--storage-wait", help="Seconds to wait for a full disk (600).")
-    ] = None,
-    rerank: Annotated[
-        bool | None, typer.Option("--rerank", help="Replace a catalogue ranked in another way.")
-    ] = None,
-    band: Band = None,
-    pixel_scale_arcsec: Annotated[
-        float | None, typer.Option("--pixel-scale", help="Arcsec per pixel, likewise.")
-    ] = None,
-    units: Units = None,
-    mirror: Annotated[
-        str | None, typer.Option(help="Folder to fetch mosaics at addresses into, and keep them.")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file with the same keys; flags win.")
-    ] = None,
-    plan: Annotated[bool, typer.Option(help="Say what would be done, then stop.")] = False,
+    config: ConfigFile = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what would be done, then stop.")]
+    = False,
     truth: Annotated[
         Path | None, typer.Option(help="Table of planted lenses, to mark in what is shown.")
     ] = None,
-) -> None:
+) -> None:  # fmt: skip
     """Scan mosaics: cut, score, rank. Repeat the command to continue a stopped run."""
     from lensweep import scan
     from lensweep.commands.show import read_planted, show_outcome, show_plan
-    from lensweep.scanner.archive.addresses import with_addresses
-    from lensweep.scanner.run.config import make_config
 
-    flags = {key: value for key, value in locals().items() if key in _scan_fields()}
-    asked = make_config(flags | {"mosaics": tuple(mosaics or ())}, config)
-    asked = dataclasses.replace(asked, mosaics=with_addresses(asked.mosaics))
+    asked = asked_scan(given, mosaics, config)
     planted = None if truth is None else read_planted(truth)
     if plan:
         raise typer.Exit(show_plan(asked))
     try:
-        outcome = scan(**_arguments(asked))
+        outcome = scan(**dataclasses.asdict(asked))
     except KeyboardInterrupt:
         say("stopped; what is done stays done: repeat the command to continue", err=True)
         raise
@@ -118,10 +55,7 @@ def status_command(run: Run) -> None:
     show_submitted(place(run))
 
 
-# Its options are those of `scan` and more: what it does not know, it hands on.
-commands.command(
-    "submit", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
-)(submit_command)
+commands.command("submit")(submit_command)
 
 
 @commands.command("cancel")
@@ -181,13 +115,3 @@ def certificates_command(
     check_folder(folder)
     make_certificates(folder)
     say(f"dask scheduler {command_options(folder)}\ndask worker {command_options(folder)}")
-
-
-def _scan_fields() -> set[str]:
-    from lensweep.scanner.run.config import ScanConfig
-
-    return {field.name for field in dataclasses.fields(ScanConfig)} - {"mosaics"}
-
-
-def _arguments(config: Any) -> dict[str, Any]:
-    return dataclasses.asdict(config)

@@ -23,7 +23,7 @@ from lensweep.scanner.run.plan import Plan, note_of_positions_outside, plan_mosa
 from lensweep.scanner.sky.mosaics import CompanionError, MosaicError
 from lensweep.scanner.sky.names import file_name
 from lensweep.scanner.sky.remote import NoSectionsError, RemoteError
-from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.scanner.work.scan import Outcome
 
 TOP = 30

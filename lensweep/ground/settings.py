@@ -15,7 +15,40 @@ from lensweep.ground.errors import InputError
 
 T = TypeVar("T")
 
+# What a field says of itself: to the command line, and to whoever continues a run.
+HELP, FLAGS, GROUP = "help", "flags", "group"
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def setting(
+    default: Any, help: str, *flags: str, group: str | None = None, **facts: Any
+) -> Any:
+    """A field of settings that says what it is, once for the file and for the command line.
+
+    Parameters
+    ----------
+    default
+        `dataclasses.MISSING` if there is none.
+    help : str
+        A sentence or two.
+    *flags : str
+        The option's names; by default the field's name.
+    group : str, optional
+        Under which heading the option stands.
+    **facts
+        More of its metadata.
+    """
+    metadata = {HELP: help, FLAGS: flags, GROUP: group, **facts}
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def option_of(kind: type[Any], name: str) -> str:
+    """The option of the command line that sets a field of settings."""
+    (field,) = (one for one in dataclasses.fields(kind) if one.name == name)
+    flags = field.metadata.get(FLAGS) or ("--" + name.replace("_", "-"),)
+    return str(flags[0])
 
 
 def read_toml(path: Path, kind: type[Any], what: str) -> dict[str, Any]:

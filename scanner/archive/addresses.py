@@ -18,12 +18,12 @@ from lensweep.scanner.archive.services import open_session, read_services
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import list_windows
-from lensweep.scanner.sky.grid import SCAN_PIXEL_SCALE_ARCSEC, scan_grid
+from lensweep.scanner.sky.grid import scan_grid
 from lensweep.scanner.sky.headers import HeaderOverrides
 from lensweep.scanner.sky.mosaics import inspect_mosaic
 from lensweep.scanner.sky.names import file_name
 from lensweep.scanner.sky.remote import NoSectionsError, describe
-from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 
 # Sections come one by one, each after a question: they have to be fewer bytes by so much.
 WORTH_IT = 0.5
@@ -110,7 +110,7 @@ def way_to_read(address: str, config: ScanConfig, band: str, root: str) -> str |
         return None
     windows = len(list_windows(mosaic, scan_grid(mosaic), config).corners)
     # A window that is resampled may lie across: its diagonal.
-    rows = CUTOUT_SIZE * SCAN_PIXEL_SCALE_ARCSEC / mosaic.pixel_scale_arcsec * np.sqrt(2.0)
+    rows = CUTOUT_SIZE * PIXEL_SCALE_ARCSEC / mosaic.pixel_scale_arcsec * np.sqrt(2.0)
     share = windows * rows / mosaic.shape[0]
     if share > WORTH_IT:
         return None

@@ -33,7 +33,6 @@ from lensweep.scanner.archive.sky import Asked, Cone
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.run.cutout_store import Cutouts, StoreAttributes
 from lensweep.scanner.sky.grid import (
-    SCAN_PIXEL_SCALE_ARCSEC,
     ScanGrid,
     grid_about,
     grid_to_sky,
@@ -43,7 +42,8 @@ from lensweep.scanner.sky.grid import (
 from lensweep.scanner.sky.headers import HeaderOverrides, MosaicError
 from lensweep.scanner.sky.mosaics import inspect_mosaic
 from lensweep.scanner.sky.origins import Origin, read_origin, write_origin
-from lensweep.scanner.sky.windows import CUTOUT_SIZE, centred_windows
+from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
+from lensweep.scanner.sky.windows import centred_windows
 
 BAND, DETECTOR, CAMERA = "F814W", "WFC", "ACS/WFC"
 # An answer with less of the window than this is no better than none.
@@ -219,7 +219,7 @@ def _build(rows: pd.DataFrame, group: NDArray[np.intp], folder: Path, store: Pat
     centre_x, centre_y = (corners + (CUTOUT_SIZE - 1) / 2.0).T
     content = hashlib.sha256("".join(_sha256(origins[row]) for row in rows_in_order).encode())
     attributes = StoreAttributes(
-        store.name, content.hexdigest(), BAND, SCAN_PIXEL_SCALE_ARCSEC, grid.wcs_header, len(here)
+        store.name, content.hexdigest(), BAND, PIXEL_SCALE_ARCSEC, grid.wcs_header, len(here)
     )
     cutout_store.create(store, len(here), attributes)
     cutouts = Cutouts(

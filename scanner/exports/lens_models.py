@@ -20,7 +20,7 @@ from lensweep.ground.errors import InputError
 from lensweep.scanner.exports.own_folder import replaced_folder
 from lensweep.scanner.exports.stamp_files import MANIFEST, StampFile, read_stamps
 from lensweep.scanner.run.plan import read_plan
-from lensweep.scanner.sky.grid import SCAN_PIXEL_SCALE_ARCSEC
+from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
 
 
 def write_coolest(root: Path, rows: pa.Table, path: Path) -> None:
@@ -48,7 +48,7 @@ def _write_template(root: Path, stamp: StampFile, folder: Path) -> None:
     standard: Any = importlib.import_module("coolest.template.standard")
     mosaic = read_plan(root, str(stamp.row["mosaic"])).mosaic
     side_px = stamp.flux.shape[0]
-    half = side_px * SCAN_PIXEL_SCALE_ARCSEC / 2.0
+    half = side_px * PIXEL_SCALE_ARCSEC / 2.0
     pixels = classes.PixelatedRegularGrid(
         f"{stamp.name}.fits", field_of_view_x=(-half, half), field_of_view_y=(-half, half),
         num_pix_x=side_px, num_pix_y=side_px, check_fits_file=True,
@@ -61,7 +61,7 @@ def _write_template(root: Path, stamp: StampFile, folder: Path) -> None:
     template = standard.COOLEST(
         "MAP", classes.CoordinatesOrigin(ra, dec), classes.LensingEntityList(lens, source),
         classes.Observation(pixels, mosaic.exposure_time_s, mag_zero_point=mosaic.zero_point_ab),
-        classes.Instrument(SCAN_PIXEL_SCALE_ARCSEC, band=mosaic.band),
+        classes.Instrument(PIXEL_SCALE_ARCSEC, band=mosaic.band),
         metadata={
             "candidate_id": str(stamp.row["candidate_id"]), "rank": int(stamp.row["rank"]),
             "p_lens": float(stamp.row["p_lens"]), "mosaic": mosaic.file_name,

@@ -22,7 +22,7 @@ from lensweep.scanner.run.plan import Plan, read_plan, read_windows
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import read_grid_region, sky_to_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, MosaicError, inspect_mosaic
-from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 STAMP_SIDE_PX = 2 * CUTOUT_SIZE
 FROM_MOSAIC, FROM_WINDOWS, GONE = "mosaic", "stored windows", "gone"

@@ -13,7 +13,8 @@ from lensweep.scanner.lenses.cutouts_at import Field
 from lensweep.scanner.network.ensemble import Description, sigmoid
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.sky.grid import sky_to_grid
-from lensweep.scanner.sky.windows import CUTOUT_SIZE, centred_windows
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
+from lensweep.scanner.sky.windows import centred_windows
 
 ENSEMBLE = "ensemble"
 # As many random windows are tried at most for each that is wanted: fields may be mostly empty.

@@ -20,7 +20,7 @@ from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import Plan, read_plan, read_windows
 from lensweep.scanner.run.tally import planned_mosaics
 from lensweep.scanner.sky.grid import grid_to_sky, sky_to_grid
-from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 CONFIDENCE = 0.95
 ALL_GRADES = "all"

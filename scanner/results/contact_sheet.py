@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from lensweep.ground.figures import picture
 from lensweep.scanner.network.stretch import sky_and_noise
+from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
 
 COLUMNS = 8
-PIXEL_SCALE_ARCSEC = 0.05
 # In screen pixels; eight stamps across make a page 1,597 wide.
 DPI = 100
 # Noise hardly compresses: three times the time would save a sixth of the file.

@@ -26,7 +26,8 @@ from lensweep.scanner.run.plan import Plan, read_plan, read_windows
 from lensweep.scanner.run.records import read_record
 from lensweep.scanner.run.tally import planned_mosaics, tally
 from lensweep.scanner.sky.grid import ScanGrid, grid_to_sky, sky_to_grid
-from lensweep.scanner.sky.windows import CUTOUT_SIZE, regions
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
+from lensweep.scanner.sky.windows import regions
 
 
 class DamagedPixelsError(TryAgainError):

@@ -19,7 +19,7 @@ from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.opening import ranking_facts, ranking_of, versions
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import Plan
-from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 CONTACT_SHEET_SIZE = 48
 

@@ -1,103 +1,110 @@
 """What one scan is asked to do, checked once."""
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
 
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_remote
-from lensweep.ground.settings import check_types, one_of, read_toml, within
+from lensweep.ground.settings import check_types, one_of, read_toml, setting, within
 from lensweep.scanner.sky.names import mosaic_name, printable
-from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 # What a field decides, in its metadata. Most decide pixels and scores, of which a run's folder
 # holds one kind only; those of other metadata do not.
 DECIDES = "decides"
 RANKING = {DECIDES: "ranking"}  # which of the scored windows are candidates, and in what order
 NOTHING = {DECIDES: "nothing"}  # where and how the work is done
+INPUT, WINDOWS, RANKED, CLUSTER = "Input", "Windows", "Ranking", "Cluster"
+OUTPUT = "Output"
 
 
 @dataclass(frozen=True)
 class ScanConfig:
-    """One scan; a TOML file has the same keys.
+    """One scan; every field is an option of `lensweep scan`, and a key of a TOML file."""
 
-    Attributes
-    ----------
-    mosaics : tuple of str
-        FITS files, or their addresses (http, https, s3).
-    out : str
-        The run's folder.
-    mirror : str or None
-        Folder that files at addresses are fetched into first. Without it they are read by section
-        where that takes less, and else fetched into the run's folder for as long as it takes.
-    ensemble : str
-        Name of a shipped ensemble, or a bundle's folder.
-    centres : str
-        `grid`, `sources`, or a table of positions (CSV, FITS, VOTable, Parquet).
-    stride : int
-        Pixels between the windows of a grid.
-    min_valid_fraction : float
-        Windows with less valid area are masked.
-    min_logit : float or None
-        Mean logit below which a window is not a detection; by default where three tenths of the
-        simulated non-lenses pass.
-    prior : float or None
-        Lenses per window; by default 1.9e-5 for a grid (10 lenses per square degree, each in the
-        four windows of stride 50 that hold it) and 7e-5 for sources (20 secure lenses among the
-        285,423 sources brighter than I = 25 in COSMOS: Faure et al. 2008, Jackson 2008).
-    merge_radius_arcsec, match_radius_arcsec : float
-        For overlapping detections, and for known lenses.
-    screen : str
-        `off`: every window is scored. `on`: blank ones, and those that the ensemble's screen finds
-        hopeless, are not. `auto`: likewise, but by a screen that is on by default only.
-    precision : str
-        `full`: float32. `auto`: what a worker is faster in, where the ensemble's own check has
-        shown that the ranks stay.
-    cluster : str
-        `local`, `cuda`, `slurm`, `kubernetes`, a TOML file of
-        `lensweep.deploy.config.ClusterConfig`, or the address or file of a Dask scheduler.
-    workers : int or None
-        Processes of a local cluster; by default one per core.
-    tls : bool
-        Encrypt what the cluster's processes say to each other.
-    shard_timeout_s : float
-        A worker that is at one shard for longer hangs, and is started again. The default is forty
-        times what 512 windows take on one core.
-    storage_wait_s : float
-        How long a full disk is waited for.
-    band, pixel_scale_arcsec, units : optional
-        For mosaics whose headers do not say.
-    windows_per_shard : int
-        What one task does and one file holds. 512 are 20 MB of pixels: small enough to lose, large
-        enough that a task's overhead does not count.
-    rerank : bool
-        Replace the catalogue of a finished run that was ranked in another way.
-    """
-
+    # FITS files, or their addresses (http, https, s3).
     mosaics: tuple[str, ...]
-    out: str = field(metadata=NOTHING)
-    ensemble: str = field(default="xception-7fold", metadata=NOTHING)
-    centres: str = "grid"
-    stride: int = 50
-    min_valid_fraction: float = 0.5
-    min_logit: float | None = field(default=None, metadata=RANKING)
-    prior: float | None = field(default=None, metadata=RANKING)
-    merge_radius_arcsec: float = field(default=2.5, metadata=RANKING)
-    match_radius_arcsec: float = field(default=3.0, metadata=RANKING)
-    screen: str = "auto"
-    precision: str = "auto"
-    cluster: str = field(default="local", metadata=NOTHING)
-    workers: int | None = field(default=None, metadata=NOTHING)
-    tls: bool = field(default=False, metadata=NOTHING)
-    shard_timeout_s: float = field(default=1800.0, metadata=NOTHING)
-    storage_wait_s: float = field(default=600.0, metadata=NOTHING)
-    band: str | None = None
-    pixel_scale_arcsec: float | None = None
-    units: str | None = None
-    mirror: str | None = field(default=None, metadata=NOTHING)
-    windows_per_shard: int = 512
-    rerank: bool = field(default=False, metadata=NOTHING)
+    out: str = setting(
+        MISSING, "The run's folder, or s3://BUCKET/FOLDER.", "--out", "-o", group=OUTPUT, **NOTHING
+    )
+    ensemble: str = setting(
+        "xception-7fold", "A shipped ensemble, or a bundle's folder.", group=WINDOWS, **NOTHING
+    )
+    centres: str = setting(
+        "grid", "grid, sources (detected ones), or a table of positions.", "--centres",
+        "--centers", group=WINDOWS,
+    )  # fmt: skip
+    stride: int = setting(50, "Pixels between the windows of a grid.", group=WINDOWS)
+    min_valid_fraction: float = setting(
+        0.5, "Windows with less valid area are masked.", group=WINDOWS
+    )
+    min_logit: float | None = setting(
+        None, "Least mean logit of a detection; by default where three tenths of simulated "
+        "non-lenses pass.", group=RANKED, **RANKING,
+    )  # fmt: skip
+    # Of a grid: 10 lenses per square degree, each in the four windows of stride 50 that hold it. Of
+    # sources: 20 secure lenses among the 285,423 sources brighter than I = 25 in COSMOS (Faure et
+    # al. 2008, Jackson 2008).
+    prior: float | None = setting(
+        None, "Lenses per window, for p_lens; by default 1.9e-5 for a grid, 7e-5 for sources.",
+        group=RANKED, **RANKING,
+    )  # fmt: skip
+    merge_radius_arcsec: float = setting(
+        2.5, "Arcsec; detections that are closer are one candidate.", "--merge-radius",
+        group=RANKED, **RANKING,
+    )  # fmt: skip
+    match_radius_arcsec: float = setting(
+        3.0, "Arcsec; for known lenses.", "--match-radius", group=RANKED, **RANKING
+    )
+    screen: str = setting(
+        "auto", "Pass over windows without prospects: on, off, or auto (if the ensemble's screen "
+        "is on by default).", group=WINDOWS,
+    )  # fmt: skip
+    precision: str = setting(
+        "auto", "auto: what a worker is faster in, where the ensemble was shown to keep its ranks; "
+        "full: float32.", group=WINDOWS,
+    )  # fmt: skip
+    cluster: str = setting(
+        "local", "local, cuda, slurm, kubernetes, a TOML file, or the address or file of a Dask "
+        "scheduler.", group=CLUSTER, **NOTHING,
+    )  # fmt: skip
+    workers: int | None = setting(
+        None, "Processes of a local cluster; by default one per core.", group=CLUSTER, **NOTHING
+    )
+    tls: bool = setting(
+        False, "Encrypt what the cluster's processes say to each other.", group=CLUSTER, **NOTHING
+    )
+    # The default is forty times what 512 windows take on one core.
+    shard_timeout_s: float = setting(
+        1800.0, "Seconds after which a worker at one shard hangs, and is started again.",
+        "--shard-timeout", group=CLUSTER, **NOTHING,
+    )  # fmt: skip
+    storage_wait_s: float = setting(
+        600.0, "Seconds to wait for a full disk.", "--storage-wait", group=OUTPUT, **NOTHING
+    )
+    band: str | None = setting(None, "Filter, for headers that do not say.", group=INPUT)
+    pixel_scale_arcsec: float | None = setting(
+        None, "Arcsec per pixel, for headers that do not say.", "--pixel-scale", group=INPUT
+    )
+    units: str | None = setting(
+        None, "electrons or counts, with or without /s, for headers that do not say.", group=INPUT
+    )
+    # Without it mosaics at addresses are read by section where that takes less, and else fetched
+    # into the run's folder for as long as it takes.
+    mirror: str | None = setting(
+        None, "Folder to fetch mosaics at addresses into, and keep them.", group=INPUT, **NOTHING
+    )
+    # 512 are 20 MB of pixels: small enough to lose, large enough that a task's overhead does not
+    # count.
+    windows_per_shard: int = setting(
+        512, "Windows that one task does and one file holds.", group=CLUSTER
+    )
+    rerank: bool = setting(
+        False, "Replace the catalogue of a finished run that was ranked in another way.",
+        group=RANKED, **NOTHING,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         if not self.mosaics:
@@ -170,11 +177,6 @@ def fields_that_decide(what: str) -> tuple[str, ...]:
     """Names of the fields of a config that decide `scores`, `ranking` or `nothing`."""
     fields = dataclasses.fields(ScanConfig)
     return tuple(one.name for one in fields if one.metadata.get(DECIDES, "scores") == what)
-
-
-def option_of(name: str) -> str:
-    """The option of the command line that sets a field."""
-    return "--" + name.removesuffix("_arcsec").removesuffix("_s").replace("_", "-")
 
 
 def is_file(path: str) -> bool:

@@ -22,10 +22,10 @@ from lensweep.scanner.run.chunks import make_folders, read_chunks, write_chunks
 from lensweep.scanner.run.paths import zarr_location
 from lensweep.scanner.run.records import FileSum
 from lensweep.scanner.run.zarr_metadata import METADATA, is_metadata, mend_metadata
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 FORMAT = "lensweep-cutouts"
 VERSION = 1
-CUTOUT_SIZE = 100
 # 16 cutouts (640 kB) are the least that a reader fetches from a shard.
 WINDOWS_PER_CHUNK = 16
 

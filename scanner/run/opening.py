@@ -15,14 +15,14 @@ from lensweep.catalogs.tables import read_positions
 from lensweep.ground.atomic import sweep
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_remote, make_folder, remove_folder
+from lensweep.ground.settings import option_of
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
-from lensweep.scanner.run.config import ScanConfig, fields_that_decide, is_file, option_of
+from lensweep.scanner.run.config import ScanConfig, fields_that_decide, is_file
 from lensweep.scanner.run.lock import unwritable
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.records import DamagedError, read_record, write_record
-from lensweep.scanner.sky.grid import SCAN_PIXEL_SCALE_ARCSEC
 from lensweep.scanner.sky.names import mosaic_name
-from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 
 PACKAGES = ("lensweep", "numpy", "astropy", "reproject", "zarr", "tensorflow", "keras", "dask")
 # Where a run's detections begin unless it is told.
@@ -133,10 +133,10 @@ def _refuse_unfit(bundle: Bundle, config: ScanConfig) -> None:
             f"ensemble {bundle.folder}: has no screen, but screen is on; give --screen auto or off"
         )
     found = description.pixel_scale_arcsec, description.cutout_size
-    if found != (SCAN_PIXEL_SCALE_ARCSEC, CUTOUT_SIZE):
+    if found != (PIXEL_SCALE_ARCSEC, CUTOUT_SIZE):
         raise InputError(
             f"ensemble {bundle.folder}: trained on cutouts of {found[1]} pixels at {found[0]:g} "
-            f"arcsec, but a scan makes {CUTOUT_SIZE} at {SCAN_PIXEL_SCALE_ARCSEC:g}; use another"
+            f"arcsec, but a scan makes {CUTOUT_SIZE} at {PIXEL_SCALE_ARCSEC:g}; use another"
         )
     if config.min_logit is None and DEFAULT_THRESHOLD not in description.thresholds:
         raise InputError(
@@ -180,7 +180,7 @@ def _refuse_another_ranking(paths: RunPaths, config: ScanConfig, bundle: Bundle)
     was, now = ranking_in(facts), ranking_of(config, bundle)
     other = [name for name in was if was[name] != now[name]]
     if other:
-        options = " ".join(f"{option_of(name)} {now[name]!r}" for name in other)
+        options = " ".join(f"{option_of(ScanConfig, name)} {now[name]!r}" for name in other)
         differ = ", ".join(f"{name} = {was[name]!r}, now {now[name]!r}" for name in other)
         raise InputError(
             f"run {paths.root}: its catalogue was ranked with {differ}; to rank it so into a file "

@@ -19,8 +19,9 @@ from lensweep.scanner.sky.grid import ScanGrid, scan_grid, sky_to_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, MosaicError, inspect_mosaic
 from lensweep.scanner.sky.origins import Origin, origin_now, origin_path, read_origin
 from lensweep.scanner.sky.pixels import check_pixels
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.scanner.sky.sources import detect_sources
-from lensweep.scanner.sky.windows import CUTOUT_SIZE, centred_windows, grid_windows, shard_bounds
+from lensweep.scanner.sky.windows import centred_windows, grid_windows, shard_bounds
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from lensweep.scanner.sky.grid import ScanGrid, read_grid_region
 from lensweep.scanner.sky.mosaics import Mosaic
 from lensweep.scanner.sky.pixels import open_pixels
-from lensweep.scanner.sky.windows import CUTOUT_SIZE, regions
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
+from lensweep.scanner.sky.windows import regions
 
 # Largest rectangle read at once: 17 MB of flux, and 1,500 windows of a full grid at stride 50.
 REGION_SIDE_PX = 2048

@@ -22,9 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from lensweep.scanner.sky.mosaics import Mosaic
 from lensweep.scanner.sky.pixels import read_region
-from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 
-SCAN_PIXEL_SCALE_ARCSEC = 0.05
 # A mosaic within these lies on the scanning grid. Across one cutout they move a pixel by 0.1
 # and 0.2 pixels. Positions on the sky never suffer: they use the mosaic's exact WCS.
 SCALE_TOLERANCE = 0.001
@@ -60,7 +59,7 @@ class ScanGrid:
         return WCS(fits.Header.fromstring(self.wcs_header, sep="\n"))
 
 
-def scan_grid(mosaic: Mosaic, pixel_scale_arcsec: float = SCAN_PIXEL_SCALE_ARCSEC) -> ScanGrid:
+def scan_grid(mosaic: Mosaic, pixel_scale_arcsec: float = PIXEL_SCALE_ARCSEC) -> ScanGrid:
     """Choose the grid to scan a mosaic on: its own if it can be, else a new one around it.
 
     The mosaic's own grid is kept when it is an undistorted TAN projection in ICRS or FK5 J2000
@@ -118,7 +117,7 @@ def grid_about(ra_deg: ArrayLike, dec_deg: ArrayLike) -> ScanGrid:
     """
     sky = SkyCoord(np.asarray(ra_deg, float), np.asarray(dec_deg, float), unit=u.deg)
     middle = SkyCoord(sky.cartesian.mean(), frame="icrs").spherical
-    wcs = _north_up_tan(middle.lon.deg, middle.lat.deg, SCAN_PIXEL_SCALE_ARCSEC)
+    wcs = _north_up_tan(middle.lon.deg, middle.lat.deg, PIXEL_SCALE_ARCSEC)
     x, y = (np.atleast_1d(axis) for axis in wcs.world_to_pixel(sky))
     half = CUTOUT_SIZE // 2
     first = np.floor([x.min(), y.min()]) - half
@@ -187,7 +186,7 @@ def grid_to_mosaic_pixels(
 
 
 def centre_stamp(
-    mosaic: Mosaic, pixel_scale_arcsec: float = SCAN_PIXEL_SCALE_ARCSEC
+    mosaic: Mosaic, pixel_scale_arcsec: float = PIXEL_SCALE_ARCSEC
 ) -> tuple[NDArray[np.float32], float]:
     """One cutout about the centre of an image, in the image's own orientation.
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-CUTOUT_SIZE = 100
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
+
 # 16 rows of windows at stride 50 and 32 columns make a shard of 512: 850 by 1650 pixels.
 STRIP_ROWS = 16
 # Height of the strips for windows at positions, which have no rows.

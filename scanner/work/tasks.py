@@ -28,7 +28,7 @@ from lensweep.scanner.run.records import DamagedError, read_record, write_record
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import grid_to_mosaic_pixels, grid_to_sky
 from lensweep.scanner.sky.names import mosaic_name
-from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.scanner.work.attempts import attempt
 from lensweep.scanner.work.dispatch import few_at_a_time
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lensweep.ground.progress import Progress
-from lensweep.scanner.run.cutout_store import CUTOUT_SIZE, Cutouts
+from lensweep.scanner.run.cutout_store import Cutouts
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.data.examples import Examples, read_flux
 from lensweep.training.data.labelled_set import claim, fill
 

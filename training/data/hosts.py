@@ -6,9 +6,8 @@ import numpy as np
 import sep
 from numpy.typing import NDArray
 
-from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 from lensweep.training.data.real_cutouts import MIDDLE_PX
-from lensweep.training.simulation.psf import PIXEL_SCALE_ARCSEC
 
 # Drizzling correlates neighbours within about a pixel, which lowers the scatter of pixels but
 # hardly that of sums over blocks: these tell what the noise was before.

@@ -10,12 +10,12 @@ from scipy.spatial import cKDTree
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import ScanGrid, grid_to_sky
 from lensweep.scanner.sky.mosaics import Mosaic
+from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 from lensweep.scanner.sky.sources import detect_sources
-from lensweep.scanner.sky.windows import CUTOUT_SIZE, centred_windows
+from lensweep.scanner.sky.windows import centred_windows
 from lensweep.training.data.hosts import measure_host, measure_noise
 from lensweep.training.data.real_cutouts import MIDDLE_PX, on_grid
 from lensweep.training.simulation.light import ZERO_POINT_AB
-from lensweep.training.simulation.psf import PIXEL_SCALE_ARCSEC
 from lensweep.training.simulation.simulate import MAX_GRID_OFFSET_PX
 
 # Deflectors of `lenses.draw_lens` have magnitudes 16.5-23.5, and axis ratios down to 0.35.

@@ -12,12 +12,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from lensweep.catalogs.crossmatch import all_pairs, nearest
-from lensweep.scanner.sky.grid import SCAN_PIXEL_SCALE_ARCSEC
-from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 
-SIDE_ARCSEC = CUTOUT_SIZE * SCAN_PIXEL_SCALE_ARCSEC
+SIDE_ARCSEC = CUTOUT_SIZE * PIXEL_SCALE_ARCSEC
 # Neighbours that just touch share no pixel, whatever rounding and the sky's curvature make of it.
-_TOUCHING_ARCSEC = SIDE_ARCSEC - 0.2 * SCAN_PIXEL_SCALE_ARCSEC
+_TOUCHING_ARCSEC = SIDE_ARCSEC - 0.2 * PIXEL_SCALE_ARCSEC
 
 Degrees = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from lensweep.scanner.run.cutout_store import Cutouts
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import ScanGrid, grid_to_mosaic_pixels, grid_to_sky, scan_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, inspect_mosaic
-from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 MIDDLE_PX = (CUTOUT_SIZE - 1) / 2.0
 BAND = "F814W"

@@ -8,9 +8,10 @@ from distributed import Client
 
 from lensweep.ground.progress import Progress
 from lensweep.scanner.run.cutout_store import Cutouts
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.data.labelled_set import fill
 from lensweep.training.simulation.psf import Psf
-from lensweep.training.simulation.simulate import CUTOUT_SIZE, LENS_KINDS, plan_kinds, simulate
+from lensweep.training.simulation.simulate import LENS_KINDS, plan_kinds, simulate
 
 
 def make_dataset(

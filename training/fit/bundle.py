@@ -16,7 +16,7 @@ from lensweep.scanner.network.bundle_store import Bundle, add_screen, check_bund
 from lensweep.scanner.network.ensemble import Calibration, Description, Trunk
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.scanner.results.reranking import Stack, fit_stack, read_stack, save_stack
-from lensweep.scanner.run.cutout_store import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.metrics import FALSE_POSITIVE_RATES, measure, threshold, within_cuts
 from lensweep.training.fit.screen import Screening

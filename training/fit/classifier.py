@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from lensweep.scanner.run.cutout_store import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.fit.backbones import BACKBONES
 from lensweep.training.fit.config import TrainConfig
 from lensweep.training.fit.keras_on_tensorflow import keras

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
 from lensweep.training.simulation.defects import DEFECTS
 from lensweep.training.simulation.lenses import draw_galaxy, draw_host
 from lensweep.training.simulation.light import (
@@ -20,7 +21,7 @@ from lensweep.training.simulation.light import (
     draw_point,
     flux_of,
 )
-from lensweep.training.simulation.psf import PIXEL_SCALE_ARCSEC, Psf
+from lensweep.training.simulation.psf import Psf
 
 
 @dataclass(frozen=True)

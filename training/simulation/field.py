@@ -16,13 +16,14 @@ from scipy import ndimage
 
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import whole_file
+from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
 from lensweep.training.simulation import confusers
 from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
 from lensweep.training.simulation.defects import asteroid_trail, satellite_trail
 from lensweep.training.simulation.lenses import Lens, draw_arcs, draw_lens, truth
 from lensweep.training.simulation.light import Image, draw_galaxy_light, draw_point, flux_of
 from lensweep.training.simulation.observation import Observation, add_cosmic_rays, signal_to_noise
-from lensweep.training.simulation.psf import OVERSAMPLING, PIXEL_SCALE_ARCSEC, Psf, draw_psf
+from lensweep.training.simulation.psf import OVERSAMPLING, Psf, draw_psf
 from lensweep.training.simulation.simulate import MIN_PIXELS, MIN_SECOND_IMAGE_SIGMA
 
 # Numbers in a field of 3000 x 3000 pixels. A thousand faint galaxies outnumber these; still, bright

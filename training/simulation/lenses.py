@@ -11,6 +11,7 @@ import numpy as np
 from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.LensModel.Solver.lens_equation_solver import LensEquationSolver
 
+from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
 from lensweep.training.simulation.light import (
     Image,
     Sersic,
@@ -19,7 +20,7 @@ from lensweep.training.simulation.light import (
     ellipticity,
     flux_of,
 )
-from lensweep.training.simulation.psf import PIXEL_SCALE_ARCSEC, Psf
+from lensweep.training.simulation.psf import Psf
 
 THETA_E_RANGE_ARCSEC = (0.3, 2.5)
 MAX_SOURCE_MAGNITUDE = 26.5

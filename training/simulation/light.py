@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from lensweep.training.simulation.psf import OVERSAMPLING, PIXEL_SCALE_ARCSEC, Psf, bin_down
+from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
+from lensweep.training.simulation.psf import OVERSAMPLING, Psf, bin_down
 
 Image = NDArray[np.float64]
 # Surface brightness at offsets (dx, dy) in arcsec from the object's centre.

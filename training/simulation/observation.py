@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
 from lensweep.training.simulation.light import ZERO_POINT_AB, Image
-from lensweep.training.simulation.psf import PIXEL_SCALE_ARCSEC
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lensweep.ground.errors import InputError
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.simulation.field import NOISE_BLUR_PX
 from lensweep.training.simulation.lenses import Lens, draw_arcs, draw_lens, truth
 from lensweep.training.simulation.light import ZERO_POINT_AB, Image, draw_galaxy_light
 from lensweep.training.simulation.observation import Observation, signal_to_noise
 from lensweep.training.simulation.psf import Psf
 from lensweep.training.simulation.simulate import (
-    CUTOUT_SIZE,
     MIN_MAGNIFICATION,
     MIN_PIXELS,
     MIN_SECOND_IMAGE_SIGMA,

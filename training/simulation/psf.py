@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-PIXEL_SCALE_ARCSEC = 0.05
+from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
+
 OVERSAMPLING = 2
 
 # Hubble's primary: 2.4 m (HST Primer). Obstructions as fractions of its radius: secondary mirror,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lensweep.ground.errors import InputError
-from lensweep.training.simulation.psf import OVERSAMPLING, PIXEL_SCALE_ARCSEC, Psf
+from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
+from lensweep.training.simulation.psf import OVERSAMPLING, Psf
 
 SAMPLE_ARCSEC = PIXEL_SCALE_ARCSEC / OVERSAMPLING
 # The names under which STPSF and Tiny Tim write the scale.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.simulation import confusers
 from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
 from lensweep.training.simulation.defects import DEFECTS
@@ -28,7 +29,6 @@ from lensweep.training.simulation.observation import (
 )
 from lensweep.training.simulation.psf import Psf, draw_psf
 
-CUTOUT_SIZE = 100
 LENS_KINDS = ("lensed_galaxy", "lensed_quasar")
 KINDS = (*LENS_KINDS, *confusers.NAMES)
 # What networks take for lenses most often; defects and lone stars are learned soon.
