@@ -122,6 +122,21 @@ def test_what_adds_sky_is_taken_too(archive):
     assert area_deg2(found.coverage) < area_deg2(found.asked.moc)
 
 
+def test_of_equally_deep_ones_few_are_taken(archive):
+    archive.mast += [
+        File(SVM, RA, DEC, exposure_s=3000.0, version="9.9"),
+        # 3,100 s at a typical point, and all of what is asked for.
+        File(SKYCELL, RA, DEC, exposure_s=35500.0, side_deg=0.19),
+    ]
+    assert names(find_here(here("4arcmin"))) == [SKYCELL]
+
+
+def test_the_newer_of_two_calibrations(archive):
+    older, newer = SVM, SVM.replace("j8pu01", "j8pu91")
+    archive.mast += [File(older, RA, DEC, version="3.5.0"), File(newer, RA, DEC, version="3.9.1")]
+    assert names(find_here()) == [newer]
+
+
 def test_high_level_products_and_mosaics(archive):
     archive.mast += [
         File(TILE, RA, DEC, collection="HLSP", side_deg=0.2, programme=""),

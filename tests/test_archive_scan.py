@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from archive_on_loopback import File, archive_on_loopback, status
+from archive_on_loopback import File, archive_on_loopback, stall_after, status
 from conftest import write_field
+from distributed import Client
 from drizzled_files import CRVAL, write_hla
 from typer.testing import CliRunner
 
@@ -29,6 +30,7 @@ from lensweep.scanner.sky.headers import HeaderOverrides
 from lensweep.scanner.sky.mosaics import MosaicError, inspect_mosaic
 from lensweep.scanner.sky.pixels import read_region
 from lensweep.scanner.work.scan import run_scan
+from lensweep.scanner.work.tasks import plan_unless_lost
 
 NAME = "hst_10092_01_acs_wfc_f814w_j8pu01_drc.fits"
 
@@ -182,15 +184,25 @@ def test_a_fetched_file_that_was_changed_is_told_of(archive, tmp_path):
         plan_mosaic(str(path), config, "F814W", config.out)
 
 
-def test_several_are_fetched_few_at_a_time(archive, scan_told, tmp_path):
+def test_a_cluster_fetches_few_at_a_time(archive, monkeypatch, tmp_path):
+    monkeypatch.setenv("LENSWEEP_ARCHIVE_CONNECTIONS", "2")
     addresses = []
-    for number in range(4):
+    for number in range(6):
         name = f"field{number}_f814w_drz.fits"
         archive.files[f"/{name}"] = archive.files[f"/{NAME}"]
+        archive.faults[f"/{name}"].append(stall_after(100_000, 0.3))
         addresses.append(f"{archive.address}/{name}")
-    outcome, _ = scan_told(addresses, tmp_path / "run")
-    assert outcome.exit_status == 0
-    assert archive.most_at_once <= 3
+    config = ScanConfig(tuple(addresses), str(tmp_path / "run"))
+    with Client(
+        processes=False, n_workers=4, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+    ) as several:
+        planned = several.gather([
+            several.submit(plan_unless_lost, address, config, "F814W", config.out, pure=False)
+            for address in addresses
+        ])  # fmt: skip
+    assert [plan.n_windows for plan, _ in planned] == [24] * 6
+    # Four workers, and never more than two at it, nor fewer where there is work for two.
+    assert archive.most_at_once == 2
 
 
 def test_what_does_not_come_now_may_come_later(archive, scan_told, tmp_path):

@@ -60,8 +60,8 @@ def choose(
         The best first; `rank` is one more than the number of better ones that hold most of a
         product's part of what was asked.
     """
-    ordered = sorted(products, key=_worth)
-    wanted = {product.name: footprints[product.name].intersection(asked) for product in ordered}
+    wanted = {one.name: footprints[one.name].intersection(asked) for one in products}
+    ordered = sorted(products, key=lambda one: _worth(one, area_deg2(wanted[one.name])))
     taken = joined([])
     chosen = []
     for place, product in enumerate(ordered):
@@ -75,13 +75,15 @@ def choose(
     return chosen
 
 
-def _worth(product: Product) -> tuple[object, ...]:
-    """What sorts the best first."""
+def _worth(product: Product, area: float) -> tuple[object, ...]:
+    """What sorts the best first; among equals what has more of the sky, so that few are taken."""
     depth = product.depth_s
     steps = round(math.log(depth) / math.log(_SAME_DEPTH)) if depth > 0.0 else -(10**6)
     corrected = product.name.lower().split(".")[0].endswith("_drc")
-    return (-steps, -_NEWNESS.get(product.collection, 0), not corrected,
-            _descending(product.calibration), product.name)  # fmt: skip
+    return (
+        -steps, -_NEWNESS.get(product.collection, 0), not corrected, -round(area, 4),
+        _descending(product.calibration), product.name,
+    )  # fmt: skip
 
 
 def _descending(text: str) -> tuple[int, ...]:
