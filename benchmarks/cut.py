@@ -26,6 +26,7 @@ from contest import Way, Work, contest, print_table
 from numpy.typing import NDArray
 
 from lensweep.ground.files import flush
+from lensweep.scanner.network.noise import Noise
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.run.cutout_store import Cutouts, StoreAttributes
 from lensweep.scanner.sky.cutouts import cut_windows
@@ -53,7 +54,9 @@ def main(side_px: int, n_cutouts: int, rounds: int) -> None:
             np.save(Path(folder) / f"{kind}.npy", corners)
             named = {
                 "lensweep, two processes": functools.partial(ours, processes=2),
-                "lensweep": ours, "Cutana, direct": cutana_direct,
+                "lensweep": ours,
+                "lensweep, noise measured": functools.partial(ours, measured=True),
+                "Cutana, direct": cutana_direct,
                 "Cutana, streaming": cutana_streaming, "astropy Cutout2D": astropy_cutouts,
                 "disk alone": disk,
             }  # fmt: skip
@@ -86,8 +89,10 @@ def shards(corners: NDArray[np.int32]) -> list[NDArray[np.int32]]:
     return [corners[first : first + SHARD] for first in range(0, len(corners), SHARD)]
 
 
-def ours(image: str, windows: str, folder: str, processes: int = 1) -> Work:
-    """As `cut_shard` of a scan does, in this process or in several."""
+def ours(
+    image: str, windows: str, folder: str, processes: int = 1, measured: bool = False
+) -> Work:
+    """As `cut_shard` of a scan does, in this process or in several; it also measures noise."""
     corners = np.load(windows)
     mosaic = inspect_mosaic(image, HeaderOverrides(), "F814W", "", Path(folder).parent)
     grid, store = scan_grid(mosaic), Path(folder) / "cutouts.zarr"
@@ -98,21 +103,29 @@ def ours(image: str, windows: str, folder: str, processes: int = 1) -> Work:
 
     def work() -> float:
         cutout_store.create(store, len(corners), attributes)
-        list(several(functools.partial(cut_shard, store, mosaic, grid), enumerate(shards(corners))))
+        cut = functools.partial(cut_shard, store, mosaic, grid, measured)
+        list(several(cut, enumerate(shards(corners))))
         return float(len(corners))
 
     return work
 
 
 def cut_shard(
-    store: Path, mosaic: Mosaic, grid: ScanGrid, number: int, corners: NDArray[np.int32]
+    store: Path,
+    mosaic: Mosaic,
+    grid: ScanGrid,
+    measured: bool,
+    number: int,
+    corners: NDArray[np.int32],
 ) -> None:
     """Cut some windows into a store."""
     flux, valid = cut_windows(mosaic, grid, corners)
     x, y = (corners + (CUTOUT_SIZE - 1) / 2.0).T
     ra, dec = grid_to_sky(grid, x, y)
     cutouts = Cutouts(flux, valid, ra, dec, x, y, corners[:, 0], corners[:, 1])
-    cutout_store.write_shard(store, number * SHARD, cutouts)
+    # Competitors measure nothing.
+    noise = None if measured else Noise(valid, valid, valid)
+    cutout_store.write_shard(store, number * SHARD, cutouts, noise)
 
 
 def catalogue_for_cutana(image: str, windows: str) -> pd.DataFrame:

@@ -3,8 +3,9 @@
     python benchmarks/precision.py BUNDLE DATASET...
 
 A DATASET is a folder with `cutouts.zarr` and `truth/`, as `lensweep train` leaves them. The
-figures are recorded in the bundle's manifest, where `precision = auto` reads them; a stack beside
-it, which names the manifest, is made to name the new one.
+figures are recorded in the bundle's manifest, where `precision = auto` reads them, and the first
+cutouts become its reference, on which devices of other precisions show that they agree; a stack
+beside it, which names the manifest, is made to name the new one.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ import numpy as np
 from lensweep.scanner.network.bundle_store import check_bundle, record_precision
 from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.fit.bundle import carry_stack
-from lensweep.training.fit.precision import check_precision
+from lensweep.training.fit.precision import check_precision, make_reference
 
 
 def main(folder: Path, datasets: list[Path]) -> None:
@@ -29,7 +30,8 @@ def main(folder: Path, datasets: list[Path]) -> None:
         sys.exit("this machine has no reduced precision: nothing is recorded")
     reduced, check = found
     before = check_bundle(str(folder))
-    bundle = record_precision(folder, reduced, check)
+    record_precision(folder, reduced, check)
+    bundle = make_reference(folder, stores[0])
     carry_stack(folder, before)
     print(f"{reduced}: {json.dumps(dataclasses.asdict(check))}")
     print("by default from now on" if check.passed else "not good enough: float32 stays")

@@ -38,6 +38,7 @@ def open_client(
     timeout_s: float = 10.0,
     tls: bool = False,
     folder: Path | None = None,
+    begin_with: int | None = None,
 ) -> Iterator[Client]:
     """Open a client of a cluster, and close what was opened for it.
 
@@ -53,6 +54,8 @@ def open_client(
         Encrypt what the processes say to each other.
     folder : Path, optional
         Where certificates are put that workers on other machines have to read.
+    begin_with : int, optional
+        Processes on this machine's cores before `lensweep.deploy.local.grow` asks for more.
 
     Raises
     ------
@@ -60,12 +63,12 @@ def open_client(
         If the cluster cannot be had; the message says what is missing.
     """
     config = read_cluster(cluster, workers, tls) if isinstance(cluster, str) else cluster
-    with _opened(config, timeout_s, folder) as client:
+    with _opened(config, timeout_s, folder, begin_with) as client:
         yield client
 
 
 def _opened(
-    config: Cluster, timeout_s: float, folder: Path | None
+    config: Cluster, timeout_s: float, folder: Path | None, begin_with: int | None
 ) -> AbstractContextManager[Client]:
     # Each kind needs packages that the others do not.
     if isinstance(config, SlurmOptions):
@@ -81,11 +84,11 @@ def _opened(
     if config.kind == "local":
         from lensweep.deploy.local import open_local
 
-        return open_local(config)
+        return open_local(config, begin_with)
     if config.kind == "cuda":
         from lensweep.deploy.local import open_cuda
 
-        return open_cuda(config)
+        return open_cuda(config, begin_with)
     return _running(config, timeout_s)
 
 

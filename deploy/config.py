@@ -9,9 +9,12 @@ from lensweep.deploy.slurm.options import SlurmOptions
 from lensweep.ground.errors import InputError, TryAgainError
 from lensweep.ground.settings import check_types, fill, parse_toml, refuse_unknown, within
 
-# What a worker may be given: resources of Dask, one of each per worker process. A worker that
-# declares both does both, one task at a time, since it has one thread.
+# What a worker may be given: resources of Dask, one of each per thread. A worker that declares
+# both does both, one task at a time, since it has one thread.
 CUT, SCORE = "CUT", "SCORE"
+# A process with a GPU has so many threads, each at a shard: while the device computes, others are
+# read and written. Writing takes twice as long as a fast GPU's computing; each shard takes 60 MB.
+SHARDS_AT_ONCE = 8
 # How long a scheduler that has answered once may be gone before the run ends: a pod takes a
 # minute to be started anew.
 RECONNECT_S = 300.0

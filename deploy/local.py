@@ -1,15 +1,23 @@
 """A cluster of this machine's processes, on its cores or on its GPUs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dask
 from distributed import Client, LocalCluster, Nanny
 from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 
-from lensweep.deploy.config import CUT, SCORE, ClusterConfig, ClusterError, NoSchedulerError
+from lensweep.deploy.config import (
+    CUT,
+    SCORE,
+    SHARDS_AT_ONCE,
+    ClusterConfig,
+    ClusterError,
+    NoSchedulerError,
+)
 from lensweep.deploy.cores import usable_cores
 from lensweep.deploy.environment import ALLOCATOR, DASK_SETTINGS, worker_environment
 
@@ -22,19 +30,37 @@ _LOCAL_SETTINGS = DASK_SETTINGS | {
 } | {"distributed.comm.timeouts.connect": START_S}
 # No worker is ended for using less. A network takes 1.1 GB, whatever the number of cores.
 LEAST_WORKER_MEMORY_BYTES = 3 * 2**30
+# By its client: what gives a cluster as many processes on cores as are asked for, and may be had.
+_GROW: WeakKeyDictionary[Client, Callable[[int], None]] = WeakKeyDictionary()
+
+
+def grow(client: Client, processes: int) -> None:
+    """Let a cluster of this machine's processes have so many on cores, as far as it may.
+
+    It never shrinks; and clusters of other kinds are as large as they are.
+    """
+    more = _GROW.get(client)
+    if more is not None:
+        more(processes)
 
 
 @contextmanager
-def open_local(config: ClusterConfig) -> Iterator[Client]:
+def open_local(config: ClusterConfig, begin_with: int | None = None) -> Iterator[Client]:
     """Worker processes on the cores of this machine, each of one thread, cutting and scoring.
 
     They are started by spawn: a forked child of a process that has run TensorFlow hangs.
+
+    Parameters
+    ----------
+    config : ClusterConfig
+    begin_with : int, optional
+        Processes before `grow` is called; all that may be by default.
     """
     workers = config.workers or usable_cores()
     with dask.config.set(_LOCAL_SETTINGS), ExitStack() as opened:
         with _starting(config):
             local = LocalCluster(
-                n_workers=workers,
+                n_workers=min(workers, begin_with or workers),
                 processes=True,
                 resources={CUT: 1, SCORE: 1},
                 memory_limit=_memory_limit(workers),
@@ -43,6 +69,9 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
             )
             opened.enter_context(local)
             client = opened.enter_context(Client(local, timeout=START_S))
+        _GROW[client] = lambda asked: local.scale(
+            max(len(local.worker_spec), min(asked, workers))
+        )
         yield client
 
 
@@ -60,8 +89,14 @@ def _starting(config: ClusterConfig) -> Iterator[None]:
 
 
 @contextmanager
-def open_cuda(config: ClusterConfig) -> Iterator[Client]:
-    """One process of one thread per GPU, which scores, and processes on the cores, which cut.
+def open_cuda(config: ClusterConfig, begin_with: int | None = None) -> Iterator[Client]:
+    """One process per GPU, which scores several shards at once, and those on cores, which cut.
+
+    Parameters
+    ----------
+    config : ClusterConfig
+    begin_with : int, optional
+        Processes on cores before `grow` is called.
 
     Raises
     ------
@@ -82,12 +117,16 @@ def open_cuda(config: ClusterConfig) -> Iterator[Client]:
         # Those of dask-cuda are for a process with a GPU.
         for key in ("data", "plugins", "preload", "preload_argv"):
             options.pop(key, None)
-        cluster.worker_spec |= {
-            f"cpu-{number}": {"cls": Nanny, "options": options} for number in range(cpus)
-        }
-        cluster.scale(gpus + cpus)
+
+        def grow_cores(asked: int) -> None:
+            names = [f"cpu-{number}" for number in range(min(asked, cpus))]
+            cluster.worker_spec |= {name: {"cls": Nanny, "options": options} for name in names}
+            cluster.scale(len(cluster.worker_spec))
+
+        grow_cores(begin_with or cpus)
         with _starting(config):
             client = opened.enter_context(Client(cluster, timeout=START_S))
+        _GROW[client] = grow_cores
         yield client
 
 
@@ -102,7 +141,8 @@ def _gpu_cluster(config: ClusterConfig) -> Any:
         ) from error
     try:
         # Memory growth is set where TensorFlow is imported (deploy.accelerator).
-        return LocalCUDACluster(resources={SCORE: 1}, **_common(config))
+        common = _common(config) | {"threads_per_worker": SHARDS_AT_ONCE}
+        return LocalCUDACluster(resources={SCORE: SHARDS_AT_ONCE}, **common)
     except NVMLError as error:
         raise ClusterError(
             f"cluster cuda: no NVIDIA driver answers ({error}); see whether `nvidia-smi` finds a "

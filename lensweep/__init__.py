@@ -48,14 +48,17 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
     from lensweep.scanner.run.opening import open_run
     from lensweep.scanner.run.paths import RunPaths
     from lensweep.scanner.sky.names import file_names
-    from lensweep.scanner.work.scan import run_scan
+    from lensweep.scanner.work.scan import BEGIN_WITH, run_scan
 
     given = file_names(mosaics, "mosaics")
     config = ScanConfig(with_addresses(given), str(out), **options)
     with open_progress() as progress, sole_writer(RunPaths.at(config.out), progress.note) as hold:
         bundle, paths = open_run(config)
         shared = None if is_remote(paths.root) else paths.root
-        with open_client(config.cluster, config.workers, tls=config.tls, folder=shared) as client:
+        with open_client(
+            config.cluster, config.workers, tls=config.tls, folder=shared,
+            begin_with=max(BEGIN_WITH, len(config.mosaics)),
+        ) as client:  # fmt: skip
             return run_scan(config, bundle, paths, client, progress, hold)
 
 

@@ -28,8 +28,9 @@ dask.config.set(DASK_SETTINGS)
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_data_of_the_user(tmp_path_factory):
-    """Grades that the user has fetched must not change what tests see."""
-    os.environ["LENSWEEP_DATA"] = str(tmp_path_factory.mktemp("user_data"))
+    """Grades that the user has fetched, and what is known of devices, must not change tests."""
+    for name in ("LENSWEEP_DATA", "LENSWEEP_CACHE"):
+        os.environ[name] = str(tmp_path_factory.mktemp("of_the_user"))
 
 
 @pytest.fixture(scope="session")

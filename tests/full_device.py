@@ -5,8 +5,8 @@ import tensorflow as tf
 from lensweep.scanner.network import inference
 
 
-def load_full(folder, name, reduced=None):
-    def network(images):
+def load_full(folder, name, stretch, reduced=None):
+    def network(looks):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
     return network

@@ -89,7 +89,7 @@ def test_cutouts_lie_on_the_scanning_grid(archive, tmp_path):
     for store in rows["store"].unique():
         attributes, n = cutout_store.read_attributes(tmp_path / "cutouts" / store)
         assert (attributes.band, attributes.pixel_scale_arcsec) == ("F814W", 0.05)
-        cutouts = cutout_store.read_written(tmp_path / "cutouts" / store, 0, n)
+        cutouts, _ = cutout_store.read_written(tmp_path / "cutouts" / store, 0, n)
         wcs = WCS(fits.Header.fromstring(attributes.grid_wcs, sep="\n"))
         for window in range(n):
             # The star is where its position is, on the grid and in the window, to a tenth.

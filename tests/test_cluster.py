@@ -10,7 +10,13 @@ from distributed import LocalCluster
 
 from lensweep.deploy import local
 from lensweep.deploy.cluster import open_client
-from lensweep.deploy.config import ClusterConfig, ClusterError, NoSchedulerError, read_cluster
+from lensweep.deploy.config import (
+    SHARDS_AT_ONCE,
+    ClusterConfig,
+    ClusterError,
+    NoSchedulerError,
+    read_cluster,
+)
 from lensweep.deploy.environment import ALLOCATOR
 from lensweep.deploy.job_record import SubmissionError
 from lensweep.deploy.kubernetes.options import KubernetesOptions
@@ -136,6 +142,14 @@ def test_workers_share_the_memory_of_the_container(monkeypatch):
         assert {worker["memory_limit"] for worker in workers} == {10 * 2**30}
 
 
+def test_a_local_cluster_grows_when_it_is_asked_to():
+    with open_client("local", 2, begin_with=1) as client:
+        for asked, there in ((1, 1), (5, 2), (1, 2)):  # no more than may be; never less
+            local.grow(client, asked)
+            client.wait_for_workers(there)
+            assert len(client.cluster.worker_spec) == there
+
+
 def _threads():
     return os.environ["OMP_NUM_THREADS"]
 
@@ -233,7 +247,7 @@ def test_a_process_for_every_gpu_and_others_that_cut():
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         kinds = [worker["resources"] for worker in workers]
     assert kinds.count({"CUT": 1}) == 2
-    assert kinds.count({"SCORE": 1}) == len(kinds) - 2 == gpus
+    assert kinds.count({"SCORE": SHARDS_AT_ONCE}) == len(kinds) - 2 == gpus
 
 
 def test_no_driver_is_said():

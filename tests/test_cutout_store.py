@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import xarray
 import zarr
 
 from lensweep.ground.errors import InputError
+from lensweep.scanner.network.noise import NOISE_FIELDS, measure_noise
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.run.cutout_store import Cutouts, LostCutoutsError, StoreAttributes
 
@@ -98,6 +100,7 @@ def _zero(path):
         ("valid_fraction/c/0", lambda path: path.write_bytes(b"")),
         ("valid_fraction/c/0", _zero),  # no data, but there are pixels
         ("ra_deg/c/0", Path.unlink),
+        ("noise/c/0/0", Path.unlink),
     ],
 )
 def test_what_was_written_and_is_lost_is_no_empty_window(filled, chunk, damage):
@@ -105,7 +108,39 @@ def test_what_was_written_and_is_lost_is_no_empty_window(filled, chunk, damage):
     damage(path / chunk)
     with pytest.raises(LostCutoutsError, match="windows 0 to 31 were written, but are lost"):
         cutout_store.read_written(path, 0, SHARD)
-    same(cutout_store.read_written(path, SHARD, 2 * SHARD), part(whole, SHARD, 2 * SHARD))
+    same(cutout_store.read_written(path, SHARD, 2 * SHARD)[0], part(whole, SHARD, 2 * SHARD))
+
+
+def without_noise(path):
+    """Make a store what version 1 was."""
+    zarr.open_group(path, mode="r+").attrs["version"] = 1
+    shutil.rmtree(path / "noise")
+
+
+def test_what_is_measured_lies_beside_the_pixels(filled):
+    path, whole = filled
+    _, noise = cutout_store.read_written(path, SHARD, 2 * SHARD)
+    expected = measure_noise(part(whole, SHARD, 2 * SHARD).flux)
+    for name in NOISE_FIELDS:
+        np.testing.assert_array_equal(getattr(noise, name), getattr(expected, name))
+    column = cutout_store.read_column(path, "noise")[SHARD : 2 * SHARD, 2]
+    np.testing.assert_array_equal(column, expected.peak_sn)
+    assert zarr.open(path, mode="r")["noise"].attrs["columns"] == ["sky", "sigma", "peak_sn"]
+
+
+def test_a_store_of_version_1_is_read_and_continued(filled):
+    path, whole = filled
+    expected = cutout_store.read_written(path, 0, SHARD)[1]
+    without_noise(path)
+    assert cutout_store.read_attributes(path) == (ATTRIBUTES, len(whole))
+    assert not cutout_store.create(path, len(whole), ATTRIBUTES)
+    found, noise = cutout_store.read_written(path, 0, SHARD)
+    same(found, part(whole, 0, SHARD))
+    for name in NOISE_FIELDS:
+        np.testing.assert_array_equal(getattr(noise, name), getattr(expected, name))
+    cutout_store.write_shard(path, SHARD, cutouts(SHARD, seed=1))
+    same(cutout_store.read_written(path, SHARD, 2 * SHARD)[0], cutouts(SHARD, seed=1))
+    assert not (path / "noise").exists()
 
 
 def test_windows_without_data_are_not_lost(tmp_path):
@@ -113,7 +148,7 @@ def test_windows_without_data_are_not_lost(tmp_path):
     blank.flux[5:9], blank.valid_fraction[5:9] = np.nan, 0.0
     cutout_store.create(tmp_path / "store", SHARD, ATTRIBUTES)
     cutout_store.write_shard(tmp_path / "store", 0, blank)
-    same(cutout_store.read_written(tmp_path / "store", 0, SHARD), blank)
+    same(cutout_store.read_written(tmp_path / "store", 0, SHARD)[0], blank)
 
 
 def test_a_shard_is_flushed_with_its_names(tmp_path, monkeypatch):
@@ -132,7 +167,7 @@ def test_a_shard_is_flushed_with_its_names(tmp_path, monkeypatch):
     cutout_store.write_shard(path, SHARD, cutouts(SHARD))
     written = {file for file in path.rglob("*") if "c" in file.parts}
     files = {file for file in written if file.is_file()}
-    assert len(files) == 8
+    assert len(files) == 9
     assert written - files <= flushed
     # Each was flushed under the name that it had while it was filled.
     assert {file.parent for file in files} <= {aside.parent for aside in flushed}
@@ -208,7 +243,7 @@ def test_no_store(tmp_path):
     ("attributes", "message"),
     [
         ({"format": "other"}, "format 'other', expected 'lensweep-cutouts'"),
-        ({"version": 99}, "version 99.*reads version 1"),
+        ({"version": 99}, "version 99.*reads version 1 and 2"),
     ],
 )
 def test_foreign_stores_are_refused(filled, attributes, message):

@@ -16,8 +16,9 @@ from lensweep.scanner.network.ensemble import (
     summarise,
 )
 from lensweep.scanner.network.inference import Ensemble
-from lensweep.scanner.network.second_look import TURNS, own_turns, turned
-from lensweep.scanner.network.stretch import in_noise_units
+from lensweep.scanner.network.looks import first_looks, turned_looks
+from lensweep.scanner.network.noise import measure_noise
+from lensweep.scanner.network.second_look import TURNS, own_turns
 from lensweep.scanner.work.tasks import load_ensemble
 
 
@@ -50,8 +51,8 @@ def test_score_does_not_depend_on_company(loaded, flux):
 
 
 def test_promising_cutouts_are_looked_at_again_by_every_member_its_own_way(loaded, flux):
-    (trunk,), scaled = loaded._trunks, in_noise_units(flux)[0]
-    looks = [trunk.first_look(turned(scaled, turn)) for turn in range(3)]
+    (trunk,), shown = loaded._trunks, first_looks(flux, measure_noise(flux))
+    looks = [trunk.look(turned_looks(shown, range(turn, turn + 1))) for turn in range(3)]
     logits, promising = loaded.logits(flux), looks[0].mean(axis=1) >= -4.5
     assert 0 < promising.sum() < len(flux)
     np.testing.assert_array_equal(logits[~promising], looks[0][~promising])

@@ -10,8 +10,13 @@ from scipy.stats import spearmanr
 from lensweep.scanner.network.batch_size import CPU_BATCH
 from lensweep.scanner.network.bundle_store import check_bundle, record_precision
 from lensweep.scanner.network.ensemble import PrecisionCheck
+from lensweep.scanner.network.graph_input import images_of_looks
 from lensweep.scanner.network.inference import FULL, Ensemble
-from lensweep.scanner.network.networks import freeze, load_network, reduced_precision
+from lensweep.scanner.network.looks import first_looks, turned_looks
+from lensweep.scanner.network.networks import freeze, load_network, on_gpu, reduced_precision
+from lensweep.scanner.network.noise import measure_noise
+from lensweep.scanner.network.second_look import TURNS, turned
+from lensweep.scanner.network.stretch import Stretch, in_noise_units
 from lensweep.training.simulation.simulate import plan_kinds, simulate
 
 AGREES = PrecisionCheck(10_000, 1.0, 100, 0.0)
@@ -50,10 +55,6 @@ def network():
     return model
 
 
-def images(n):
-    return np.random.default_rng(9).uniform(-1.0, 1.0, (n, 100, 100, 3)).astype(np.float32)
-
-
 def test_an_ensemble_scores_as_its_keras_chain(tiny_bundle, flux):
     loaded = Ensemble(check_bundle(str(tiny_bundle)), precision="full")
     with np.load(tiny_bundle / "heads.npz") as heads:
@@ -67,18 +68,50 @@ def test_an_ensemble_scores_as_its_keras_chain(tiny_bundle, flux):
     assert expected.std() > 0.1
 
 
-def test_a_frozen_network_is_the_network(network):
-    expected = network.predict(images(8), verbose=0)
-    np.testing.assert_allclose(freeze(network)(images(8)), expected, atol=1e-5)
+@pytest.fixture(scope="module")
+def looks(flux):
+    """Eight of them, turned in every way, in units of no noise at all and of infinite ones."""
+    extreme = flux[:8].copy()
+    extreme[4], extreme[5], extreme[6, 20, 20] = np.nan, 0.0, 3e7
+    some = first_looks(extreme, measure_noise(extreme))
+    return turned_looks(some, range(TURNS))
+
+
+@pytest.mark.parametrize("from_flux", [False, True])  # as on processors, as on a device
+def test_a_frozen_network_is_the_network(network, looks, from_flux):
+    expected = network.predict(images_of_looks(Stretch(), looks), verbose=0)
+    found = freeze(network, Stretch(), None, from_flux)(looks)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     assert expected.std() > 0.1
 
 
+def test_images_are_those_that_training_was_shown(looks):
+    """The stretch of `training`, of turned cutouts in units of their noise."""
+    n = len(looks) // TURNS
+    scaled = in_noise_units(looks.flux[:n])[0]
+    expected = Stretch().of_noise_units(
+        np.concatenate([turned(scaled, turn) for turn in range(TURNS)])
+    )
+    np.testing.assert_array_equal(images_of_looks(Stretch(), looks), expected)
+
+
+# In half precision, too: only what follows is computed in that.
+@pytest.mark.parametrize("reduced", [None, "float16" if on_gpu() else "bfloat16"])
+def test_the_graphs_stretch_is_numpys(looks, reduced):
+    inputs = keras.Input((100, 100, 3))
+    shown = freeze(
+        keras.Model(inputs, keras.layers.Identity()(inputs)), Stretch(), reduced, from_flux=True
+    )
+    np.testing.assert_allclose(shown(looks), images_of_looks(Stretch(), looks), atol=1e-6)
+
+
 @pytest.mark.skipif(reduced_precision() is None, reason="no reduced precision on this machine")
-def test_reduced_precision_is_reduced_and_close(network):
-    expected = network.predict(images(8), verbose=0)
-    found = freeze(network, reduced_precision())(images(8))
+@pytest.mark.parametrize("from_flux", [False, True])
+def test_reduced_precision_is_reduced_and_close(network, looks, from_flux):
+    expected = network.predict(images_of_looks(Stretch(), looks), verbose=0)
+    found = freeze(network, Stretch(), reduced_precision(), from_flux)(looks)
     error = np.sqrt(((found - expected) ** 2).mean()) / expected.std()
-    # Eight bits of mantissa: not exact, and not far off.
+    # Eight or eleven bits of mantissa: not exact, and not far off.
     assert 1e-5 < error < 0.02
 
 

@@ -1,6 +1,7 @@
 """Which workers are given what, and how much of it."""
 
 import asyncio
+import math
 from collections import defaultdict
 
 import pytest
@@ -8,8 +9,10 @@ from conftest import scan_here
 from distributed import Client, Scheduler, SpecCluster, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin
 
+from lensweep.deploy.cluster import open_client
 from lensweep.deploy.config import CUT, SCORE
 from lensweep.scanner.work.dispatch import IN_FLIGHT_PER_WORKER, Crew, Dispatch
+from lensweep.scanner.work.scan import SHARDS_PER_PROCESS
 
 SCHEDULER = {"cls": Scheduler, "options": {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}}
 
@@ -53,6 +56,16 @@ def test_every_worker_does_its_part(tiny_bundle, field, tmp_path, workers, cutte
     assert watch.doers["plan_unless_lost"] <= {addresses[name] for name in cutters}
     assert watch.doers["cut_unless_done"] == {addresses[name] for name in cutters}
     assert watch.doers["score_unless_done"] == {addresses[name] for name in scorers}
+
+
+def test_a_scan_starts_no_more_processes_than_its_shards_are_worth(
+    tiny_bundle, field, tmp_path
+):
+    with open_client("local", 8, begin_with=1) as client:
+        outcome = scan_here(client, tiny_bundle, [field], tmp_path / "run")
+        assert outcome.exit_status == 0
+        # 112 windows in shards of 16.
+        assert len(client.cluster.workers) == math.ceil(7 / SHARDS_PER_PROCESS)
 
 
 def test_a_crew_is_what_its_workers_say():

@@ -101,8 +101,8 @@ def test_what_is_asked_of_slurm():
     assert not any("gpus" in line for line in driver + worker)
     # Those on cores cut; those on GPUs score.
     assert "resources=CUT=1\n" in made["worker.sh"]
-    assert "resources=SCORE=1\n" in made["gpu-worker.sh"]
-    assert "resources=CUT=1,SCORE=1\n" in scripts(nodes=1)["worker.sh"]
+    assert "resources=SCORE=8\nthreads=8\n" in made["gpu-worker.sh"]
+    assert "resources=CUT=1,SCORE=1\nthreads=1\n" in scripts(nodes=1)["worker.sh"]
 
 
 def test_workers_have_the_environment_of_any_worker():

@@ -12,7 +12,7 @@ from lensweep.scanner.network.ensemble import Scoring
 from lensweep.scanner.network.networks import load_frozen, load_network
 from lensweep.scanner.run import score_store
 from lensweep.scanner.run.cutout_store import LostCutoutsError
-from lensweep.scanner.work.tasks import brightest_peak, cut_shard, load_ensemble, score_shard
+from lensweep.scanner.work.tasks import brightest_peak, cut_shard, ensemble_once, score_shard
 
 NAME = "field_f814w_drz"
 
@@ -84,20 +84,20 @@ def test_memory_that_runs_out_under_a_scan(scan, field, tmp_path, monkeypatch):
     def load_on_small_device(*arguments):
         network = load_frozen(*arguments)
 
-        def limited(images):
-            asked.append(len(images))
-            if len(images) > 5:
+        def limited(looks):
+            asked.append(len(looks))
+            if len(looks) > 5:
                 raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
-            return network(images)
+            return network(looks)
 
         return limited
 
     monkeypatch.setattr("lensweep.scanner.network.inference.load_frozen", load_on_small_device)
-    load_ensemble.cache_clear()
+    ensemble_once.cache_clear()
     try:
         outcome = scan([field], tmp_path / "run")
     finally:
-        load_ensemble.cache_clear()
+        ensemble_once.cache_clear()
     assert outcome.exit_status == 0
     assert asked[:3] == [16, 8, 4]
     assert set(asked[3:]) == {4}

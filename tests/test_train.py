@@ -17,12 +17,13 @@ from lensweep.ground.progress import open_progress
 from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.network.ensemble import Scoring
 from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.network.looks import first_looks, turned_looks
 from lensweep.scanner.network.networks import load_network
-from lensweep.scanner.network.second_look import TURNS, turned
-from lensweep.scanner.network.stretch import in_noise_units
+from lensweep.scanner.network.noise import measure_noise
+from lensweep.scanner.network.second_look import TURNS
 from lensweep.scanner.results.reranking import read_stack
 from lensweep.scanner.run import cutout_store
-from lensweep.scanner.work.tasks import load_ensemble
+from lensweep.scanner.work.tasks import ensemble_once, load_ensemble
 from lensweep.training.data.examples import open_examples
 from lensweep.training.evaluation.evaluate import evaluate, open_evaluation
 from lensweep.training.evaluation.report import read_curves
@@ -84,8 +85,8 @@ def test_every_cutout_is_scored_by_the_member_that_has_not_seen_it(trained):
     bundle = check_bundle(str(trained))
     flux = cutout_store.read_column(trained.parent / "train" / "cutouts.zarr", "flux")
     (trunk,) = Ensemble(bundle, precision="full")._trunks
-    scaled = in_noise_units(flux)[0]
-    looks = np.stack([trunk.first_look(turned(scaled, turn)) for turn in range(TURNS)])
+    shown = turned_looks(first_looks(flux, measure_noise(flux)), range(TURNS))
+    looks = trunk.look(shown).reshape(TURNS, len(flux), -1)
     own = looks[:, np.arange(42), table["fold"]]
     promising = own[0] >= 0.0
     assert 0 < promising.sum() < 42
@@ -192,7 +193,7 @@ def test_curves_of_all_that_was_trained(trained):
 
 
 def test_evaluating_the_folder_gives_what_the_training_gave(trained, client, tmp_path):
-    load_ensemble.cache_clear()
+    ensemble_once.cache_clear()
     with open_progress(False) as progress:
         evaluate(open_evaluation(str(trained.parent), None, tmp_path), client, progress)
     ours = pd.read_parquet(tmp_path / "scores.parquet")

@@ -42,7 +42,7 @@ from lensweep.training.fit.config import TrainConfig
 from lensweep.training.fit.cross_validation import Members, cross_validate, grouped_instead
 from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.metrics import measure
-from lensweep.training.fit.precision import check_precision
+from lensweep.training.fit.precision import check_precision, make_reference
 from lensweep.training.fit.pretrained import find_weights
 from lensweep.training.fit.screen import Screening, judge_screen, train_screen
 
@@ -106,6 +106,7 @@ def train(config: TrainConfig, workdir: Path, client: Client, progress: Progress
         screen = judge_screen(network, sets.train, members.out_of_fold)
         progress.note(f"screen: {json.dumps(screen.metrics)}")
     _write(folder, config, members, scores, training, screen)
+    make_reference(folder, sets.test.store)
     _compare_precision(folder, sets, progress)
     write_stack(folder, scores)
     write_report(_evaluation(folder, scores), page.parent, read_curves(workdir))

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from lensweep.deploy.config import SHARDS_AT_ONCE
 from lensweep.deploy.environment import worker_environment
 from lensweep.deploy.kubernetes.options import KubernetesOptions
 
@@ -86,7 +87,7 @@ def dask_cluster(
     scheduler = _pod(options, "scheduler", ["dask", "scheduler", "--host", "0.0.0.0"], SMALL)
     _watch(scheduler["containers"][0])
     does = "CUT=1" if options.gpu_nodes else "CUT=1,SCORE=1"
-    on_cores = ["dask", "worker", *_worker_arguments(does), "--nworkers", str(options.cores)]
+    on_cores = ["dask", "worker", *_worker_arguments(does, 1), "--nworkers", str(options.cores)]
     worker = _pod(options, "worker", on_cores, _size(options, 0))
     policy = [_fill("network-policy", **common)] if owner_uid else []
     made = [
@@ -95,7 +96,8 @@ def dask_cluster(
               nodes=options.nodes),
     ]  # fmt: skip
     if options.gpu_nodes:
-        on_gpus = ["dask", "cuda", "worker", *_worker_arguments("SCORE=1")]
+        scoring = _worker_arguments(f"SCORE={SHARDS_AT_ONCE}", SHARDS_AT_ONCE)
+        on_gpus = ["dask", "cuda", "worker", *scoring]
         pod = _pod(options, "worker", on_gpus, _size(options, options.gpus))
         made.append(
             _fill("gpu-workers", **common, group_name=f"{name}-gpu", gpu_pod=pod,
@@ -149,10 +151,10 @@ def _size(options: KubernetesOptions, gpus: int) -> dict[str, str]:
     return size | ({"nvidia.com/gpu": str(gpus)} if gpus else {})
 
 
-def _worker_arguments(does: str) -> list[str]:
+def _worker_arguments(does: str, threads: int) -> list[str]:
     # A paused worker would never go on. Without an address, what serves the dashboard listens
     # everywhere, dashboard or not.
-    return ["--name", "$(DASK_WORKER_NAME)", "--nthreads", "1", "--resources", does,
+    return ["--name", "$(DASK_WORKER_NAME)", "--nthreads", str(threads), "--resources", does,
             "--memory-limit", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0",
             "--local-directory", "/tmp"]  # fmt: skip
 

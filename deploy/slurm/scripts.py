@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lensweep.deploy.config import SHARDS_AT_ONCE
 from lensweep.deploy.environment import worker_environment
 from lensweep.deploy.slurm.options import SlurmOptions
 
@@ -67,14 +68,14 @@ def worker_scripts(folder: Path, tls: Path, options: SlurmOptions) -> dict[str, 
     scripts = {}
     # Those with a GPU only score, if there are others to cut.
     cpu_does = "CUT=1" if options.gpu_nodes else "CUT=1,SCORE=1"
-    for name, jobs, gpus, does in (
-        ("worker", options.nodes, 0, cpu_does),
-        ("gpu-worker", options.gpu_nodes, options.gpus, "SCORE=1"),
+    for name, jobs, gpus, does, threads in (
+        ("worker", options.nodes, 0, cpu_does, 1),
+        ("gpu-worker", options.gpu_nodes, options.gpus, f"SCORE={SHARDS_AT_ONCE}", SHARDS_AT_ONCE),
     ):
         if jobs:
             output = f"--output={folder / name}-%A_%a.log"
             settings = {"job": str(folder), "interface": options.interface or "",
-                        "gpus": str(gpus), "resources": does}  # fmt: skip
+                        "gpus": str(gpus), "resources": does, "threads": str(threads)}  # fmt: skip
             scripts[f"{name}.sh"] = _fill(
                 "worker.sh", options, [*_node(options, gpus), f"--array=1-{jobs}", output],
                 [*_shell(settings), *_exports(worker_environment()), *_tls_lines(tls)],

@@ -50,7 +50,7 @@ driver_is_over() {
 join() {
   # Without an address, what serves the dashboard listens everywhere, dashboard or not.
   local common=(--scheduler-file "$scheduler_file" --no-dashboard --dashboard-address 127.0.0.1:0
-    --death-timeout 30 --resources "$resources" --local-directory "${TMPDIR:-/tmp}" --nthreads 1
+    --death-timeout 30 --resources "$resources" --local-directory "${TMPDIR:-/tmp}" --nthreads "$threads"
     --memory-limit 0 ${interface:+--interface "$interface"})
   if [ "$gpus" != 0 ]; then
     "$python" -m dask cuda worker "${common[@]}" &

@@ -1,116 +1,178 @@
-"""How many cutouts a network sees at once: one fixed number, and less where memory is short.
+"""How many cutouts a network sees at once, and whose: one fixed number, less where memory is short.
 
 Every batch is padded to the same size, so that a cutout's score never depends on its company.
+Several threads share a network: while one batch is computed the next is made ready, of whatever
+looks wait, in the order in which they came.
 """
 
-import time
-from collections.abc import Callable
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lensweep.deploy.accelerator import import_tensorflow
+from lensweep.scanner.network.looks import Looks, empty_looks
 from lensweep.scanner.network.networks import Network
 
 # On processors. Twice as many are 5 % faster, and take 60 MB more in every process.
 CPU_BATCH = 16
-MAX_BATCH = 2048
-# Doubling the batch must pay at least this much.
-WORTHWHILE_GAIN = 1.05
-
-Prepare = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+# One on the device, and one that is made ready.
+_BATCHES_AT_ONCE = 2
 
 
 class BatchError(ValueError):
     """Not even one cutout fits into memory."""
 
 
+@dataclass(eq=False)
+class _Request:
+    """What one thread wants of the network; its future ends when the last row is there."""
+
+    looks: Looks
+    taken: int = 0
+    done: int = 0
+    values: NDArray[np.float32] | None = None
+    future: "Future[NDArray[np.float32]]" = field(default_factory=Future)
+
+    @property
+    def left(self) -> int:
+        """Rows that nobody has taken."""
+        return len(self.looks) - self.taken
+
+    def begin_anew(self) -> None:
+        """Take and compute all rows once more."""
+        self.taken = self.done = 0
+
+
+@dataclass(frozen=True)
+class _Batch:
+    size: int
+    parts: Sequence[tuple[_Request, slice]]
+
+    def looks(self) -> Looks:
+        """Those of its parts, and padding."""
+        filled = empty_looks(self.size, self.parts[0][0].looks.flux.shape[1])
+        first = 0
+        for request, rows in self.parts:
+            looks = request.looks[rows]
+            for column, values in zip(filled.columns, looks.columns, strict=True):
+                column[first : first + len(looks)] = values
+            first += len(looks)
+        return filled
+
+
 class Batches:
-    """A network that is given as many cutouts at once as memory allows.
+    """A network that is given as many cutouts at once as memory allows; for any number of threads.
 
     Parameters
     ----------
     network : callable
-    prepare : callable
-        From some cutouts to what the network sees.
     size : int
         Cutouts at once, to begin with.
     """
 
-    def __init__(self, network: Network, prepare: Prepare, size: int) -> None:
-        self._network, self._prepare, self.size = network, prepare, size
+    def __init__(self, network: Network, size: int) -> None:
+        self._network, self.size = network, size
+        self._waiting: list[_Request] = []
+        # Notified when rows are done, or have to be taken again.
+        self._lock, self._device = threading.Condition(), threading.Lock()
+        self._places = threading.Semaphore(_BATCHES_AT_ONCE)
 
-    def __call__(self, cutouts: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the network makes of cutouts; starts over with half a batch when out of memory.
+    def __call__(self, looks: Looks) -> NDArray[np.float32]:
+        """What the network makes of looks; starts over with half a batch when out of memory.
 
         Parameters
         ----------
-        cutouts : ndarray, shape (n, size, size), float32
+        looks : Looks
             At least one.
+
+        Returns
+        -------
+        ndarray, shape (n, features), float32
 
         Raises
         ------
         BatchError
             If memory is exhausted by a single cutout.
         """
+        request = _Request(looks)
+        with self._lock:
+            self._waiting.append(request)
+        while not request.future.done():
+            with self._places:
+                batch = self._take()
+                if batch is not None:
+                    self._compute(batch)
+            if batch is None:  # what is left is in the hands of other threads
+                with self._lock:
+                    self._lock.wait_for(lambda: request.left or request.future.done())
+        return request.future.result()
+
+    def _take(self) -> _Batch | None:
+        """The next rows that wait, as many as a batch holds."""
+        with self._lock:
+            parts, free = [], self.size
+            for request in self._waiting:
+                n = min(free, request.left)
+                if n:
+                    parts.append((request, slice(request.taken, request.taken + n)))
+                    request.taken += n
+                    free -= n
+            return _Batch(self.size, parts) if parts else None
+
+    def _compute(self, batch: _Batch) -> None:
         errors = import_tensorflow().errors
-        while True:
-            try:
-                # All over again: half of the scores of a shard must not be of another batch size.
-                firsts = range(0, len(cutouts), self.size)
-                return np.concatenate([self._batch(cutouts[i : i + self.size]) for i in firsts])
-            except errors.ResourceExhaustedError as error:
-                if self.size == 1:
-                    raise BatchError(
-                        f"out of memory with one cutout at a time ({error.message}); stop what "
-                        "else uses this device, or use another"
-                    ) from error
-                self.size //= 2
-
-    def _batch(self, cutouts: NDArray[np.float32]) -> NDArray[np.float32]:
-        padded = np.zeros((self.size, *cutouts.shape[1:]), np.float32)
-        padded[: len(cutouts)] = cutouts
-        return self._network(self._prepare(padded))[: len(cutouts)]
-
-
-def find_batch(
-    network: Network,
-    shape: tuple[int, ...],
-    clock: Callable[[], float] = time.perf_counter,
-) -> int:
-    """Find the batch size of a device by trial: doubled while that is faster and fits.
-
-    Parameters
-    ----------
-    network : callable
-    shape : tuple of int
-        Of one input.
-    clock : callable
-        Seconds.
-
-    Raises
-    ------
-    BatchError
-        If not one input fits.
-    """
-    errors = import_tensorflow().errors
-    best, best_rate, size = 0, 0.0, 1
-    while size <= MAX_BATCH:
-        images = np.zeros((size, *shape), np.float32)
         try:
-            network(images)  # the first call of a size also chooses its algorithms
-            begin = clock()
-            network(images)
+            looks = batch.looks()
+            with self._device:
+                values = self._network(looks)
         except errors.ResourceExhaustedError as error:
-            if not best:
-                raise BatchError(
-                    f"out of memory with one input of shape {shape} ({error.message}); stop what "
-                    "else uses this device, or use another"
-                ) from error
-            break
-        rate = size / max(clock() - begin, 1e-9)
-        # Small batches are dominated by overhead: none of them is settled for.
-        if size > CPU_BATCH and rate < WORTHWHILE_GAIN * best_rate:
-            break
-        best, best_rate, size = size, rate, 2 * size
-    return best
+            self._make_smaller(batch, error)
+        except (errors.OpError, MemoryError) as error:  # every thread whose rows these are has it
+            self._fail(batch, error)
+        else:
+            self._hand_out(batch, values)
+
+    def _make_smaller(self, batch: _Batch, error: Exception) -> None:
+        if batch.size == 1:
+            reason = BatchError(
+                f"out of memory with one cutout at a time ({error}); stop what else uses this "
+                "device, or use another"
+            )
+            reason.__cause__ = error
+            self._fail(batch, reason)
+            return
+        with self._lock:
+            # All over again: half of the scores of a shard must not be of another batch size.
+            self.size = min(self.size, batch.size // 2)
+            for request in self._waiting:
+                request.begin_anew()
+            self._lock.notify_all()
+
+    def _fail(self, batch: _Batch, error: Exception) -> None:
+        with self._lock:
+            for request, _ in batch.parts:
+                if request in self._waiting:
+                    self._waiting.remove(request)
+                    request.future.set_exception(error)
+            self._lock.notify_all()
+
+    def _hand_out(self, batch: _Batch, values: NDArray[np.float32]) -> None:
+        first = 0
+        with self._lock:
+            if batch.size != self.size:  # begun anew meanwhile
+                return
+            for request, rows in batch.parts:
+                found = values[first : first + rows.stop - rows.start]
+                first += len(found)
+                if request.values is None:
+                    request.values = np.empty((len(request.looks), *values.shape[1:]), np.float32)
+                request.values[rows] = found
+                request.done += len(found)
+                if request.done == len(request.looks) and request in self._waiting:
+                    self._waiting.remove(request)
+                    request.future.set_result(request.values)
+            self._lock.notify_all()

@@ -7,6 +7,7 @@ A bundle is a folder:
 * one `<trunk>.json` (a Keras graph) and `<trunk>.npz` (its weights, kernels in half precision) per
   pretrained trunk: scaled cutouts in, pooled features out;
 * `heads.npz`: every member's head, a linear map of the features (batch normalisation folded in);
+* perhaps `reference.npz` (`lensweep.scanner.network.reference`): cutouts with their logits;
 * perhaps a screen: `screen.json` and `screen.npz`, a far cheaper network, and `screen_head.npz`.
 
 No pickle anywhere.
@@ -33,6 +34,7 @@ from lensweep.scanner.network.ensemble import (
     Trunk,
 )
 from lensweep.scanner.network.networks import network_files, save_network
+from lensweep.scanner.network.reference import REFERENCE, write_reference
 from lensweep.scanner.network.stretch import Stretch
 
 if TYPE_CHECKING:
@@ -157,7 +159,8 @@ def save_bundle(
         By trunk name: shape (features, members) and (members,).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).unlink(missing_ok=True)
+    for stale in (MANIFEST, REFERENCE):
+        (folder / stale).unlink(missing_ok=True)
     for name, trunk in trunks.items():
         save_network(folder, name, trunk, half=True)
     arrays: dict[str, Any] = {}
@@ -239,6 +242,30 @@ def record_precision(folder: Path, reduced: str, check: PrecisionCheck) -> Bundl
     return check_bundle(str(folder))
 
 
+def add_reference(
+    folder: Path,
+    steps: NDArray[np.int16],
+    step: NDArray[np.float32],
+    logits: NDArray[np.float32],
+) -> Bundle:
+    """Add reference cutouts to a bundle, or put them in the place of others.
+
+    Parameters
+    ----------
+    folder : Path
+        The bundle's.
+    steps, step
+        As of `lensweep.scanner.network.reference.kept_pixels`.
+    logits : ndarray, shape (n, members), float32
+        Of their first looks, in float32.
+    """
+    description = check_bundle(str(folder)).description
+    (folder / MANIFEST).unlink()
+    write_reference(folder, steps, step, logits)
+    _write_manifest(folder, description)
+    return check_bundle(str(folder))
+
+
 def _write_manifest(folder: Path, description: Description) -> None:
     networks = [trunk.name for trunk in description.trunks]
     files = [HEADS]
@@ -246,6 +273,8 @@ def _write_manifest(folder: Path, description: Description) -> None:
         networks.append(SCREEN)
         files.append(SCREEN_HEAD)
     files += [file for name in networks for file in network_files(name)]
+    if (folder / REFERENCE).is_file():
+        files.append(REFERENCE)
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,

@@ -11,21 +11,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lensweep.scanner.network.batch_size import CPU_BATCH, Batches, find_batch
-from lensweep.scanner.network.blank import BLANK_SIGNAL_TO_NOISE, peak_of_noise_units
+from lensweep.scanner.network.batch_size import CPU_BATCH, Batches
+from lensweep.scanner.network.blank import BLANK_SIGNAL_TO_NOISE
 from lensweep.scanner.network.bundle_store import HEADS, SCREEN, SCREEN_HEAD, Bundle
-from lensweep.scanner.network.ensemble import EnsembleError
-from lensweep.scanner.network.networks import load_frozen, on_gpu, reduced_precision
-from lensweep.scanner.network.second_look import TURNS, own_turns, turned
-from lensweep.scanner.network.stretch import in_noise_units
+from lensweep.scanner.network.ensemble import Description, EnsembleError
+from lensweep.scanner.network.find_batch import find_batch
+from lensweep.scanner.network.known_devices import KnownDevice
+from lensweep.scanner.network.looks import Looks, first_looks, turned_looks
+from lensweep.scanner.network.networks import device_name, load_frozen, on_gpu, reduced_precision
+from lensweep.scanner.network.noise import Noise, measure_noise
+from lensweep.scanner.network.reference import REFERENCE, read_reference
+from lensweep.scanner.network.second_look import TURNS, own_turns
 
 FULL = "float32"
+# What shows that a reduced precision may be used.
+BY_REQUEST, BY_CHECK, BY_REFERENCE = "request", "recorded check", "reference cutouts"
 # A screen is so small that the cost of a call counts.
 CPU_SCREEN_BATCH = 64
 # A screen passes on a dozen windows of a shard: padding them to more would cost as much again.
 CPU_FEW = 8
-# Cutouts whose noise is looked at together: 5 MB, and as much again for each step.
-_BLOCK = 128
 
 
 @dataclass(frozen=True)
@@ -46,19 +50,19 @@ class LoadedTrunk:
     biases: NDArray[np.float32]
     second_look: float | None
 
-    def first_look(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits, shape (n, members), of cutouts as they are."""
-        return np.asarray(self.network(scaled) @ self.weights + self.biases, np.float32)
+    def look(self, looks: Looks) -> NDArray[np.float32]:
+        """Logits, shape (n, members), of one look each."""
+        return np.asarray(self.network(looks) @ self.weights + self.biases, np.float32)
 
-    def logits(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(self, looks: Looks) -> NDArray[np.float32]:
         """Logits, shape (n, members), after a second look where the first is promising."""
-        logits = self.first_look(scaled)
+        logits = self.look(looks)
         if self.second_look is None:
             return logits
         again = np.flatnonzero(logits.mean(axis=1) >= self.second_look)
         if len(again):
-            images = np.concatenate([turned(scaled[again], turn) for turn in range(1, TURNS)])
-            others = self.first_look(images).reshape(TURNS - 1, len(again), -1)
+            others = self.look(turned_looks(looks[again], range(1, TURNS)))
+            others = others.reshape(TURNS - 1, len(again), -1)
             logits[again] = own_turns(np.concatenate([logits[again][None], others]))
         return logits
 
@@ -93,7 +97,8 @@ class Ensemble:
     bundle : Bundle
     precision : str
         `full`: float32. `auto`: what this machine is faster in, where the bundle's own check has
-        shown that the ranks stay. Otherwise the precision itself, checked or not.
+        shown that the ranks stay or, if it has none of that precision, where this device agrees
+        with the bundle's reference cutouts. Otherwise the precision itself, checked or not.
     screen : str
         For `judge`. `off`: every cutout is scored. `on`: blank ones and those below the screen's
         threshold are not. `auto`: likewise, but with the bundle's screen only if it has one, and
@@ -106,30 +111,46 @@ class Ensemble:
     """
 
     def __init__(self, bundle: Bundle, precision: str = "auto", screen: str = "auto") -> None:
-        self.description = bundle.description
-        self.precision = _precision(bundle, precision)
+        self.description, self._folder = bundle.description, Path(bundle.folder)
         self.skips_blank = screen != "off"
-        reduced = None if self.precision == FULL else self.precision
-        folder, stretch = Path(bundle.folder), bundle.description.stretch
-        size = bundle.description.cutout_size
-
-        def batches(name: str, cpu_batch: int) -> Batches:
-            network = load_frozen(folder, name, reduced)
-            batch = find_batch(network, (size, size, 3)) if on_gpu() else cpu_batch
-            return Batches(network, stretch.of_noise_units, batch)
-
-        screened = use_screen(bundle, screen)
-        self._trunks: list[LoadedTrunk] = []
-        with np.load(folder / HEADS, allow_pickle=False) as heads:
-            for trunk in bundle.description.trunks:
-                weights, biases = heads[f"{trunk.name}.weights"], heads[f"{trunk.name}.biases"]
-                network = batches(trunk.name, CPU_FEW if screened else CPU_BATCH)
-                self._trunks.append(LoadedTrunk(network, weights, biases, trunk.second_look))
         self.screen_threshold: float | None = None
-        if screened and bundle.description.screen is not None:
-            self.screen_threshold = bundle.description.screen.threshold
-            with np.load(folder / SCREEN_HEAD, allow_pickle=False) as head:
-                self._screen = batches(SCREEN, CPU_SCREEN_BATCH), head["weights"], head["bias"]
+        self._device = KnownDevice(device_name(), bundle.sha256)
+        self.precision, self.shown_by = _precision(bundle, precision)
+        agrees = f"{self.precision} agrees with the reference"
+        if self.shown_by == BY_REFERENCE and self._device.known(agrees) is False:
+            self.precision, self.shown_by = FULL, None
+        screened = use_screen(bundle, screen)
+        self._load(bundle.description, screened)
+        if self.shown_by == BY_REFERENCE and not self._device.recall(agrees, self._agrees):
+            self.precision, self.shown_by = FULL, None
+            self._load(bundle.description, screened)
+
+    def _load(self, description: Description, screened: bool) -> None:
+        self._trunks: list[LoadedTrunk] = []
+        with np.load(self._folder / HEADS, allow_pickle=False) as heads:
+            for trunk in description.trunks:
+                weights, biases = heads[f"{trunk.name}.weights"], heads[f"{trunk.name}.biases"]
+                network = self._batches(trunk.name, CPU_FEW if screened else CPU_BATCH)
+                self._trunks.append(LoadedTrunk(network, weights, biases, trunk.second_look))
+        if screened and description.screen is not None:
+            self.screen_threshold = description.screen.threshold
+            with np.load(self._folder / SCREEN_HEAD, allow_pickle=False) as head:
+                network = self._batches(SCREEN, CPU_SCREEN_BATCH)
+                self._screen = network, head["weights"], head["bias"]
+
+    def _batches(self, name: str, cpu_batch: int) -> Batches:
+        reduced = None if self.precision == FULL else self.precision
+        network = load_frozen(self._folder, name, self.description.stretch, reduced)
+        if not on_gpu():
+            return Batches(network, cpu_batch)
+        size = self.description.cutout_size
+        key = f"batch of {name} in {self.precision}"
+        return Batches(network, self._device.recall(key, lambda: find_batch(network, size)))
+
+    def _agrees(self) -> bool:
+        """Whether this device makes of the reference cutouts what float32 does."""
+        reference = read_reference(self._folder)
+        return reference is not None and reference.agrees(self.first_look(reference.flux))
 
     def logits(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score cutouts with every member.
@@ -144,36 +165,38 @@ class Ensemble:
         ndarray, shape (n, members), float32
             Log-odds of a lens, at the training set's prior.
         """
-        return self._logits(_noise_units(flux)[0])
+        return self._logits(first_looks(flux, measure_noise(flux)))
 
     def first_look(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `logits`, with no second look at any cutout."""
-        scaled, _ = _noise_units(flux)
-        return np.concatenate([trunk.first_look(scaled) for trunk in self._trunks], axis=1)
+        looks = first_looks(flux, measure_noise(flux))
+        return np.concatenate([trunk.look(looks) for trunk in self._trunks], axis=1)
 
-    def judge(self, flux: NDArray[np.float32]) -> Verdicts:
+    def judge(self, flux: NDArray[np.float32], noise: Noise | None = None) -> Verdicts:
         """Score those cutouts that may hold a lens.
 
         Parameters
         ----------
         flux : ndarray, shape (n, size, size), float32
             e-/s; NaN where there is no data.
+        noise : Noise, optional
+            Of these cutouts, where it was measured before.
         """
         n = len(flux)
         logits = np.full((n, len(self.description.members)), np.nan, np.float32)
         screen_logit = np.full(n, np.nan, np.float32)
-        scaled, peak_sn = _noise_units(flux)
-        left = np.arange(n)
+        noise = measure_noise(flux) if noise is None else noise
+        looks, left = first_looks(flux, noise), np.arange(n)
         if self.skips_blank:
-            left = left[peak_sn >= BLANK_SIGNAL_TO_NOISE]
+            left = left[noise.peak_sn >= BLANK_SIGNAL_TO_NOISE]
         if self.screen_threshold is not None and len(left):
-            screen_logit[left] = self._screen_logits(scaled[left])
+            screen_logit[left] = self._screen_logits(looks if len(left) == n else looks[left])
             # What is no number is for the trunks to refuse.
             left = left[~(screen_logit[left] < self.screen_threshold)]
         scored = np.zeros(n, np.bool_)
         scored[left] = True
-        logits[left] = self._logits(scaled if scored.all() else scaled[left])
-        return Verdicts(scored, logits, screen_logit, peak_sn)
+        logits[left] = self._logits(looks if len(left) == n else looks[left])
+        return Verdicts(scored, logits, screen_logit, noise.peak_sn)
 
     def screen_logits(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
         """The screen's score of cutouts; only where the screen is in use.
@@ -186,26 +209,16 @@ class Ensemble:
         -------
         ndarray, shape (n,), float32
         """
-        return self._screen_logits(_noise_units(flux)[0])
+        return self._screen_logits(first_looks(flux, measure_noise(flux)))
 
-    def _logits(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
-        if not len(scaled):
+    def _logits(self, looks: Looks) -> NDArray[np.float32]:
+        if not len(looks):
             return np.empty((0, len(self.description.members)), np.float32)
-        return np.concatenate([trunk.logits(scaled) for trunk in self._trunks], axis=1)
+        return np.concatenate([trunk.logits(looks) for trunk in self._trunks], axis=1)
 
-    def _screen_logits(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _screen_logits(self, looks: Looks) -> NDArray[np.float32]:
         screen, weights, bias = self._screen
-        return np.asarray(screen(scaled) @ weights + bias, np.float32)
-
-
-def _noise_units(flux: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cutouts in units of their noise, and their peak signal-to-noise."""
-    scaled, peak_sn = np.empty(flux.shape, np.float32), np.empty(len(flux), np.float32)
-    for first in range(0, len(flux), _BLOCK):
-        block = slice(first, first + _BLOCK)
-        scaled[block], known = in_noise_units(flux[block])
-        peak_sn[block] = peak_of_noise_units(scaled[block], known)
-    return scaled, peak_sn
+        return np.asarray(screen(looks) @ weights + bias, np.float32)
 
 
 def use_screen(bundle: Bundle, screen: str) -> bool:
@@ -224,9 +237,15 @@ def use_screen(bundle: Bundle, screen: str) -> bool:
     return screen == "on" or (screen == "auto" and found is not None and found.on_by_default)
 
 
-def _precision(bundle: Bundle, precision: str) -> str:
+def _precision(bundle: Bundle, precision: str) -> tuple[str, str | None]:
+    """The precision to compute in, and what shows that it may be."""
     if precision != "auto":
-        return FULL if precision == "full" else precision
+        return (FULL, None) if precision == "full" else (precision, BY_REQUEST)
     fast = reduced_precision()
-    check = bundle.description.precision.get(fast) if fast is not None else None
-    return fast if fast is not None and check is not None and check.passed else FULL
+    if fast is None:
+        return FULL, None
+    check = bundle.description.precision.get(fast)
+    if check is not None:
+        return (fast, BY_CHECK) if check.passed else (FULL, None)
+    has_reference = (Path(bundle.folder) / REFERENCE).is_file()
+    return (fast, BY_REFERENCE) if has_reference else (FULL, None)

@@ -1,13 +1,14 @@
 """Networks of a bundle: how they lie in its folder, and how they run.
 
 A network is a Keras graph (`<name>.json`) and its weights (`<name>.npz`). It runs as a frozen
-graph: its variables are constants, so that TensorFlow folds, fuses and, where it may, rewrites
-them for bfloat16, and nothing of Keras stays in memory.
+graph, which on a device begins with flux: its variables are constants, so that TensorFlow folds,
+fuses and, where it may, rewrites them for half precision, and nothing of Keras stays in memory.
 """
 
 import ctypes
 import gc
 import json
+import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,15 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensweep.deploy.accelerator import import_tensorflow, loading_turn, native_stderr_aside
+from lensweep.scanner.network.graph_input import graph_inputs, images_of_looks
+from lensweep.scanner.network.looks import Looks, empty_looks
+from lensweep.scanner.network.stretch import Stretch
 
 if TYPE_CHECKING:
     import keras
 
-Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-# TensorFlow's rewrites of a float32 graph, by the precision that they compute in.
+Network = Callable[[Looks], NDArray[np.float32]]
+# TensorFlow's rewrites of a float32 graph, by the precision that they compute in and whether on a
+# GPU. No processor is faster in float16: there it shows what the rewrite does.
 _REWRITES = {
-    "bfloat16": "auto_mixed_precision_onednn_bfloat16",  # processors
-    "float16": "auto_mixed_precision",  # GPUs
+    ("bfloat16", False): "auto_mixed_precision_onednn_bfloat16",
+    ("float16", False): "auto_mixed_precision_cpu",
+    ("float16", True): "auto_mixed_precision",
 }
 # Those that have nothing to do on a frozen network; each takes a copy of it all the same.
 _IDLE_REWRITES = (
@@ -32,6 +38,7 @@ _IDLE_REWRITES = (
     "debug_stripper", "scoped_allocator_optimization", "pin_to_host_optimization",
     "implementation_selector", "common_subgraph_elimination",
 )  # fmt: skip
+_CPUINFO = Path("/proc/cpuinfo")
 _CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
 # Tensor cores for half precision came with NVIDIA's compute capability 7.0 (Volta).
 _GPU_CAPABILITY = (7, 0)
@@ -78,29 +85,41 @@ def load_network(folder: Path, name: str) -> "keras.Model":
     return model
 
 
-def freeze(model: "keras.Model", reduced: str | None = None) -> Network:
+def freeze(
+    model: "keras.Model",
+    stretch: Stretch,
+    reduced: str | None = None,
+    from_flux: bool | None = None,
+) -> Network:
     """Freeze a network for inference.
 
     Parameters
     ----------
     model : keras.Model
-        (n, height, width, channels) to (n, features).
+        (n, size, size, 3) to (n, features).
+    stretch : Stretch
+        Of what it was trained on.
     reduced : str or None
         `bfloat16` or `float16`: compute convolutions and matrix products in that.
+    from_flux : bool, optional
+        Whether noise units, turns and the stretch are part of the graph; by default on GPUs.
 
     Returns
     -------
     callable
-        From float32 to float32; any n, best always the same one.
+        From looks to features, float32; any n, best always the same one.
     """
     arrays = [
         [variable.numpy() for variable in variables]
         for variables in (model.trainable_variables, model.non_trainable_variables)
     ]
-    return _freeze(model, arrays, reduced)
+    from_flux = on_gpu() if from_flux is None else from_flux
+    return _freeze(model, arrays, stretch, reduced, from_flux)
 
 
-def load_frozen(folder: Path, name: str, reduced: str | None = None) -> Network:
+def load_frozen(
+    folder: Path, name: str, stretch: Stretch, reduced: str | None = None
+) -> Network:
     """Load a network for inference, and give back the memory that this took."""
     import_tensorflow()
     import keras
@@ -119,17 +138,22 @@ def load_frozen(folder: Path, name: str, reduced: str | None = None) -> Network:
             for variable in model.non_trainable_variables
         ]  # fmt: skip
     with loading_turn(), native_stderr_aside():
-        network, shape = _freeze(model, [[], values], reduced), model.input_shape[1:]
+        size = model.input_shape[1]
+        network = _freeze(model, [[], values], stretch, reduced, on_gpu())
         del model, values
         gc.collect()
         # The first call rewrites the graph, and tells that it does.
-        network(np.zeros((1, *shape), np.float32))
+        network(empty_looks(1, size))
     _trim()
     return network
 
 
 def _freeze(
-    model: "keras.Model", arrays: Sequence[Sequence[NDArray[Any]]], reduced: str | None
+    model: "keras.Model",
+    arrays: Sequence[Sequence[NDArray[Any]]],
+    stretch: Stretch,
+    reduced: str | None,
+    from_flux: bool,
 ) -> Network:
     """Freeze a network with these values of its trainable and its other variables.
 
@@ -146,14 +170,16 @@ def _freeze(
     with graph.as_default():
         # Constants at once: TensorFlow's own way from variables to constants takes twice the
         # memory.
-        inputs = tf.compat.v1.placeholder(tf.float32, (None, *model.input_shape[1:]))
+        inputs, images = graph_inputs(stretch, model.input_shape[1], from_flux)
         constants = [[constant(array) for array in several] for several in arrays]
-        outputs, _ = model.stateless_call(*constants, inputs, training=False)
+        outputs, _ = model.stateless_call(*constants, images, training=False)
     # A session has options of its own, where those of eager TensorFlow hold for the process.
     session = tf.compat.v1.Session(graph=graph, config=_options(tf, reduced))
 
-    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(session.run(outputs, {inputs: images}), np.float32)
+    def run(looks: Looks) -> NDArray[np.float32]:
+        columns = looks.columns if from_flux else (images_of_looks(stretch, looks),)
+        fed = dict(zip(inputs, columns, strict=True))
+        return np.asarray(session.run(outputs, fed), np.float32)
 
     return run
 
@@ -172,7 +198,7 @@ def _options(tf: Any, reduced: str | None) -> Any:
         # Processors take channels last, as the networks have them.
         rewrites.layout_optimizer = rewrites.OFF
     if reduced is not None:
-        setattr(rewrites, _REWRITES[reduced], rewrites.ON)
+        setattr(rewrites, _REWRITES[reduced, on_gpu()], rewrites.ON)
     return options
 
 
@@ -184,9 +210,25 @@ def reduced_precision() -> str | None:
         found = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
         return "float16" if found is not None and found >= _GPU_CAPABILITY else None
     # Elsewhere than on Linux no processor says, and TensorFlow has no oneDNN.
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = set(cpuinfo.read_text().split()) if cpuinfo.is_file() else set()
+    flags = set(_CPUINFO.read_text().split()) if _CPUINFO.is_file() else set()
     return "bfloat16" if flags & _CPU_FLAGS else None
+
+
+def device_name() -> str:
+    """What computes here, as far as batches and rounding may depend on it."""
+    tf = import_tensorflow()
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return f"{processor_name()}, TensorFlow {tf.__version__}"
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return f"{details.get('device_name', 'GPU')}, TensorFlow {tf.__version__}"
+
+
+def processor_name() -> str:
+    """The processor's own name, or its kind where the system does not tell."""
+    lines = _CPUINFO.read_text().splitlines() if _CPUINFO.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def on_gpu() -> bool:

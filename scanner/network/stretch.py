@@ -4,7 +4,9 @@ Everything is measured in units of the cutout's own noise, so neither the flux u
 point matters. Three channels take the place of a photograph's three colours.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,13 +74,33 @@ class Stretch:
         -------
         ndarray, shape (n, size, size, 3), float32
         """
+        kernel = self.smoothing_kernel(scaled.shape[-1])
         channels = np.empty((*scaled.shape, 3), np.float32)
-        smooth = smoothed(scaled, self.smoothing_px, truncate=2.0)
-        contrast = (scaled - smooth) / (1.0 + self.contrast_fraction * np.abs(smooth))
-        for channel, softening in enumerate((self.faint_sigma, self.bright_sigma)):
-            channels[..., channel] = np.arcsinh(scaled / softening) / self.span - 0.5
-        channels[..., 2] = np.arcsinh(contrast) / self.contrast_span
+        planes = self.planes(scaled, kernel @ scaled @ kernel.T, np.arcsinh)
+        for channel, plane in enumerate(planes):
+            channels[..., channel] = plane
         return channels.clip(-1.0, 1.0, out=channels)
+
+    def smoothing_kernel(self, size_px: int) -> NDArray[np.float32]:
+        """The matrix K of which K s Kᵀ is m."""
+        return gaussian_kernel(size_px, self.smoothing_px, truncate=2.0)
+
+    def planes(self, scaled: Any, smooth: Any, arcsinh: Callable[[Any], Any]) -> tuple[Any, ...]:
+        """The three channels before they are clipped: the definition, for NumPy and for a graph.
+
+        Parameters
+        ----------
+        scaled, smooth : array or tensor, shape (n, size, size)
+            s and m.
+        arcsinh : callable
+            Of arrays or tensors of that kind.
+        """
+        contrast = (scaled - smooth) / (1.0 + self.contrast_fraction * abs(smooth))
+        return (
+            arcsinh(scaled / self.faint_sigma) / self.span - 0.5,
+            arcsinh(scaled / self.bright_sigma) / self.span - 0.5,
+            arcsinh(contrast) / self.contrast_span,
+        )
 
 
 def smoothed(images: NDArray[np.float32], sigma_px: float, truncate: float) -> NDArray[np.float32]:
@@ -93,10 +115,16 @@ def smoothed(images: NDArray[np.float32], sigma_px: float, truncate: float) -> N
     truncate : float
         Where the Gaussian ends, in sigma.
     """
-    kernel = ndimage.gaussian_filter1d(
-        np.eye(images.shape[-1], dtype=np.float32), sigma_px, axis=0, truncate=truncate
-    )
+    kernel = gaussian_kernel(images.shape[-1], sigma_px, truncate)
     return np.asarray(kernel @ images @ kernel.T, np.float32)
+
+
+def gaussian_kernel(size_px: int, sigma_px: float, truncate: float) -> NDArray[np.float32]:
+    """The matrix that smooths along one axis of images, shape (size_px, size_px)."""
+    kernel = ndimage.gaussian_filter1d(
+        np.eye(size_px, dtype=np.float32), sigma_px, axis=0, truncate=truncate
+    )
+    return np.asarray(kernel, np.float32)
 
 
 def in_noise_units(
@@ -117,10 +145,22 @@ def in_noise_units(
         False where a cutout's noise cannot be measured: its values are left as they are.
     """
     sky, sigma = sky_and_noise(flux)
+    return above_noise(flux, sky, sigma), noise_is_known(sky, sigma)
+
+
+def above_noise(
+    flux: NDArray[np.float32], sky: NDArray[np.float32], sigma: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Cutouts above a sky level, in units of a noise; 0 where there is no data."""
     scaled = flux - sky[:, None, None]
     scaled /= sigma[:, None, None]
     scaled[~np.isfinite(scaled)] = 0.0
-    return scaled, (sky != NOISE_UNKNOWN[0]) | (sigma != NOISE_UNKNOWN[1])
+    return scaled
+
+
+def noise_is_known(sky: NDArray[np.float32], sigma: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether these are what `sky_and_noise` has measured."""
+    return np.asarray((sky != NOISE_UNKNOWN[0]) | (sigma != NOISE_UNKNOWN[1]))
 
 
 def sky_and_noise(

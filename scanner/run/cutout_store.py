@@ -2,6 +2,10 @@
 
 One Zarr v3 group holds the windows of one mosaic. A shard of windows is one file of `flux` and one
 chunk of every other array, so that the task that owns a shard is the only writer of its files.
+
+Beside the pixels lies what `lensweep.scanner.network.noise` measured of them when they were
+written. Stores of version 1 lack that: it is measured when they are read, and they may be
+continued.
 """
 
 import dataclasses
@@ -18,6 +22,7 @@ from numpy.typing import NDArray
 from lensweep.ground.atomic import whole_folder
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import written_at
+from lensweep.scanner.network.noise import NOISE_FIELDS, Noise, measure_noise
 from lensweep.scanner.run.chunks import make_folders, read_chunks, write_chunks
 from lensweep.scanner.run.paths import zarr_location
 from lensweep.scanner.run.records import FileSum
@@ -25,7 +30,8 @@ from lensweep.scanner.run.zarr_metadata import METADATA, is_metadata, mend_metad
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 FORMAT = "lensweep-cutouts"
-VERSION = 1
+VERSION = 2
+READS = (1, VERSION)
 # 16 cutouts (640 kB) are the least that a reader fetches from a shard.
 WINDOWS_PER_CHUNK = 16
 
@@ -89,9 +95,16 @@ class Cutouts:
         return len(self.flux)
 
 
+_COLUMNS = tuple(field.name for field in dataclasses.fields(Cutouts))
+# One array for what `Noise` has: every file more is flushed for every shard.
+NOISE = "noise"
 _UNITS = {"flux": "electron/s", "ra_deg": "deg", "dec_deg": "deg", "x_pix": "pix", "y_pix": "pix",
-          "x0": "pix", "y0": "pix", "valid_fraction": ""}  # fmt: skip
-_DTYPES = {"flux": "float32", "valid_fraction": "float32", "x0": "int32", "y0": "int32"}
+          "x0": "pix", "y0": "pix", "valid_fraction": "", NOISE: ""}  # fmt: skip
+_DTYPES = {"flux": "float32", "valid_fraction": "float32", "x0": "int32", "y0": "int32",
+           NOISE: "float32"}  # fmt: skip
+# What follows the axis of windows.
+_LAYOUT = {"flux": ((CUTOUT_SIZE, CUTOUT_SIZE), ("y", "x")),
+           NOISE: ((len(NOISE_FIELDS),), ("measure",))}  # fmt: skip
 
 
 def create(path: Path, n_windows: int, attributes: StoreAttributes) -> bool:
@@ -135,12 +148,12 @@ def _create_arrays(path: Path, n_windows: int, attributes: StoreAttributes) -> N
     group = zarr.create_group(zarr_location(path), zarr_format=3)
     shard = attributes.windows_per_shard
     chunk = WINDOWS_PER_CHUNK if shard % WINDOWS_PER_CHUNK == 0 else shard
-    for field in dataclasses.fields(Cutouts):
-        image = field.name == "flux"
-        shape = (CUTOUT_SIZE, CUTOUT_SIZE) if image else ()
-        dtype = _DTYPES.get(field.name, "float64")
+    for name in (*_COLUMNS, NOISE):
+        image = name == "flux"
+        shape, axes = _LAYOUT.get(name, ((), ()))
+        dtype = _DTYPES.get(name, "float64")
         group.create_array(
-            field.name,
+            name,
             shape=(n_windows, *shape),
             dtype=dtype,
             chunks=(chunk if image else shard, *shape),
@@ -148,10 +161,11 @@ def _create_arrays(path: Path, n_windows: int, attributes: StoreAttributes) -> N
             # Noise does not compress: floats of flux are stored as they are.
             compressors=None,
             fill_value=-1 if dtype == "int32" else np.nan,
-            dimension_names=("window", "y", "x") if image else ("window",),
-            attributes={"units": _UNITS[field.name]},
+            dimension_names=("window", *axes),
+            attributes={"units": _UNITS[name]},
         )
-    make_folders(path, [field.name for field in dataclasses.fields(Cutouts)])
+    group[NOISE].attrs["columns"] = list(NOISE_FIELDS)
+    make_folders(path, [*_COLUMNS, NOISE])
     group.attrs.update({"format": FORMAT, "version": VERSION, **dataclasses.asdict(attributes)})
 
 
@@ -169,18 +183,29 @@ def read_attributes(path: Path) -> tuple[StoreAttributes, int]:
     attributes: dict[str, Any] = dict(group.attrs)
     if attributes.get("format") != FORMAT:
         raise InputError(f"{path}: format {attributes.get('format')!r}, expected {FORMAT!r}")
-    if attributes["version"] != VERSION:
+    if attributes["version"] not in READS:
         raise InputError(
-            f"cutout store {path}: version {attributes['version']}, "
-            f"but this lensweep reads version {VERSION}; make the store again"
+            f"cutout store {path}: version {attributes['version']}, but this lensweep reads "
+            f"version {' and '.join(map(str, READS))}; make the store again"
         )
     names = [field.name for field in dataclasses.fields(StoreAttributes)]
     n_windows = open_arrays(path, "r")["valid_fraction"].shape[0]
     return StoreAttributes(**{name: attributes[name] for name in names}), n_windows
 
 
-def write_shard(path: Path, start: int, cutouts: Cutouts) -> dict[str, FileSum]:
+def write_shard(
+    path: Path, start: int, cutouts: Cutouts, noise: Noise | None = None
+) -> dict[str, FileSum]:
     """Write one whole shard of a store, and flush it: what says that it is there may follow.
+
+    Parameters
+    ----------
+    path : Path
+    start : int
+        The shard's first window.
+    cutouts : Cutouts
+    noise : Noise, optional
+        Of these cutouts; measured here by default.
 
     Returns
     -------
@@ -198,21 +223,23 @@ def write_shard(path: Path, start: int, cutouts: Cutouts) -> dict[str, FileSum]:
     stop = start + len(cutouts)
     if start % shard or stop != min(start + shard, n_windows):
         raise ValueError(f"windows {start}:{stop} of {path} are not a shard of {shard} windows")
-    values = {field.name: getattr(cutouts, field.name) for field in dataclasses.fields(Cutouts)}
+    values = {name: getattr(cutouts, name) for name in _COLUMNS}
+    if NOISE in arrays:
+        measured = measure_noise(cutouts.flux) if noise is None else noise
+        values[NOISE] = np.stack(list(vars(measured).values()), axis=1)
     return write_chunks(path, start // shard, arrays, values)
 
 
 def read(path: Path, start: int = 0, stop: int | None = None) -> Cutouts:
     """Read the cutouts start:stop of a store (all by default)."""
     arrays = open_arrays(path, "r")
-    names = (field.name for field in dataclasses.fields(Cutouts))
-    return Cutouts(**{name: np.asarray(arrays[name][start:stop]) for name in names})
+    return Cutouts(**{name: np.asarray(arrays[name][start:stop]) for name in _COLUMNS})
 
 
 def read_written(
     path: Path, start: int, stop: int, sums: Mapping[str, Sequence[int]] | None = None
-) -> Cutouts:
-    """Read the cutouts start:stop, one shard that somebody has written.
+) -> tuple[Cutouts, Noise]:
+    """Read the cutouts start:stop, one shard that somebody has written, and their noise.
 
     To Zarr, what is lost is as if it had never been: all NaN, which elsewhere means no data.
 
@@ -225,20 +252,24 @@ def read_written(
 
     Returns
     -------
-    Cutouts
+    cutouts : Cutouts
         Read-only.
+    noise : Noise
 
     Raises
     ------
     LostCutoutsError
         If they cannot be what was written.
     """
-    cutouts = Cutouts(**_read_shard(path, open_arrays(path, "r"), start, stop, sums))
+    values = _read_shard(path, open_arrays(path, "r"), start, stop, sums)
+    cutouts = Cutouts(**{name: values[name] for name in _COLUMNS})
+    noise = Noise(*values[NOISE].T) if NOISE in values else measure_noise(cutouts.flux)
     valid, places = cutouts.valid_fraction, (cutouts.ra_deg, cutouts.dec_deg)
     seen = ~np.isnan(cutouts.flux).all(axis=(1, 2))
-    if np.isnan((valid, *places)).any() or not np.array_equal(seen, valid > 0.0):
+    numbers = (valid, *places, *vars(noise).values())
+    if np.isnan(numbers).any() or not np.array_equal(seen, valid > 0.0):
         raise _lost(path, start, stop, "no numbers where there should be some")
-    return cutouts
+    return cutouts, noise
 
 
 def read_written_flux(

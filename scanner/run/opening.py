@@ -88,6 +88,11 @@ def abandon(paths: RunPaths) -> None:
         paths.root.rmdir()
 
 
+def say_in_run(paths: RunPaths, **values: Any) -> None:
+    """Keep more with what was asked."""
+    _write_run(paths, (_read_run(paths) or {}) | values)
+
+
 def _read_run(paths: RunPaths) -> dict[str, Any] | None:
     """What was asked for first, or its copy where that is damaged or gone; None if nothing was."""
     there = [path for path in (paths.run, paths.run_copy) if path.is_file()]

@@ -1,5 +1,7 @@
 """Counts of what became of the windows, from the markers of their shards; quick to import."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,3 +73,15 @@ def tally(root: Path, mosaic: str) -> Tally:
     for failure in paths.shard_failures(mosaic):
         counts += Tally(failed=read_record(failure)["windows"])
     return counts
+
+
+def windows_by_precision(root: Path, mosaics: Sequence[str]) -> dict[str, int]:
+    """How many windows were scored in which precision, and what shows that it may be used."""
+    counts: Counter[str] = Counter()
+    for mosaic in mosaics:
+        for marker in RunPaths(root).score_markers(mosaic):
+            outcome = read_record(marker)
+            shown_by = outcome.get("precision_shown_by")
+            precision = str(outcome["precision"])
+            counts[f"{precision}, by {shown_by}" if shown_by else precision] += outcome["scored"]
+    return dict(counts)

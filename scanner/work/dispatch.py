@@ -156,7 +156,12 @@ class Dispatch(Generic[T]):
 
 
 def spread(
-    client: Client, task: Callable[..., R], pieces: Iterable[T], /, **fixed: Any
+    client: Client,
+    task: Callable[..., R],
+    pieces: Iterable[T],
+    /,
+    resource: str = CUT,
+    **fixed: Any,
 ) -> Iterator[tuple[T, R]]:
     """A task for each of many pieces, as many at once as the workers hold.
 
@@ -166,6 +171,8 @@ def spread(
     task : callable
         Takes a piece, and `fixed`; runs on workers.
     pieces : iterable
+    resource : str
+        On which, where they are of several kinds: `SCORE` for a network's work.
     **fixed
         More arguments of `task`.
 
@@ -176,10 +183,13 @@ def spread(
         raised here.
     """
 
-    def submit(piece: T) -> list[Future[R]]:
-        return [client.submit(task, piece, pure=False, **fixed)]
+    crew = Crew(client)
 
-    for piece, future, _ in Dispatch(client, Crew(client), iter(pieces), submit):
+    def submit(piece: T) -> list[Future[R]]:
+        needed = crew.needs(resource)
+        return [client.submit(task, piece, pure=False, resources=needed, **fixed)]
+
+    for piece, future, _ in Dispatch(client, crew, iter(pieces), submit):
         yield piece, future.result()
 
 

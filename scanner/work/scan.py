@@ -1,5 +1,6 @@
 """A whole scan: the order of its stages, and what is done about what goes wrong."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from lensweep.catalogs.tables import write_parquet
 from lensweep.deploy.config import CUT, SCORE
+from lensweep.deploy.local import grow
 from lensweep.ground.atomic import sweep
 from lensweep.ground.errors import InputError, TryAgainError
 from lensweep.ground.files import remove_folder
@@ -27,11 +29,11 @@ from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.cutout_store import LostCutoutsError, StoreAttributes
 from lensweep.scanner.run.damage import unmark_damaged
 from lensweep.scanner.run.ledger import LostScoresError, write_ledger
-from lensweep.scanner.run.opening import abandon
+from lensweep.scanner.run.opening import abandon, say_in_run
 from lensweep.scanner.run.paths import RunPaths, zarr_location
 from lensweep.scanner.run.plan import Plan, note_of_positions_outside, read_plan
 from lensweep.scanner.run.records import write_record
-from lensweep.scanner.run.tally import Tally, planned_mosaics, tally
+from lensweep.scanner.run.tally import Tally, planned_mosaics, tally, windows_by_precision
 from lensweep.scanner.run.zarr_metadata import METADATA, is_metadata
 from lensweep.scanner.sky.mosaics import CompanionError
 from lensweep.scanner.sky.names import mosaic_name, printable
@@ -49,6 +51,9 @@ from lensweep.scanner.work.tasks import (
 # How long others are waited for when no worker that is there can score. A pod takes a minute to
 # start.
 OTHERS_COME_S = 120.0
+# Processes of this machine before it is known how many shards there are; and how many shards are
+# worth a process more, which takes as long to begin as a few of them.
+BEGIN_WITH, SHARDS_PER_PROCESS = 2, 4
 # From the addresses of workers to why each of those that answer cannot score; None if it can.
 Problems = Callable[[Sequence[str]], dict[str, str | None]]
 
@@ -241,6 +246,10 @@ class _Scan:
 
     def work_through(self, plans: Sequence[Plan]) -> None:
         """Cut and score what is not done, a bounded number of shards at a time."""
+        left = sum(
+            plan.n_shards - len(self.paths.score_markers(plan.mosaic.name)) for plan in plans
+        )
+        grow(self.client, math.ceil(left / SHARDS_PER_PROCESS))
         total = sum(plan.n_windows for plan in plans)
         done = sum(_windows_done(self.paths, plan) for plan in plans)
         cutting = self.progress.stage("cutting", total, done=done)
@@ -482,6 +491,8 @@ def _finish(
     draw_candidates(paths, candidates.to_pandas())
     if total.seen:
         run_footprint(paths.root, on_workers)
+    mosaics = [plan.mosaic.name for plan in plans]
+    say_in_run(paths, scored_in=windows_by_precision(paths.root, mosaics))
     counts = {plan.mosaic.name: tally(paths.root, plan.mosaic.name) for plan in plans}
     incomplete = {
         name: f"mosaic {name}: {count.failed} of {count.planned} windows failed; see {paths.ledger}"

@@ -2,6 +2,7 @@
 
 import functools
 import socket
+import threading
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,6 +19,7 @@ from lensweep.scanner.network.batch_size import BatchError
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.network.ensemble import EnsembleError, Scoring
 from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.network.noise import Noise
 from lensweep.scanner.network.stretch import smoothed
 from lensweep.scanner.run import cutout_store, score_store
 from lensweep.scanner.run.config import ScanConfig
@@ -40,6 +42,7 @@ PEAK_WEIGHT_PX = 30.0
 PEAK_BLOCK = 64
 # What a process may take to load TensorFlow and an ensemble, beside the shard that it scores first.
 LOADING_S = 300.0
+_LOADING = threading.Lock()
 
 
 class ScoreError(ValueError):
@@ -120,7 +123,7 @@ def score_unless_done(
     """
     paths = RunPaths.at(root)
     if not paths.score_marker(mosaic, shard).is_file():
-        loading_s = 0.0 if load_ensemble.cache_info().currsize else LOADING_S
+        loading_s = 0.0 if ensemble_once.cache_info().currsize else LOADING_S
         try:
             with attempt(paths, mosaic, shard, "score", limit_s + loading_s):
                 score_shard(root, mosaic, shard, scoring, min_valid)
@@ -184,12 +187,14 @@ def score_shard(
     paths = RunPaths.at(root)
     plan, _ = _plan(root, mosaic)
     start, stop = plan.bounds(shard)
-    cutouts = _cutouts_as_marked(paths, mosaic, shard, (start, stop))
+    cutouts, noise = _cutouts_as_marked(paths, mosaic, shard, (start, stop))
     # Whatever the least fraction, a window without a single valid pixel has nothing to score.
     usable = (cutouts.valid_fraction >= min_valid_fraction) & (cutouts.valid_fraction > 0.0)
     loaded = load_ensemble(scoring)
-    # A copy of a shard is 20 MB.
-    found = loaded.judge(cutouts.flux if usable.all() else cutouts.flux[usable])
+    if usable.all():  # a copy of a shard is 20 MB
+        found = loaded.judge(cutouts.flux, noise)
+    else:
+        found = loaded.judge(cutouts.flux[usable], noise[usable])
     if not np.isfinite(found.logits[found.scored]).all():
         raise ScoreError(
             f"mosaic {mosaic}: windows {start} to {stop - 1}: the ensemble gave scores that are "
@@ -218,8 +223,11 @@ def score_shard(
 
 def _cutouts_as_marked(
     paths: RunPaths, mosaic: str, shard: int, bounds: tuple[int, int]
-) -> Cutouts:
-    """The cutouts of a shard, which is not marked as cut any more if they are not what was cut."""
+) -> tuple[Cutouts, Noise]:
+    """The cutouts of a shard, and their noise.
+
+    It is not marked as cut any more if they are not what was cut.
+    """
     marker = paths.cut_marker(mosaic, shard)
     try:
         sums = read_record(marker).get("files")
@@ -233,15 +241,21 @@ def _cutouts_as_marked(
         raise
 
 
-@functools.lru_cache(maxsize=1)
 def load_ensemble(scoring: Scoring) -> Ensemble:
-    """Load a bundle, once per process.
+    """Load a bundle, once per process: one thread does, and the others wait for it.
 
     Raises
     ------
     EnsembleError
         If the bundle that this machine sees is not the one that the run was started with.
     """
+    with _LOADING:
+        return ensemble_once(scoring)
+
+
+@functools.lru_cache(maxsize=1)
+def ensemble_once(scoring: Scoring) -> Ensemble:
+    """What `load_ensemble` keeps."""
     bundle = _same_bundle(scoring.folder, scoring.sha256)
     end_at_once()
     return Ensemble(bundle, scoring.precision, scoring.screen)

@@ -39,12 +39,17 @@ def turn_at_random(flux: NDArray[np.float32], rng: np.random.Generator) -> NDArr
         A new array of the same shape; every pixel keeps its value.
     """
     out = np.empty_like(flux)
-    for index, (turns, flip) in enumerate(
-        zip(rng.integers(4, size=len(flux)), rng.random(len(flux)) < 0.5, strict=True)
-    ):
+    for index, (turns, flip) in enumerate(zip(*draw_turns(len(flux), rng), strict=True)):
         turned = np.rot90(flux[index], turns)
         out[index] = turned[:, ::-1] if flip else turned
     return out
+
+
+def draw_turns(
+    n: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Draw quarter turns, and whether a cutout is flipped left to right after them."""
+    return rng.integers(4, size=n).astype(np.int32), rng.random(n) < 0.5
 
 
 def transform_at_random(

@@ -13,6 +13,7 @@ import zarr
 from distributed import Client
 from numpy.typing import NDArray
 
+from lensweep.deploy.config import SCORE
 from lensweep.ground.atomic import sweep, whole_folder
 from lensweep.ground.progress import Progress
 from lensweep.scanner.work.dispatch import spread
@@ -58,7 +59,9 @@ def fill_rows(
     missing = [shard for shard in shards if np.isnan(rows[shard[0], 0])]
     done = shape[0] - sum(stop - start for start, stop in missing)
     shown = progress.stage(stage, shape[0], done, unit="cutouts")
-    done_shards = spread(client, _fill_shard, missing, kept=kept, task=task, fixed=fixed)
+    done_shards = spread(
+        client, _fill_shard, missing, resource=SCORE, kept=kept, task=task, fixed=fixed
+    )
     for (start, stop), _ in done_shards:
         progress.advance(shown, stop - start)
     return np.asarray(rows[:])

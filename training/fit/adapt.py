@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lensweep.ground.atomic import write_json
 from lensweep.ground.progress import Progress
+from lensweep.scanner.network.networks import on_gpu
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.training.data.augment import AUGMENTATIONS
 from lensweep.training.data.examples import Examples, read_flux
@@ -22,6 +23,7 @@ from lensweep.training.fit.classifier import add_head, choose_trainable, rebuild
 from lensweep.training.fit.config import TrainConfig
 from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.loop import Course, fit
+from lensweep.training.fit.on_device import batch_of, of_unstretched
 
 READ_BLOCK = 512
 # What a round leaves for the next one.
@@ -41,7 +43,8 @@ def adapt(
     Products are computed in bfloat16, weights kept in float32: half the time on processors that
     have them. Every pass sees the cutouts augmented anew, but where only the last blocks of the
     trunk are trained on a set for all folds: there the frozen part's output is computed once, for
-    every cutout as it is and once more augmented.
+    every cutout as it is and once more augmented. On a GPU batches are larger, and turned and
+    stretched there.
 
     Parameters
     ----------
@@ -65,14 +68,18 @@ def adapt(
     choose_trainable(low, config)
     keras.utils.set_random_seed(config.seed)
     stream: Stream
+    checkpoint, unstretched = workdir / "checkpoint.npz", False
     if config.last_blocks and config.stem == "fixed" and rows is None:
         frozen, adapted = split_trunk(low, config)
-        stream = _KeptOutput(frozen, config, sets, workdir, progress)
+        stream = _KeptOutput(frozen, config, sets, workdir, batch_of(checkpoint), progress)
     else:
-        adapted = low
-        stream = Stream(sets, config.seed, config.augmentation, rows)
+        adapted, unstretched = low, on_gpu()
+        stream = Stream(
+            sets, config.seed, config.augmentation, rows, batch_of(checkpoint), unstretched
+        )
     classifier = add_head(adapted, config.dropout)
-    curve = fit(classifier, stream, course, workdir / "checkpoint.npz", progress)
+    trained = of_unstretched(classifier) if unstretched else classifier
+    curve = fit(trained, stream, course, checkpoint, progress)
     trunk.set_weights(low.get_weights())
     return curve
 
@@ -92,9 +99,10 @@ class _KeptOutput(Stream):
         config: TrainConfig,
         sets: Sequence[Examples],
         workdir: Path,
+        size: int,
         progress: Progress,
     ) -> None:
-        super().__init__([*sets, *sets], config.seed, config.augmentation)
+        super().__init__([*sets, *sets], config.seed, config.augmentation, size=size)
         self._values = _frozen_output(frozen, config, sets, workdir, progress)
 
     def batch(self, number: int) -> Batch:

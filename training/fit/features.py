@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 
 from lensweep.ground.files import whole_file
 from lensweep.ground.progress import Progress
+from lensweep.scanner.network.batch_size import Batches
 from lensweep.scanner.network.bundle_store import sha256_of
-from lensweep.scanner.network.networks import Network, freeze
-from lensweep.scanner.network.second_look import turned
-from lensweep.scanner.network.stretch import Stretch, in_noise_units
+from lensweep.scanner.network.looks import first_looks, turned_looks
+from lensweep.scanner.network.networks import freeze, on_gpu
+from lensweep.scanner.network.noise import measure_noise
+from lensweep.scanner.network.stretch import Stretch
 from lensweep.training.data.augment import AUGMENTATIONS
 from lensweep.training.data.examples import Examples, read_flux
 from lensweep.training.data.rows import fill_rows
 from lensweep.training.fit.keras_on_tensorflow import keras
 
-BATCH = 32
+BATCH, GPU_BATCH = 32, 256
 
 
 @dataclass(frozen=True)
@@ -123,23 +125,18 @@ def _features(
 
 
 def run_trunk(
-    network: Network, flux: NDArray[np.float32], turn: int = 0
+    network: Batches, flux: NDArray[np.float32], turn: int = 0
 ) -> NDArray[np.float32]:
     """Features of some cutouts, in batches of one size, so that none depends on its company.
 
     They are turned in units of their noise, as `lensweep.scanner.network.inference` does it.
     """
-    stretch, parts = Stretch(), []
-    for first in range(0, len(flux), BATCH):
-        few = flux[first : first + BATCH]
-        padded = np.zeros((BATCH, *flux.shape[1:]), np.float32)
-        padded[: len(few)] = few
-        scaled = turned(in_noise_units(padded)[0], turn)
-        parts.append(network(stretch.of_noise_units(scaled))[: len(few)])
-    return np.concatenate(parts)
+    looks = first_looks(flux, measure_noise(flux))
+    return network(turned_looks(looks, range(turn, turn + 1)))
 
 
 @functools.lru_cache(maxsize=1)
-def _load_trunk(path: str, _sha256: str) -> Network:
+def _load_trunk(path: str, _sha256: str) -> Batches:
     """A frozen trunk, once per worker; another file under the same name is loaded anew."""
-    return freeze(keras.models.load_model(path, compile=False))
+    network = freeze(keras.models.load_model(path, compile=False), Stretch())
+    return Batches(network, GPU_BATCH if on_gpu() else BATCH)

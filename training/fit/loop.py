@@ -14,6 +14,7 @@ from lensweep.ground.files import whole_file
 from lensweep.ground.progress import Progress
 from lensweep.training.data.stream import BATCH, Stream
 from lensweep.training.fit.keras_on_tensorflow import keras
+from lensweep.training.fit.on_device import learning_rate_of
 
 CHECKPOINT_SECONDS = 300.0
 # Batches to a point of the learning curve.
@@ -35,7 +36,7 @@ class Course:
         Shown in the progress.
     epochs : int
     learning_rate : float
-        Highest, after the warm-up.
+        Highest, after the warm-up, for batches of `BATCH`.
     """
 
     name: str
@@ -43,7 +44,9 @@ class Course:
     learning_rate: float
 
 
-def compile_classifier(classifier: keras.Model, course: Course, n_steps: int) -> None:
+def compile_classifier(
+    classifier: keras.Model, course: Course, n_steps: int, batch: int = BATCH
+) -> None:
     """AdamW with warm-up, cosine decay, clipped gradients and averaged weights.
 
     Parameters
@@ -53,13 +56,16 @@ def compile_classifier(classifier: keras.Model, course: Course, n_steps: int) ->
     course : Course
     n_steps : int
         Of the whole training.
+    batch : int
+        Cutouts in each.
     """
+    rate = learning_rate_of(batch, course.learning_rate)
     warm_up = int(WARM_UP * n_steps)
     schedule = keras.optimizers.schedules.CosineDecay(
-        course.learning_rate / 20.0,
+        rate / 20.0,
         decay_steps=max(1, n_steps - warm_up),
         alpha=0.02,
-        warmup_target=course.learning_rate,
+        warmup_target=rate,
         warmup_steps=warm_up,
     )
     memory = min(LONGEST_MEMORY, max(1, n_steps // 20))
@@ -103,20 +109,21 @@ def fit(
     """
     per_epoch = stream.batches_per_epoch
     n_steps = course.epochs * per_epoch
-    compile_classifier(classifier, course, n_steps)
+    batch = stream.size
+    compile_classifier(classifier, course, n_steps, batch)
     classifier.optimizer.build(classifier.trainable_variables)
     start, curve, losses = _restore(classifier, checkpoint)
-    stage = progress.stage(course.name, n_steps * BATCH, start * BATCH, unit="cutouts")
+    stage = progress.stage(course.name, n_steps * batch, start * batch, unit="cutouts")
     saved = clock()
     for step, (images, labels) in enumerate(stream.batches(start, n_steps), start=start + 1):
         # Of this batch alone: Keras begins its mean anew at every call.
         losses.append(float(np.asarray(classifier.train_on_batch(images, labels))))
-        progress.advance(stage, BATCH)
+        progress.advance(stage, batch)
         if step % BATCHES_PER_POINT == 0 or step == n_steps:
             curve.append((step / per_epoch, float(np.mean(losses))))
             losses.clear()
         if clock() - saved >= CHECKPOINT_SECONDS:
-            _save(classifier, checkpoint, step, curve, losses)
+            _save(classifier, checkpoint, step, batch, curve, losses)
             saved = clock()
     classifier.optimizer.finalize_variable_values(classifier.trainable_variables)
     return pd.DataFrame(curve, columns=["epoch", "loss"])
@@ -131,6 +138,7 @@ def _save(
     classifier: keras.Model,
     path: Path,
     step: int,
+    batch: int,
     curve: list[tuple[float, float]],
     losses: list[float],
 ) -> None:
@@ -139,8 +147,9 @@ def _save(
     sweep(path.parent, f".{path.name}.*.partial")
     with whole_file(path) as aside, aside.open("wb") as file:
         np.savez(
-            file, step=step, curve=np.array(curve).reshape(-1, 2), losses=np.array(losses), **arrays
-        )
+            file, step=step, batch=batch, curve=np.array(curve).reshape(-1, 2),
+            losses=np.array(losses), **arrays,
+        )  # fmt: skip
 
 
 def _restore(

@@ -8,13 +8,16 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from lensweep.scanner.network.bundle_store import Bundle
+from lensweep.scanner.network.bundle_store import Bundle, add_reference, check_bundle
 from lensweep.scanner.network.ensemble import PrecisionCheck
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.network.networks import reduced_precision
+from lensweep.scanner.network.reference import kept_pixels, pixels_of
 from lensweep.scanner.run import cutout_store
 
 TOP = 100
+# Some hundred are what a device takes a moment for; 1.6 MB in the bundle.
+N_REFERENCE = 256
 _BLOCK = 512
 
 
@@ -77,6 +80,22 @@ def compare(
         len(first & second),
         float(abs(change)),
     )
+
+
+def make_reference(folder: Path, store: Path) -> Bundle:
+    """Give a bundle its reference cutouts: the first of a store, with their scores in float32.
+
+    Parameters
+    ----------
+    folder : Path
+        The bundle's.
+    store : Path
+        Of cutouts in random order that no head was trained on.
+    """
+    flux = cutout_store.read_column(store, "flux", 0, N_REFERENCE)
+    steps, step = kept_pixels(np.asarray(flux, np.float32))
+    exact = Ensemble(check_bundle(str(folder)), "full", "off")
+    return add_reference(folder, steps, step, exact.first_look(pixels_of(steps, step)))
 
 
 def _blocks(stores: Sequence[Path]) -> Iterator[NDArray[np.float32]]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lensweep.catalogs.tables import write_frame
 from lensweep.ground.progress import Progress
+from lensweep.scanner.network.networks import on_gpu
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.training.data.examples import Examples, read_flux
 from lensweep.training.data.stream import Stream
@@ -18,6 +19,7 @@ from lensweep.training.fit.features import save_trunk
 from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.loop import Course, fit
 from lensweep.training.fit.metrics import measure, threshold
+from lensweep.training.fit.on_device import batch_of, of_unstretched
 
 CHANNELS = (16, 32, 64, 128)
 LEARNING_RATE = 2e-3
@@ -84,10 +86,13 @@ def train_screen(
     workdir.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(config.seed + 1)
     screen = build_screen()
-    stream = Stream(sets, config.seed + 1, config.augmentation)
     course = Course("screen", config.screen_epochs, LEARNING_RATE)
-    checkpoint = workdir / "screen-checkpoint.npz"
-    curve = fit(screen, stream, course, checkpoint, progress)
+    checkpoint, here = workdir / "screen-checkpoint.npz", on_gpu()
+    stream = Stream(
+        sets, config.seed + 1, config.augmentation, size=batch_of(checkpoint), unstretched=here
+    )
+    trained = of_unstretched(screen) if here else screen
+    curve = fit(trained, stream, course, checkpoint, progress)
     write_frame(curve, workdir / "screen-curve.parquet")
     save_trunk(screen, kept)
     checkpoint.unlink(missing_ok=True)
