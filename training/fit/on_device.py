@@ -10,7 +10,7 @@ from lensweep.deploy.accelerator import import_tensorflow
 from lensweep.scanner.network.graph_input import stretched, turned_images
 from lensweep.scanner.network.networks import on_gpu
 from lensweep.scanner.network.stretch import Stretch
-from lensweep.scanner.sky.windows import CUTOUT_SIZE
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.data.stream import BATCH
 from lensweep.training.fit.keras_on_tensorflow import keras
 
