@@ -10,7 +10,7 @@ scan: venv
 	$(BIN)/lensweep scan $(EXAMPLE) --out example/run --truth $(EXAMPLE:.fits=_truth.csv)
 
 test: venv
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --durations 20
 
 lint: venv
 	$(BIN)/ruff check .

@@ -4,7 +4,6 @@ UCDs are words of the IVOA's UCD1+ list (ivoa.net/documents/UCD1+); units are VO
 numbers without one.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,34 +187,3 @@ def provenance_of(schema: pa.Schema) -> dict[str, str]:
         for key, text in (schema.metadata or {}).items()
         if key.startswith(prefix)
     }
-
-
-def describe(schema: pa.Schema) -> str:
-    """Return the columns of a schema as a Markdown table.
-
-    Parameters
-    ----------
-    schema : pyarrow.Schema
-        One whose fields carry ``unit``, ``ucd`` and ``description`` metadata, as those of this
-        module do.
-
-    Returns
-    -------
-    str
-        A header and one line per column, each ended by a newline.
-    """
-    header = ("Column", "Type", "Unit", "UCD", "Null", "Description")
-    lines = [header, ("---",) * len(header), *(_described(field) for field in schema)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _described(field: pa.Field) -> Iterable[str]:
-    metadata = {key.decode(): text.decode() for key, text in field.metadata.items()}
-    return (
-        f"`{field.name}`",
-        str(field.type),
-        metadata["unit"],
-        f"`{metadata['ucd']}`",
-        "yes" if field.nullable else "no",
-        metadata["description"].replace("|", "\\|"),
-    )

@@ -1,6 +1,5 @@
 import dataclasses
 
-import pyarrow as pa
 import pytest
 from astropy.io.votable.ucd import check_ucd
 from astropy.units import Unit
@@ -12,7 +11,6 @@ from lensweep.catalogs.schemas import (
     LEDGER_COLUMNS,
     SCORE_COLUMNS,
     SCORES,
-    describe,
     with_provenance,
 )
 
@@ -76,18 +74,3 @@ def test_with_provenance_adds_and_keeps():
     }
     assert table.schema.equals(SCORES)
     assert table.schema.field("p_std").metadata == SCORES.field("p_std").metadata
-
-
-def test_describe_is_one_markdown_row_per_column():
-    lines = describe(CANDIDATES).splitlines()
-    assert lines[0] == "| Column | Type | Unit | UCD | Null | Description |"
-    assert lines[1] == "| --- | --- | --- | --- | --- | --- |"
-    assert len(lines) == 2 + len(CANDIDATES)
-    assert lines[4].startswith("| `ra_deg` | double | deg | `pos.eq.ra;meta.main` | no | ICRS")
-    assert all(line.count(" | ") == 5 for line in lines)
-
-
-def test_describe_escapes_bars():
-    metadata = {"unit": "", "ucd": "meta.note", "description": "a|b"}
-    field = pa.field("c", pa.int8(), metadata=metadata)
-    assert "a\\|b" in describe(pa.schema([field]))

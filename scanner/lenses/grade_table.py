@@ -116,9 +116,11 @@ def bootstrap_mean(
     """Percentile interval of a mean; NaN for fewer than two values."""
     if len(values) < 2:
         return float("nan"), float("nan")
-    means = [rng.choice(values, len(values)).mean() for _ in range(RESAMPLES)]
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    interval = stats.bootstrap(
+        (values,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE,
+        method="percentile", rng=rng,
+    ).confidence_interval  # fmt: skip
+    return float(interval.low), float(interval.high)
 
 
 def _described(values: NDArray[np.float64], rng: np.random.Generator) -> dict[str, float | int]:

@@ -12,7 +12,7 @@ from lensweep.ground.errors import InputError
 from lensweep.scanner.lenses.cutouts_at import Field
 from lensweep.scanner.network.ensemble import Description, sigmoid
 from lensweep.scanner.network.inference import Ensemble
-from lensweep.scanner.sky.grid import sky_to_grid
+from lensweep.scanner.sky.grid import on_grid, random_corners, sky_to_grid
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.scanner.sky.windows import centred_windows
 
@@ -147,9 +147,7 @@ def _cut_lenses(
     mosaic = np.full(len(ra), None, dtype=object)
     for field in fields:
         x, y = sky_to_grid(field.grid, ra, dec)
-        ny, nx = field.grid.shape
-        with np.errstate(invalid="ignore"):
-            on = np.flatnonzero((x > -0.5) & (y > -0.5) & (x < nx - 0.5) & (y < ny - 0.5))
+        on = np.flatnonzero(on_grid(field.grid, x, y))
         if not len(on):
             continue
         corners, order = centred_windows(x[on], y[on])
@@ -201,12 +199,9 @@ def _cut_control(
 
 
 def _random_corners(field: Field, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    ny, nx = field.grid.shape
-    x0 = rng.integers(0, max(1, nx - CUTOUT_SIZE + 1), n)
-    y0 = rng.integers(0, max(1, ny - CUTOUT_SIZE + 1), n)
+    corners = random_corners(field.grid, n, rng)
     # Neighbours in the order are neighbours on the image, so that they are read together.
-    order = np.lexsort((x0, y0 // 1000))
-    return np.stack([x0[order], y0[order]], axis=1).astype(np.int32)
+    return corners[np.lexsort((corners[:, 0], corners[:, 1] // 1000))]
 
 
 def _holds_any(

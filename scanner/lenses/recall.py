@@ -19,7 +19,7 @@ from lensweep.scanner.run import score_store
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import Plan, read_plan, read_windows
 from lensweep.scanner.run.tally import planned_mosaics
-from lensweep.scanner.sky.grid import grid_to_sky, sky_to_grid
+from lensweep.scanner.sky.grid import grid_to_sky, on_grid, sky_to_grid
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 CONFIDENCE = 0.95
@@ -187,10 +187,9 @@ def _of_mosaic(
     dec: NDArray[np.float64],
     sought: NDArray[np.bool_],
 ) -> dict[int, dict[str, Any]]:
-    name, (ny, nx) = plan.mosaic.name, plan.grid.shape
+    name = plan.mosaic.name
     x, y = sky_to_grid(plan.grid, ra, dec)
-    with np.errstate(invalid="ignore"):
-        near = sought & (x > -0.5) & (y > -0.5) & (x < nx - 0.5) & (y < ny - 0.5)
+    near = sought & on_grid(plan.grid, x, y)
     if not near.any():
         return {}
     logits, _, _ = score_store.read(RunPaths(root).scores(name))

@@ -15,7 +15,7 @@ from lensweep.ground.files import is_remote, make_folder, whole_file
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.records import DamagedError, read_record, sum_of_parts, write_record
-from lensweep.scanner.sky.grid import ScanGrid, scan_grid, sky_to_grid
+from lensweep.scanner.sky.grid import ScanGrid, on_grid, scan_grid, sky_to_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, MosaicError, inspect_mosaic
 from lensweep.scanner.sky.origins import Origin, origin_now, origin_path, read_origin
 from lensweep.scanner.sky.pixels import check_pixels
@@ -190,10 +190,7 @@ def _positions_inside(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """Where on the grid all positions are, and which of them fall on it."""
     x, y = sky_to_grid(grid, table["ra_deg"].to_numpy(), table["dec_deg"].to_numpy())
-    ny, nx = grid.shape
-    with np.errstate(invalid="ignore"):
-        inside = (x > -0.5) & (x < nx - 0.5) & (y > -0.5) & (y < ny - 0.5)
-    return x, y, inside
+    return x, y, on_grid(grid, x, y)
 
 
 def read_plan(root: Path, mosaic: str) -> Plan:

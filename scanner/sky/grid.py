@@ -216,6 +216,33 @@ def centre_stamp(
     return flux, float(np.isfinite(flux).mean())
 
 
+def on_grid(grid: ScanGrid, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which positions lie on a grid.
+
+    Parameters
+    ----------
+    grid : ScanGrid
+    x, y : ndarray, shape (n,), float64
+        0-based grid pixels; NaN lies nowhere.
+
+    Returns
+    -------
+    ndarray, shape (n,), bool
+    """
+    ny, nx = grid.shape
+    with np.errstate(invalid="ignore"):
+        inside = (x > -0.5) & (y > -0.5) & (x < nx - 0.5) & (y < ny - 0.5)
+    return np.asarray(inside)
+
+
+def random_corners(grid: ScanGrid, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    """Corners (x0, y0) of random windows that lie on a grid, shape (n, 2)."""
+    ny, nx = grid.shape
+    x0 = rng.integers(0, max(1, nx - CUTOUT_SIZE + 1), n)
+    y0 = rng.integers(0, max(1, ny - CUTOUT_SIZE + 1), n)
+    return np.stack([x0, y0], axis=1).astype(np.int32)
+
+
 def _is_scanning_grid(wcs: WCS, pixel_scale_arcsec: float) -> bool:
     plain = (
         list(wcs.wcs.ctype) == ["RA---TAN", "DEC--TAN"]

@@ -17,7 +17,7 @@ from lensweep.ground.progress import Progress
 from lensweep.ground.settings import check_types, within
 from lensweep.scanner.run.cutout_store import Cutouts
 from lensweep.scanner.sky.cutouts import cut_windows
-from lensweep.scanner.sky.grid import ScanGrid, grid_to_sky, sky_to_grid
+from lensweep.scanner.sky.grid import ScanGrid, grid_to_sky, on_grid, random_corners, sky_to_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic
 from lensweep.scanner.sky.pixels import check_pixels
 from lensweep.scanner.sky.sources import detect_sources
@@ -27,14 +27,7 @@ from lensweep.training.data import labelled_set as labelled_store
 from lensweep.training.data.image_folder import Image, examine, list_images, read_image
 from lensweep.training.data.label_table import gather_labels
 from lensweep.training.data.places import away_from, group_overlapping, keep_apart
-from lensweep.training.data.real_cutouts import (
-    MIDDLE_PX,
-    Opened,
-    cut_rows,
-    on_grid,
-    open_mosaics,
-    random_corners,
-)
+from lensweep.training.data.real_cutouts import MIDDLE_PX, Opened, cut_rows, open_mosaics
 
 MISSING_COLUMNS = ("source", "source_row", "name", "ra_deg", "dec_deg", "is_lens", "reason")
 # Half a window's diagonal: nearer lenses can lie in the window.
@@ -229,7 +222,7 @@ def survey(
     rng = np.random.default_rng([config.seed, int(mosaic.sha256[:12], 16)])
     first = wanted[wanted["repeats"] < 0]
     x, y = sky_to_grid(grid, first["ra_deg"], first["dec_deg"])
-    on = on_grid(grid, x, y)
+    on = np.flatnonzero(on_grid(grid, x, y))
     tables = [_windows(mosaic, grid, x[on], y[on], first.iloc[on].drop(columns="repeats"))]
     if config.random_positions:
         corners = random_corners(grid, _n_tries(config.random_positions, n_mosaics), rng)

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lensweep.scanner.sky.cutouts import cut_windows
-from lensweep.scanner.sky.grid import ScanGrid, grid_to_sky
+from lensweep.scanner.sky.grid import ScanGrid, grid_to_sky, on_grid
 from lensweep.scanner.sky.mosaics import Mosaic
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 from lensweep.scanner.sky.sources import detect_sources
 from lensweep.scanner.sky.windows import centred_windows
 from lensweep.training.data.hosts import measure_host, measure_noise
-from lensweep.training.data.real_cutouts import MIDDLE_PX, on_grid
+from lensweep.training.data.real_cutouts import MIDDLE_PX
 from lensweep.training.simulation.light import ZERO_POINT_AB
 from lensweep.training.simulation.simulate import MAX_GRID_OFFSET_PX
 
@@ -109,7 +109,7 @@ def _measure(
     zero_point_ab: float,
 ) -> list[dict[str, object]]:  # fmt: skip
     """The positions at which a lens can be painted, with what was measured there."""
-    on = on_grid(grid, x, y)
+    on = np.flatnonzero(on_grid(grid, x, y))
     corners, order = centred_windows(x[on], y[on])
     places = []
     for start in range(0, len(corners), _BATCH):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from lensweep.ground.errors import InputError
 from lensweep.scanner.run.cutout_store import Cutouts
@@ -73,19 +72,3 @@ def cut_rows(rows: pd.DataFrame, opened: Opened) -> Cutouts:
         sky[:, members] = grid_to_sky(grid, x, y)
         pixels[:, members] = grid_to_mosaic_pixels(mosaic, grid, x, y)
     return Cutouts(flux, fraction, *sky, *pixels, *corners.T)
-
-
-def on_grid(grid: ScanGrid, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Which positions (0-based grid pixels) lie on a grid."""
-    ny, nx = grid.shape
-    with np.errstate(invalid="ignore"):
-        inside = (x > -0.5) & (y > -0.5) & (x < nx - 0.5) & (y < ny - 0.5)
-    return np.flatnonzero(inside)
-
-
-def random_corners(grid: ScanGrid, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Corners (x0, y0) of random windows that lie on a grid, shape (n, 2)."""
-    ny, nx = grid.shape
-    x0 = rng.integers(0, max(1, nx - CUTOUT_SIZE + 1), n)
-    y0 = rng.integers(0, max(1, ny - CUTOUT_SIZE + 1), n)
-    return np.stack([x0, y0], axis=1).astype(np.int32)
