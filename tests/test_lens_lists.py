@@ -34,7 +34,7 @@ def test_shipped_lists_land_in_the_schema():
     assert schemes["LensFlow"].tolist() == ["lenscat confident/probable, not LensFlow's A/B/C"]
 
 
-@pytest.mark.parametrize("column", {*KNOWN_COLUMNS, *MATCH_COLUMNS, *RECALL_COLUMNS},
+@pytest.mark.parametrize("column", (*KNOWN_COLUMNS, *MATCH_COLUMNS, *RECALL_COLUMNS),
                          ids=lambda column: column.name)  # fmt: skip
 def test_every_ucd_and_unit_is_standard(column):
     assert check_ucd(column.ucd, check_controlled_vocabulary=True), column.ucd
