@@ -16,8 +16,24 @@ commands = typer.Typer()
 def inspect_command(
     run: Run,
     top: Annotated[int, typer.Option(help="Candidates to show.")] = 300,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="No scores, no order; planted lenses among them.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of a blind page's order and plants.")] = 2018,
+    planted: Annotated[
+        int, typer.Option(help="Blind: lenses to plant; as many galaxies, and rows shown twice.")
+    ] = 20,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Keep grades on disk, and open the page.")
+    ] = False,
 ) -> None:
     """Write a page to look at the candidates of a finished run and grade them."""
+    from lensweep.scanner.inspection.serving import serve_page
     from lensweep.scanner.inspection.writing import write_inspection
+    from lensweep.training.evaluation.planted import write_planted
 
-    typer.echo(f"wrote {write_inspection(place(run), top)}; open it in a browser")
+    root = place(run)
+    page = write_planted(root, top, seed, planted) if blind else write_inspection(root, top)
+    typer.echo(f"wrote {page}{'' if serve else '; open it in a browser'}")
+    if serve:
+        serve_page(root, seed if blind else None, typer.echo)

@@ -58,9 +58,16 @@ def crossmatch_command(
     show(found, known or (), radius_arcsec, every, out)
 
 
-@commands.command("grades")
+grades_app = typer.Typer(invoke_without_command=True)
+commands.add_typer(grades_app, name="grades")
+
+
+@grades_app.callback()
 def grades_command(
-    out: Annotated[Path, typer.Option(help="Folder for the tables and the picture.")],
+    context: typer.Context,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the tables and the picture; needed.")
+    ] = None,
     mosaics: Annotated[list[str] | None, typer.Option(help="FITS mosaic; repeatable.")] = None,
     run: Annotated[str | None, typer.Option(help="A run's folder, for its cutouts.")] = None,
     cutouts: Annotated[str | None, typer.Option(help="A cutout store.")] = None,
@@ -77,7 +84,14 @@ def grades_command(
     pixel_scale: PixelScale = None,
     units: Units = None,
 ) -> None:
-    """Score a graded list at its positions: the thesis' Table 5-2, with a random-field control."""
+    """Score a graded list at its positions: the thesis' Table 5-2, with a random-field control.
+
+    Or merge the grades that people have given on a run's page: lensweep grades merge.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if out is None:
+        raise typer.BadParameter("missing; name a folder", context, param_hint="'--out'")
     from lensweep.scanner.lenses.grade_report import one_source, report_grades
     from lensweep.scanner.sky.mosaics import HeaderOverrides
 
@@ -85,6 +99,24 @@ def grades_command(
     overrides = HeaderOverrides(band, pixel_scale, units)
     report_grades(mosaics or (), stored, graded, ensemble, overrides, min_valid_fraction, control,
                   seed, out)  # fmt: skip
+
+
+@grades_app.command("merge")
+def merge_grades_command(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="CSV files of grades; without any, those that RUN's server kept."),
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="The run's folder, to join them onto.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file to write; default RUN/inspect/merged.csv.")
+    ] = None,
+) -> None:
+    """Merge grades of several people: means, disagreement, kappa, and how good each of them is."""
+    from lensweep.scanner.inspection.agreement_report import show_merged
+    from lensweep.scanner.inspection.merged_grades import merge_grades
+
+    show_merged(merge_grades(files or (), None if run is None else place(run), out))
 
 
 @commands.command("rank")

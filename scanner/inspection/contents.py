@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from lensweep.ground.errors import InputError
 from lensweep.scanner.inspection.flags import flags_of
 from lensweep.scanner.inspection.overview import (
     completeness_of,
@@ -26,7 +25,6 @@ from lensweep.scanner.inspection.wide_stamps import cut_stamps
 from lensweep.scanner.results.finished_run import read_facts
 from lensweep.scanner.results.footprint import run_footprint
 from lensweep.scanner.run.paths import RunPaths
-from lensweep.scanner.run.tally import planned_mosaics, tally
 
 # What a card says of a candidate where the run's catalogue has it.
 SHOWN = (
@@ -61,19 +59,10 @@ def read_finished(root: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     InputError
         If there is no run, or it is not finished; the message says what is missing.
     """
-    paths = RunPaths(root)
-    if not paths.run.is_file():
-        raise InputError(f"{root}: no run in this folder (no {paths.run.name})")
-    if not paths.candidates.is_file():
-        waiting = [tally(root, name).waiting for name in planned_mosaics(root)]
-        missing = f"{sum(waiting):,} windows of {len(waiting)} planned mosaics wait"
-        raise InputError(
-            f"run {root}: not finished, no {paths.candidates.name} in it ({missing}); repeat its "
-            "scan command to continue it"
-        )
-    with paths.candidates.open("rb") as file:
+    facts = read_facts(root)
+    with RunPaths(root).candidates.open("rb") as file:
         candidates = pd.read_parquet(file)
-    return candidates.sort_values("rank", ignore_index=True), read_facts(root)
+    return candidates.sort_values("rank", ignore_index=True), facts
 
 
 def run_id(facts: dict[str, str]) -> str:

@@ -139,6 +139,8 @@ def serve(
         write_json(kept, {"port": address.port, "token": token})
         kept.chmod(0o600)
         app = make_app(page, page_id, shelf, token)
+        # From here on whoever comes waits for the first answer, instead of being refused.
+        opened.listen()
         said(address.url)
         webbrowser.open(address.url)
         config = uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False,

@@ -4,24 +4,24 @@ A scan's window is 5 arcsec and lies where the grid leaves it: wide quads reach 
 """
 
 import json
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
+from lensweep.ground.errors import InputError
 from lensweep.scanner.lenses.cutouts_at import paste_windows
 from lensweep.scanner.results.finished_run import read_facts
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import Plan, read_plan, read_windows
 from lensweep.scanner.sky.cutouts import cut_windows
+from lensweep.scanner.sky.fits_files import check_structure, faults_of
 from lensweep.scanner.sky.grid import read_grid_region, sky_to_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, inspect_mosaic
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 STAMP_SIDE_PX = 2 * CUTOUT_SIZE
@@ -119,13 +119,13 @@ def usable_mosaic(root: Path, plan: Plan, window: int, scratch: Path) -> Mosaic 
         return _inspected_again(root, plan, scratch)
     stored = cutout_store.read_column(store, "flux", window, window + 1)
     corners = read_windows(root, plan.mosaic.name).corners[window : window + 1]
-    with warnings.catch_warnings():
-        # What astropy only warns of is half a file.
-        warnings.simplefilter("error", AstropyUserWarning)
-        try:
+    label = f"mosaic {mosaic.file_name}"
+    try:
+        with faults_of(label):
+            check_structure(mosaic.pixels_path, label)
             cut, _ = cut_windows(mosaic, plan.grid, corners)
-        except (AstropyUserWarning, OSError, TypeError, ValueError):  # of astropy: another file
-            return None
+    except InputError:  # another file by now, or half of one
+        return None
     return mosaic if np.array_equal(cut, stored, equal_nan=True) else None
 
 
@@ -135,7 +135,7 @@ def _inspected_again(root: Path, plan: Plan, scratch: Path) -> Mosaic | None:
     overrides = HeaderOverrides(asked["band"], asked["pixel_scale_arcsec"], asked["units"])
     try:
         found = inspect_mosaic(plan.mosaic.path, overrides, plan.mosaic.band, "of the run", scratch)
-    except MosaicError:
+    except InputError:  # gone, another file, or at an address that is away
         return None
     return found if found.sha256 == plan.mosaic.sha256 else None
 

@@ -137,7 +137,7 @@ function listen() {
     for (const button of byId("brushes").children) button.setAttribute("aria-pressed", String(button === target));
   });
   byId("contrast").addEventListener("input", ({ target }) => { view.contrast = Number(target.value); restretch(); });
-  byId("size").addEventListener("input", () => { layOut(); if (selected >= 0) scrollTo(selected); });
+  byId("size").addEventListener("input", () => { layOut(); if (selected >= 0) bringIntoView(selected); });
   for (const id of ["find", "by-grade", "by-p", "by-mosaic", "by-match", "sort"]) byId(id).addEventListener("input", filter);
   byId("refresh").addEventListener("click", filter);
   byId("grader").addEventListener("change", ({ target }) => { byId("trouble").hidden = true; changeGrader(target.value.trim()).then(() => { announceKept(); refreshAll(); }); });
@@ -178,7 +178,7 @@ async function begin() {
   byId("subtitle").textContent = contents.blind ? `blind: ${several(contents.rows.length, "stamp")} in no order` : `${all} · lensweep ${contents.lensweep}`;
   byId("help-words").textContent = contents.blind
     ? "Among the stamps are simulated lenses, galaxies that are none, and some twice: they measure how you grade. North is up, east left; the bar is an arcsecond; violet has no data."
-    : "p lens is calibrated, at the run's prior; the spread is that of the members. North is up, east left; the bar is an arcsecond; violet has no data.";
+    : "p lens is calibrated (see How it was made); the spread is that of the members. North is up, east left; the bar is an arcsecond; violet has no data.";
   for (const mosaic of [...new Set(contents.rows.map((row) => row.mosaic))].filter(Boolean).sort()) byId("by-mosaic").append(make("option", { value: mosaic }, mosaic));
   listen();
   byId("overview-details").open = remembered("overview") !== "closed";

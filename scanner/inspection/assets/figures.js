@@ -33,9 +33,10 @@ function mapFigure() {
     ...maps.map((one, i) => make("option", { value: i }, `field ${i + 1}: ${one.ra_deg.toFixed(2)} ${one.dec_deg.toFixed(2)}`)));
   choice.hidden = maps.length === 1;
   map = { canvas, choice, shown: 0, masks: [], note: make("small") };
+  canvas.className = "map";
   const legend = make("div", { class: "legend" },
     ...["A", "B", "C", "X", ""].map((grade) => make("span", { data: { mark: MARKS[grade] } }, grade === "X" ? "not a lens" : grade || "not graded")),
-    make("span", { data: { mark: "◯" } }, "known lens"), make("span", {}, "blue to yellow: score"));
+    make("span", { data: { mark: "◯" } }, "known"), make("span", {}, "blue to yellow: score"));
   const box = make("figure", {}, make("figcaption", {}, "Field", map.note, choice), canvas, legend);
   showMap(0);
   return box;
@@ -54,7 +55,7 @@ async function showMap(number) {
   map.shown = number;
   map.choice.value = String(number);
   const one = contents.overview.maps[number];
-  const scale = 300 / Math.max(one.width_arcmin, one.height_arcmin);
+  const scale = 236 / Math.max(one.width_arcmin, one.height_arcmin);
   [map.wide, map.high] = [Math.max(60, one.width_arcmin * scale), Math.max(60, one.height_arcmin * scale)];
   map.canvas.width = map.wide * 2;
   map.canvas.height = map.high * 2;
@@ -156,7 +157,7 @@ function markOnFigures(row) {
 // --- curves ---
 
 const marked = [];
-const [WIDE, HIGH, LEFT, FOOT] = [300, 190, 34, 28];
+const [WIDE, HIGH, LEFT, FOOT] = [330, 236, 34, 28];
 
 function axes(label, xs, ys, title) {
   const svg = drawn("svg", { width: WIDE, height: HIGH, viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": title });
@@ -222,7 +223,7 @@ const share = (row, name) => (isNumber(row[name]) ? `${row[name].toFixed(2)} (${
 
 function recallFigure() {
   const { summary, lenses, radius_arcsec: radius } = contents.overview.recall;
-  const box = make("section", { class: "wide", tabindex: "0", "aria-label": "Known lenses" }, make("h2", {}, "Known lenses in the footprint"));
+  const box = make("section", { class: summary.length ? "wide" : "narrow", tabindex: "0", "aria-label": "Known lenses" }, make("h2", {}, "Known lenses in the footprint"));
   if (!summary.length) { box.append(make("p", { class: "note" }, "None of the shipped lists lies in it.")); return box; }
   box.append(table(["list", "found", "recall"], summary.map((row) =>
     [row.grade === "all" ? row.catalogue : `${row.catalogue} ${row.grade}`, `${row.n_candidates} of ${row.n_observed}`, share(row, "recall")])));
@@ -249,7 +250,7 @@ function provenanceFigure() {
   const list = make("dl", { class: "facts" });
   for (const [name, text] of Object.entries(contents.overview.provenance)) list.append(make("dt", {}, name.replace(/_/g, " ")), make("dd", {}, text));
   for (const [name, reason] of Object.entries(contents.overview.ledger.failed_mosaics)) list.append(make("dt", {}, `not scanned: ${name}`), make("dd", {}, reason));
-  return make("section", { class: "wide", tabindex: "0", "aria-label": "Where it comes from" }, make("h2", {}, "Where it comes from"), list);
+  return make("details", { class: "whole" }, make("summary", {}, "How it was made"), list);
 }
 
 function showOverview() {

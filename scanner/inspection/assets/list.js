@@ -6,7 +6,7 @@ let brush = "";
 let single = false;
 let stale = false;
 const cardsInView = new Map();
-const CAPTION_PX = 48;
+const CAPTION_PX = contents.blind ? 30 : 48;
 const GAP_PX = 8;
 const ROWS_BEYOND = 2;
 
@@ -129,13 +129,13 @@ function select(at, scroll = true) {
       const card = cardsInView.get(selected);
       card.setAttribute("aria-selected", "true");
       grid.setAttribute("aria-activedescendant", card.id);
-      if (scroll) scrollTo(selected);
+      if (scroll) bringIntoView(selected);
     }
   } else grid.removeAttribute("aria-activedescendant");
   showSelected();
 }
 
-function scrollTo(at) {
+function bringIntoView(at) {
   const pitch = shape.high + GAP_PX;
   const top = grid.getBoundingClientRect().top + Math.floor(at / shape.columns) * pitch;
   const under = byId("tools").getBoundingClientRect().bottom;
@@ -194,7 +194,7 @@ function showView(one) {
   byId("view-single").setAttribute("aria-pressed", String(one));
   if (!one) layOut();
   select(selected);
-  if (one) { byId("single").focus({ preventScroll: true }); byId("main").scrollIntoView({ block: "nearest" }); } else grid.focus({ preventScroll: true });
+  if (one) { byId("single").focus({ preventScroll: true }); byId("main").scrollIntoView({ block: "start" }); } else grid.focus({ preventScroll: true });
 }
 
 // --- grading ---
