@@ -54,8 +54,8 @@ def test_find_shows_and_writes(archive, tmp_path):
     row = next(line for line in done.stdout.splitlines() if SVM in line)
     for word in ("HAP-SVM visit", "ACS/WFC", "2,028 s", "2003-12-27", "10092"):
         assert word in row
-    assert "1 images, 0.00 GB; 1 more show what these show (--all lists them)" in done.stdout
-    assert "they cover 100.0 % of the 0.0002 square degrees asked for" in done.stdout
+    assert "1 image, 0.2 MB; 1 more show what these show (--all lists them)" in done.stdout
+    assert "they cover 100.0 % of the 0.000226 square degrees asked for" in done.stdout
     assert [product.name for product in read_products(tmp_path / "found.ecsv")] == [SVM]
     assert Table.read(tmp_path / "found.ecsv").meta["asked"] == "RA 150.116, Dec 2.20097"
     coverage, _ = read_coverage(tmp_path / "found.moc.fits")

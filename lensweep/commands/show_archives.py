@@ -122,8 +122,8 @@ def show_fetched(products: Sequence[Product], listed: Path, folder: Path, cite: 
     console = wide_console()
     size = sum(origin.size_bytes for origin in fetched.origins.values())
     console.print(
-        f"{len(fetched.origins):,} files in {folder}, {size / 1e9:,.2f} GB: {fetched.n_new:,} new, "
-        f"{len(fetched.origins) - fetched.n_new:,} were here"
+        f"{_count(len(fetched.origins), 'file')} in {folder}, {_size(size)}: "
+        f"{fetched.n_new:,} new, {len(fetched.origins) - fetched.n_new:,} were here"
     )
     for name in fetched.failed:
         console.print(f"not fetched: {name}", style="red")
@@ -153,14 +153,22 @@ def _summary(found: Found) -> list[str]:
     size = sum(product.size_bytes for product in found.products)
     left_out = found.n_all - len(found.products)
     lines = [
-        f"{len(found.products):,} images, {size / 1e9:,.2f} GB"
+        f"{_count(len(found.products), 'image')}, {_size(size)}"
         + (f"; {left_out:,} more show what these show (--all lists them)" if left_out else ""),
-        f"they cover {found.percent:.1f} % of the {area_deg2(found.asked.moc):.4f} square degrees "
+        f"they cover {found.percent:.1f} % of the {area_deg2(found.asked.moc):.3g} square degrees "
         "asked for",
     ]
     if len(found.asked.ra_deg) > 1:
         lines.append(f"{found.covered_positions:,} of {len(found.asked.ra_deg):,} positions")
     return lines
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.1f} MB"
 
 
 def _seconds(value: float) -> str:
