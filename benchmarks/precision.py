@@ -4,8 +4,7 @@
 
 A DATASET is a folder with `cutouts.zarr` and `truth/`, as `lensweep train` leaves them. The
 figures are recorded in the bundle's manifest, where `precision = auto` reads them, and the first
-cutouts become its reference, on which devices of other precisions show that they agree; a stack
-beside it, which names the manifest, is made to name the new one.
+cutouts become its reference, on which devices of other precisions show that they agree.
 """
 
 import dataclasses
@@ -17,7 +16,6 @@ import numpy as np
 
 from lensweep.scanner.network.bundle_store import check_bundle, record_precision
 from lensweep.training.data.labelled_set import read_truth
-from lensweep.training.fit.bundle import carry_stack
 from lensweep.training.fit.precision import check_precision, make_reference
 
 
@@ -29,10 +27,8 @@ def main(folder: Path, datasets: list[Path]) -> None:
     if found is None:
         sys.exit("this machine has no reduced precision: nothing is recorded")
     reduced, check = found
-    before = check_bundle(str(folder))
     record_precision(folder, reduced, check)
     bundle = make_reference(folder, stores[0])
-    carry_stack(folder, before)
     print(f"{reduced}: {json.dumps(dataclasses.asdict(check))}")
     print("by default from now on" if check.passed else "not good enough: float32 stays")
     print(f"{folder}: manifest SHA-256 is now {bundle.sha256}")

@@ -21,7 +21,6 @@ from lensweep.scanner.lenses.recall import binomial_interval
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle, set_screen_default
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.training.data.examples import KIND, open_examples, read_flux
-from lensweep.training.fit.bundle import carry_stack
 from lensweep.training.fit.metrics import threshold
 
 RATES = (1e-2, 1e-3)
@@ -54,7 +53,6 @@ def main(folder: Path, dataset: Path, real: Path | None, record: bool) -> None:
         holds &= not lost_stamps(bundle, real)
     if record:
         set_screen_default(folder, holds)
-        carry_stack(folder, bundle)
         print(f"\nthe screen is {'on' if holds else 'off'} by default from now on")
 
 

@@ -7,7 +7,7 @@ from memory import write_mosaic
 
 from lensweep.deploy.accelerator import import_tensorflow
 from lensweep.scanner.network.bundle_store import save_bundle
-from lensweep.scanner.network.ensemble import Calibration, Description, Trunk
+from lensweep.scanner.network.ensemble import Description, Trunk
 from lensweep.scanner.network.stretch import Stretch
 
 
@@ -21,7 +21,7 @@ def save_stub(folder: Path) -> Path:
     heads = {"stub": (np.ones((3, 1), np.float32), np.zeros(1, np.float32))}
     description = Description(
         name="stub", trunks=(Trunk("stub", ("stub-fold0",)),), stretch=Stretch(), band="F814W",
-        pixel_scale_arcsec=0.05, cutout_size=100, calibration=Calibration(1.0, 0.0, 0.5),
+        pixel_scale_arcsec=0.05, cutout_size=100,
         # Nothing is a detection: ranking is another matter.
         thresholds={"fpr_0.3": 1e6}, metrics={}, training={},
     )  # fmt: skip

@@ -14,7 +14,7 @@ from lensweep.catalogs.schemas import CANDIDATES
 from lensweep.catalogs.tables import TableError, check_positions
 
 DETECTION_COLUMNS = (
-    "ra_deg", "dec_deg", "p_lens", "p_mean", "p_std", "logit_mean", "n_members",
+    "ra_deg", "dec_deg", "p_mean", "p_std", "logit_mean", "n_members",
     "valid_fraction", "mosaic", "x_pix", "y_pix", "window",
 )  # fmt: skip
 ACRONYM = "LSWP"
@@ -182,6 +182,7 @@ def build_candidates(
 
 
 def _as_table(rows: pd.DataFrame) -> pa.Table:
+    rows = rows.reindex(columns=CANDIDATES.names)
     columns = [pa.array(rows[f.name], type=f.type, from_pandas=True) for f in CANDIDATES]
     return pa.Table.from_arrays(columns, schema=CANDIDATES)
 

@@ -81,6 +81,19 @@ def inside(coverage: MOC, ra_deg: ArrayLike, dec_deg: ArrayLike) -> NDArray[np.b
     return np.asarray(coverage.contains_lonlat(np.mod(ra, 360.0) * u.deg, dec * u.deg))
 
 
+def random_positions(
+    coverage: MOC, n: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Positions spread evenly over a map, degrees, each at the middle of a cell of 0.4 mas."""
+    first, last = coverage.to_depth29_ranges.astype(np.int64).T
+    ends = np.cumsum(last - first)
+    chosen = rng.integers(0, ends[-1], n)
+    which = np.searchsorted(ends, chosen, side="right")
+    cells = last[which] - (ends[which] - chosen)
+    lon, lat = healpix_to_lonlat(cells, 2**29, order="nested")
+    return lon.to_value("deg"), lat.to_value("deg")
+
+
 def area_deg2(coverage: MOC) -> float:
     """Area of a map, square degrees."""
     return 0.0 if coverage.empty() else float(coverage.sky_fraction) * _SKY_DEG2

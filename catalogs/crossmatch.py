@@ -72,6 +72,31 @@ def all_pairs(
     )
 
 
+def pairs_within(
+    ra_deg: ArrayLike,
+    dec_deg: ArrayLike,
+    catalog_ra_deg: ArrayLike,
+    catalog_dec_deg: ArrayLike,
+    radii_arcsec: ArrayLike,
+) -> Matches:
+    """As `all_pairs`, with a radius for each catalogue row.
+
+    Parameters
+    ----------
+    ra_deg, dec_deg, catalog_ra_deg, catalog_dec_deg
+        As of `all_pairs`.
+    radii_arcsec : array_like, shape (m,)
+        Largest separation from each catalogue row, in (0, 3600].
+    """
+    radii = np.asarray(radii_arcsec, np.float64)
+    for radius in radii[~(radii > 0.0) | ~np.isfinite(radii)][:1]:
+        check_radius(float(radius))
+    largest = float(radii.max()) if radii.size else MAX_RADIUS_ARCSEC
+    found = all_pairs(ra_deg, dec_deg, catalog_ra_deg, catalog_dec_deg, largest)
+    near = found[2] <= radii[found[1]]
+    return found[0][near], found[1][near], found[2][near]
+
+
 def nearest(
     ra_deg: ArrayLike,
     dec_deg: ArrayLike,

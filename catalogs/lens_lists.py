@@ -15,6 +15,11 @@ from lensweep.catalogs.lensflow_grades import lensflow_scheme, stored_grades
 from lensweep.catalogs.tables import read_table
 
 LENSCAT = "lenscat"
+# For a list that says nothing of its positions' errors: COSMOS and lenscat agree within 2 arcsec,
+# and most image separations are below 2.
+ANY_RADIUS_ARCSEC = 3.0
+# Archives' own astrometry: 1-2 arcsec in raw HLA mosaics, below 0.1 in HAP ones (HLA help).
+ASTROMETRY_ARCSEC = 1.0
 # Columns of a file that are understood, the first present of each.
 _COLUMNS = {
     "grade": ("grade", "grading", "confidence"),
@@ -131,10 +136,11 @@ def list_of(
         "known_name": _unlike(names),
         "known_ra_deg": np.asarray(ra_deg, np.float64),
         "known_dec_deg": np.asarray(dec_deg, np.float64),
+        "match_radius_arcsec": ANY_RADIUS_ARCSEC,
     }
     table = pd.DataFrame(values | columns, columns=KNOWN.names, index=rows)
     numbers = {"catalogue_row": "int64", "z_lens": "float64", "known_ra_deg": "float64",
-               "known_dec_deg": "float64"}  # fmt: skip
+               "known_dec_deg": "float64", "match_radius_arcsec": "float64"}  # fmt: skip
     return table.astype({name: numbers.get(name, "str") for name in KNOWN.names})
 
 
@@ -176,7 +182,24 @@ def _castles() -> pd.DataFrame:
         grade_scheme="CASTLES A/B/C: of being a lens",
         z_lens=table["z_lens"].mask(uncertain),
         z_lens_listed=listed.mask(uncertain, listed + " (uncertain)"), reference=table["source"],
+        match_radius_arcsec=_castles_radii(table),
     )  # fmt: skip
+
+
+def _castles_radii(table: pd.DataFrame) -> pd.Series:
+    """Position errors: against an independent list where there is one, else by the digits."""
+    declination = np.radians(table["dec_deg"].to_numpy(np.float64))
+    seconds, arcsec = (table[name].map(_half_unit) for name in ("ra_hms", "dec_dms"))
+    digits = np.hypot(15.0 * np.cos(declination) * seconds, arcsec)
+    error = np.fmax(digits, table["xcheck_sep_arcsec"].astype("float64"))
+    half = table["image_separation_arcsec"].astype("float64").fillna(2.0) / 2.0
+    return ASTROMETRY_ARCSEC + error + half
+
+
+def _half_unit(sexagesimal: str) -> float:
+    """Half a unit of the last digit of the seconds."""
+    _, _, decimals = sexagesimal.rsplit(":", 1)[1].partition(".")
+    return float(0.5 * 10.0 ** -len(decimals))
 
 
 def _lensflow() -> pd.DataFrame:

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lensweep.catalogs.crossmatch import all_pairs
+from lensweep.catalogs.crossmatch import check_radius, pairs_within
 from lensweep.catalogs.lens_schemas import MATCHES
 
 
 def match_lenses(
-    positions: pd.DataFrame, known: pd.DataFrame, radius_arcsec: float, every: bool
+    positions: pd.DataFrame, known: pd.DataFrame, radius_arcsec: float | None, every: bool
 ) -> pd.DataFrame:
     """Match positions with known lenses, each catalogue by itself, on the sphere.
 
@@ -22,8 +22,8 @@ def match_lenses(
         two may be null.
     known : DataFrame
         Columns of `lensweep.catalogs.lens_schemas.KNOWN`.
-    radius_arcsec : float
-        Largest separation, in (0, 3600].
+    radius_arcsec : float or None
+        Largest separation, in (0, 3600]; by default each lens's own.
     every : bool
         All pairs within the radius; else of every catalogue the nearest lens of each position.
 
@@ -47,6 +47,20 @@ def match_lenses(
     found = pd.concat(matches, ignore_index=True).sort_values("row", kind="stable")
     chosen = found if every else found[found["nearest"]]
     return chosen[MATCHES.names].reset_index(drop=True)
+
+
+def radii_of(known: pd.DataFrame, radius_arcsec: float | None) -> NDArray[np.float64]:
+    """Radius of each known lens: its own, or one for all.
+
+    Raises
+    ------
+    MatchError
+        If that cannot be used.
+    """
+    if radius_arcsec is None:
+        return np.asarray(known["match_radius_arcsec"], np.float64)
+    check_radius(radius_arcsec)
+    return np.full(len(known), radius_arcsec)
 
 
 def count_matches(matches: pd.DataFrame) -> pd.DataFrame:
@@ -74,11 +88,11 @@ def count_matches(matches: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_catalogue(
-    positions: pd.DataFrame, lenses: pd.DataFrame, radius_arcsec: float
+    positions: pd.DataFrame, lenses: pd.DataFrame, radius_arcsec: float | None
 ) -> pd.DataFrame:
-    index, lens, separation_arcsec = all_pairs(
+    index, lens, separation_arcsec = pairs_within(
         positions["ra_deg"], positions["dec_deg"], lenses["known_ra_deg"],
-        lenses["known_dec_deg"], radius_arcsec,
+        lenses["known_dec_deg"], radii_of(lenses, radius_arcsec),
     )  # fmt: skip
     first = np.ones(len(index), np.bool_)
     first[1:] = index[1:] != index[:-1]

@@ -16,6 +16,10 @@ KNOWN_COLUMNS = (
            "Right ascension as listed, ICRS or J2000."),
     Column("known_dec_deg", pa.float64(), "deg", "pos.eq.dec",
            "Declination as listed, ICRS or J2000."),
+    Column("match_radius_arcsec", pa.float64(), "arcsec", "pos.angDistance;stat.max",
+           "Farthest that a candidate may lie that is this lens, unless another radius is asked"
+           " for: an arcsecond for the mosaic's astrometry, the error of the listed position, and"
+           " half the separation of the images; 3 where the list gives neither."),
     Column("grade", pa.string(), "", "meta.code.class",
            "Grade as listed; null if the list has none.", True),
     Column("grade_scheme", pa.string(), "", "meta.note",

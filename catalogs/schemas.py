@@ -69,9 +69,21 @@ CANDIDATE_COLUMNS = (
            "ICRS declination of the same."),
     Column(
         "p_lens", pa.float64(), "", "stat.probability;meta.main",
-        "Probability that the window holds a lens: calibrated on out-of-fold scores and shifted to"
-        " the prior (lenses per window) stated in the file metadata.",
+        "Probability that the candidate is a lens: at the density of lenses that the file metadata"
+        " state, from the scores of lenses planted in fields and of fields without lenses. Null"
+        " where the ensemble was not measured on fields.", True,
     ),
+    Column("false_per_deg2", pa.float64(), "deg**-2", "stat.value",
+           "Candidates at least this good that a square degree without lenses would give.", True),
+    Column("expected_purity", pa.float64(), "", "stat.probability;stat.mean",
+           "Share of lenses to expect in the list down to this rank: mean p_lens.", True),
+    Column("expected_purity_low", pa.float64(), "", "stat.probability;stat.min",
+           "Low end of the 95 % interval of that share, at the stated density.", True),
+    Column("expected_purity_high", pa.float64(), "", "stat.probability;stat.max",
+           "High end of the same.", True),
+    Column("extrapolated", pa.bool_(), "", "meta.code",
+           "Whether fewer than ten false candidates of the fields scored as high: p_lens and"
+           " false_per_deg2 then follow a fitted tail.", True),
     Column("p_mean", pa.float32(), "", "stat.probability;stat.mean",
            "Mean of the members' probabilities, neither calibrated nor shifted to a prior."),
     Column("p_std", pa.float32(), "", "stat.stdev;stat.probability", _P_STD),
@@ -123,6 +135,28 @@ LEDGER_COLUMNS = (
            "Logit of the ensemble's screen; null where it did not look.", True),
 )
 
+# What a bundle keeps of the fields that it was measured on, and a run of its own.
+FIELD_SCORE_COLUMNS = (
+    Column("centres", pa.string(), "", "meta.code",
+           "How windows were placed: grid or sources."),
+    Column("is_lens", pa.bool_(), "", "meta.code",
+           "Whether it is a planted lens; else a merged candidate where there are none."),
+    Column("kind", pa.string(), "", "src.class",
+           "Kind of lens, or of what the false candidate lies on."),
+    Column("seed", pa.int64(), "", "meta.id", "Seed of the field; 0 for a run's own mosaics."),
+    Column("logit_mean", pa.float64(), "", "stat.value;stat.mean",
+           "Best merged score; minus infinity for a lens that no candidate shows."),
+    Column("weight", pa.float64(), "", "stat.weight", "How much it counts."),
+    Column("theta_e_arcsec", pa.float64(), "arcsec", "phys.angSize",
+           "Einstein radius; null without a lens.", True),
+    Column("source_magnitude", pa.float64(), "mag", "phot.mag",
+           "Of the source without its lens, AB; null without a lens.", True),
+    Column("host_magnitude", pa.float64(), "mag", "phot.mag",
+           "Of the lensing galaxy, AB; null without a lens.", True),
+    Column("signal_to_noise", pa.float64(), "", "stat.snr",
+           "Of the lensed images; null without a lens.", True),
+)
+
 # A stamp that cannot be read keeps its row: the numbers are null and the message says why.
 SCORE_COLUMNS = (
     Column("file", pa.string(), "", "meta.id;meta.file", "Stamp that was scored."),
@@ -146,6 +180,7 @@ SCORE_COLUMNS = (
 
 CANDIDATES = pa.schema([column.field() for column in CANDIDATE_COLUMNS])
 LEDGER = pa.schema([column.field() for column in LEDGER_COLUMNS])
+FIELD_SCORES = pa.schema([column.field() for column in FIELD_SCORE_COLUMNS])
 SCORES = pa.schema([column.field() for column in SCORE_COLUMNS])
 
 

@@ -1,7 +1,7 @@
 """lensweep: find strong gravitational lenses in Hubble I-band (F814W) mosaics.
 
-The verbs of the command line, for scripts and notebooks: `scan`, `score`, `read_candidates`. What
-takes long to import is imported where it is used.
+The verbs of the command line, for scripts and notebooks: `scan`, `score`, `read_candidates`,
+`selection_function`. What takes long to import is imported where it is used.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lensweep.scanner.results.selection_function import SelectionFunction
     from lensweep.scanner.work.scan import Outcome
 
-__all__ = ["read_candidates", "scan", "score"]
+__all__ = ["read_candidates", "scan", "score", "selection_function"]
 
 
 def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options: Any) -> "Outcome":
@@ -127,3 +128,35 @@ def read_candidates(run: str | Path) -> "pd.DataFrame":
         raise InputError(f"{path}: no such catalogue; a scan writes it at its end")
     with path.open("rb") as file:
         return pd.read_parquet(file)
+
+
+def selection_function(run: str | Path, false_per_deg2: float = 10.0) -> "SelectionFunction":
+    """The chance that a run finds a lensed galaxy, by what the lens is.
+
+    Measured by `lensweep completeness RUN`. Call what is returned:
+    ``selection_function("run")(theta_e, source_mag, host_mag)``.
+
+    Parameters
+    ----------
+    run : str or Path
+        The run's folder, or its selection.json where `completeness --out` put it elsewhere.
+    false_per_deg2 : float
+        The depth: 1, 10, 100 or 1000 false candidates per square degree.
+
+    Returns
+    -------
+    lensweep.scanner.results.selection_function.SelectionFunction
+        It refuses what lies beyond the lenses that it was fitted to.
+
+    Raises
+    ------
+    lensweep.ground.errors.InputError
+        If it was not measured, or not at that depth.
+    """
+    from lensweep.ground.files import place
+    from lensweep.scanner.results.selection_function import read_selection
+    from lensweep.scanner.run.paths import RunPaths
+
+    path = place(run)
+    path = RunPaths(path).selection if path.is_dir() else path
+    return read_selection(path, false_per_deg2)

@@ -9,15 +9,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import dask
 import numpy as np
+import pandas as pd
 import pytest
 from distributed import Client
 from drizzled_files import add_star, write_hla
 
 from lensweep.deploy.environment import DASK_SETTINGS
 from lensweep.ground.progress import PlainProgress
-from lensweep.scanner.network.bundle_store import save_bundle
-from lensweep.scanner.network.ensemble import Calibration, Description, Trunk
+from lensweep.scanner.network.bundle_store import record_fields, save_bundle
+from lensweep.scanner.network.ensemble import Description, FieldFacts, Trunk
 from lensweep.scanner.network.stretch import Stretch
+from lensweep.scanner.results.worth import as_field_scores
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.opening import open_run
 from lensweep.scanner.work.scan import Outcome, run_scan
@@ -71,14 +73,29 @@ def write_tiny_bundle(folder, second_look) -> Path:
         band="F814W",
         pixel_scale_arcsec=0.05,
         cutout_size=100,
-        calibration=Calibration(0.9, -0.2, 0.5),
         # So low that every scored window is a detection.
         thresholds={"fpr_0.3": -1e6},
         metrics={},
         training={},
     )
     save_bundle(folder, description, {"tiny": trunk}, heads)
+    record_fields(folder, as_field_scores(drawn_field_scores()), FieldFacts(0.1, 70, 150, {}))
     return folder
+
+
+def drawn_field_scores() -> pd.DataFrame:
+    """Scores of lenses, and of other candidates that are rarer the better: of no network."""
+    rng, parts = np.random.default_rng(6), []
+    for centres in ("grid", "sources"):
+        for is_lens, scores in (
+            (True, rng.normal(0.0, 3.0, 150)), (False, rng.exponential(1.0, 400) - 6.0),
+        ):  # fmt: skip
+            kind = "lensed_galaxy" if is_lens else "merger"
+            parts.append(pd.DataFrame(
+                {"centres": centres, "is_lens": is_lens, "kind": kind, "seed": 0,
+                 "logit_mean": scores, "weight": 1.0}
+            ))  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
 
 
 def write_field(path, seed, shape=(420, 730), blank_columns=150, **write_options) -> Path:

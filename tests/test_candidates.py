@@ -27,7 +27,6 @@ def detections(ra_deg, dec_deg, logit_mean, **columns):
     values = {
         "ra_deg": np.asarray(ra_deg, float),
         "dec_deg": np.asarray(dec_deg, float),
-        "p_lens": np.full(n, 0.25),
         "p_mean": np.full(n, 0.5, np.float32),
         "p_std": np.full(n, 0.125, np.float32),
         "logit_mean": np.asarray(logit_mean, np.float32),
@@ -249,7 +248,7 @@ def test_a_missing_column_is_named(name):
         build_candidates(frame, 1.0, 1.0, None)
 
 
-@pytest.mark.parametrize("name", ["p_lens", "logit_mean", "mosaic"])
+@pytest.mark.parametrize("name", ["p_mean", "logit_mean", "mosaic"])
 def test_a_missing_value_is_named(name):
     frame = detections([10.0, 20.0], [0.0, 0.0], [1.0, 2.0])
     frame.loc[1, name] = None

@@ -1,4 +1,4 @@
-"""Lenses painted on the mosaics of a finished run: which it would have found."""
+"""Lenses planted in the mosaics of a finished run: which it would have found."""
 
 import io
 import shutil
@@ -6,34 +6,47 @@ import time
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from conftest import scan_here, write_field
 
+from lensweep.catalogs.coverage import area_deg2
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.network.bundle_store import check_bundle
-from lensweep.scanner.network.ensemble import Scoring
-from lensweep.scanner.run import cutout_store
-from lensweep.scanner.work.tasks import load_ensemble
-from lensweep.training.evaluation.completeness import measure_completeness, open_completeness
+from lensweep.scanner.results import worth
+from lensweep.scanner.results.detections import read_detections
+from lensweep.scanner.results.footprint import run_footprint
+from lensweep.scanner.results.worth import read_field_scores
+from lensweep.scanner.run.plan import read_plan, read_windows
+from lensweep.scanner.sky.cutouts import cut_windows
+from lensweep.scanner.sky.grid import sky_to_grid
+from lensweep.training.evaluation import completeness, planted_run
+from lensweep.training.evaluation.calibrate import calibrate_run
+from lensweep.training.evaluation.completeness import find_depths, measure_completeness
 from lensweep.training.evaluation.completeness_report import draw_completeness, show_completeness
+from lensweep.training.evaluation.planted_run import open_planting
+from lensweep.training.evaluation.planting import Scanned, find_again
 
+NAME = "field_drz"
 PAINTED = {"n": 6, "seed": 4, "drawn_hosts": 1.0}
+
+
+def progress():
+    return PlainProgress(io.StringIO(), time.monotonic)
 
 
 @pytest.fixture(scope="module")
 def run(client, second_look_bundle, tmp_path_factory):
     folder = tmp_path_factory.mktemp("completeness")
-    mosaic = write_field(folder / "field_drz.fits", 3, (500, 900))
+    mosaic = write_field(folder / f"{NAME}.fits", 3, (500, 900))
     options = {"screen": "auto", "merge_radius_arcsec": 2.5}
-    outcome = scan_here(client, second_look_bundle, [mosaic], folder / "run", **options)
-    return outcome.paths.root
+    return scan_here(client, second_look_bundle, [mosaic], folder / "run", **options).paths.root
 
 
 def measure_here(run, bundle, out, client, **changes):
-    progress = PlainProgress(io.StringIO(), time.monotonic)
-    measurement = open_completeness(run, str(bundle), out, **(PAINTED | changes))
-    return measure_completeness(measurement, client, progress)
+    planting = open_planting(run, str(bundle), out, **(PAINTED | changes))
+    return measure_completeness(planting, client, progress())
 
 
 @pytest.fixture(scope="module")
@@ -46,64 +59,137 @@ def found(run, second_look_bundle, client, out):
     return measure_here(run, second_look_bundle, out, client)
 
 
-def test_painted_lenses_are_judged_as_the_run_judged(found, run, second_look_bundle, out):
-    assert len(found.lenses) == 6
-    bundle = check_bundle(str(second_look_bundle))
-    ensemble = load_ensemble(Scoring(bundle.folder, bundle.sha256))
-    verdicts = ensemble.judge(cutout_store.read(out / "cutouts.zarr").flux)
-    expected = np.where(verdicts.scored, verdicts.logits.mean(axis=1), -np.inf)
-    np.testing.assert_array_equal(found.cutouts["logit_mean"], expected)
-    assert not verdicts.scored.all()
+def scanned_of(run):
+    plan = read_plan(run, NAME)
+    return Scanned(plan.mosaic, plan.grid, read_windows(run, NAME), 0.5, True)
 
 
-def test_depths_are_those_of_the_catalogue(found, run):
-    candidates = pd.read_parquet(run / "candidates.parquet")
-    assert set(found.depths) == {"catalogue", "first_10"}
-    assert found.depths["first_10"] == candidates["logit_mean"][9]
-    assert found.depths["catalogue"] <= candidates["logit_mean"].min()
+def windows_of(out):
+    parts = sorted(out.glob("planted/*.windows.parquet"))
+    return pd.concat([pd.read_parquet(one) for one in parts])
 
 
-def test_shares_count_what_reaches_a_depth(found):
-    lensed = found.shares[found.shares["by"] == "signal_to_noise"]
-    assert lensed["n"].sum() == 6
-    for depth, least in found.depths.items():
-        reached = (found.lenses["logit_mean"] >= least).sum()
-        assert round((lensed[depth] * lensed["n"]).sum()) == reached
-        assert lensed[f"{depth}_low"].le(lensed[depth]).all()
+def test_lenses_lie_in_the_data(found):
+    lenses = found.planted.lenses
+    assert lenses["number"].tolist() == [0, 1, 2, 3, 4, 5]
+    # Columns up to 150 hold no data.
+    assert (lenses["x"] > 150).all()
+    assert lenses["signal_to_noise"].min() >= 20.0
+
+
+def test_every_window_about_a_lens_is_judged_anew(found, run, out):
+    windows, scanned = windows_of(out), scanned_of(run)
+    centres = scanned.windows.corners + 49.5
+    for lens in found.planted.lenses.itertuples():
+        own = windows[windows["number"] == lens.number]
+        near = np.abs(centres - (lens.x, lens.y)).max(axis=1) <= 75.0
+        assert own["window"].tolist() == np.flatnonzero(near).tolist()
+        _, valid = cut_windows(scanned.mosaic, scanned.grid, scanned.windows.corners[near])
+        # Masked windows stay masked, whatever is painted on them.
+        assert own["logit_mean"].isna().to_numpy()[valid < 0.5].all()
+    assert windows["logit_mean"].notna().any()
+
+
+def test_without_its_light_nothing_is_found_that_was_not_there(found, run, out):
+    """Windows as the scan left them: the best candidate is the one from before."""
+    detections = read_detections(run, read_plan(run, NAME), -np.inf, recentre=True)
+    windows = windows_of(out).merge(
+        detections[["window", "logit_mean"]], on="window", how="left", suffixes=("_painted", "")
+    )
+    lenses = found.planted.lenses.drop(columns=["ra_deg", "dec_deg", "logit_mean", "logit_before"])
+    scanned = scanned_of(run)
+    for number, lens in lenses.groupby("number"):
+        own = windows[windows["number"] == number].copy()
+        offset = detections.set_index("window").reindex(own["window"])
+        # Where the scan had moved its detection to.
+        known = offset["ra_deg"].notna().to_numpy()
+        x, y = sky_to_grid(scanned.grid, offset["ra_deg"][known], offset["dec_deg"][known])
+        own.loc[known, "x"], own.loc[known, "y"] = x, y
+        again = find_again(scanned, detections, lens, own, 2.5)
+        assert again["logit_mean"].tolist() == again["logit_before"].tolist()
+
+
+def test_depths_follow_the_calibration(found, run, second_look_bundle):
+    assert set(found.depths) == {1.0, 10.0, 100.0, 1000.0}
+    assert found.measured_by == "fields without lenses"
+    least = list(found.depths.values())
+    assert least == sorted(least, reverse=True)
+
+
+def test_shares_count_what_reaches_a_depth_and_was_not_there_before(found):
+    lenses = found.planted.lenses
+    galaxies = lenses[lenses["kind"] == "lensed_galaxy"]
+    row = found.populations.set_index("population").loc["lensed galaxies, as drawn"]
+    for depth, score in found.depths.items():
+        net = ((galaxies["logit_mean"] >= score) & (galaxies["logit_before"] < score)).mean()
+        assert row[f"found_{depth:g}"] == pytest.approx(net)
+    by = found.shares[found.shares["by"] == "theta_e_arcsec"]
+    assert by["n"].sum() == len(galaxies)
 
 
 def test_a_finished_measurement_repeats_nothing(found, run, second_look_bundle, out, client):
-    shards = [*out.glob("truth/*"), *out.glob("scores.zarr/c/**/*")]
-    before = [path.stat().st_mtime_ns for path in shards]
+    parts = sorted(out.glob("planted/*"))
+    before = [path.stat().st_mtime_ns for path in parts]
     again = measure_here(run, second_look_bundle, out, client)
-    assert [path.stat().st_mtime_ns for path in shards] == before
+    assert [path.stat().st_mtime_ns for path in parts] == before
     pd.testing.assert_frame_equal(again.shares, found.shares)
-    kept = pd.read_parquet(out / "completeness.parquet")
-    pd.testing.assert_frame_equal(kept, found.shares)
+    pd.testing.assert_frame_equal(pd.read_parquet(out / "completeness.parquet"), found.shares)
 
 
 def test_it_is_shown(found, out, capsys):
     show_completeness(found, out)
     said = capsys.readouterr().out
-    assert "6 lenses at " in said
-    assert "no lens painted" in said
+    assert "lensed galaxies, as Collett (2015)" in said
+    assert f"point-spread function in {NAME}: its own, of " in said
     assert (out / "completeness.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_all_and_nothing_can_be_drawn(found, share, tmp_path):
-    shares = found.shares.assign(
-        catalogue=share, catalogue_low=np.abs(share - 1e-17), catalogue_high=share - 1e-17
-    )
-    draw_completeness(shares, tmp_path / "drawn.png")
+    ends = {"": share, "_low": np.abs(share - 1e-17), "_high": share - 1e-17}
+    changed = {f"found_10{end}": value for end, value in ends.items()}
+    draw_completeness(found.shares.assign(**changed), tmp_path / "drawn.png")
     assert (tmp_path / "drawn.png").is_file()
 
 
-def test_only_grids_are_measured(client, second_look_bundle, tmp_path):
-    mosaic = write_field(tmp_path / "field_drz.fits", 3, (300, 300), 0)
-    coarse = scan_here(client, second_look_bundle, [mosaic], tmp_path / "run", stride=60)
-    with pytest.raises(InputError, match="stride = 60; completeness is for grids of stride 50"):
-        measure_here(coarse.paths.root, second_look_bundle, tmp_path / "out", client)
+def test_a_run_is_calibrated_on_itself(
+    found, run, second_look_bundle, out, client, tmp_path, monkeypatch
+):
+    """Six lenses, where fifty are asked for: the least is lowered to what is there."""
+    planting = open_planting(run, str(second_look_bundle), out, **PAINTED)
+    with pytest.raises(InputError, match="but it takes 30 and 50"):
+        calibrate_run(planting, client, progress(), None)
+    copied = shutil.copytree(run, tmp_path / "run")
+    assert not (copied / "calibration.parquet").exists()
+    monkeypatch.setattr(worth, "LEAST_LENSES", 1)
+    monkeypatch.setattr(worth, "LEAST_FALSE", 5)
+    before = pd.read_parquet(copied / "candidates.parquet")
+    planting = open_planting(copied, str(second_look_bundle), out, **PAINTED)
+    scores = calibrate_run(planting, client, progress(), 500.0)
+    after = pd.read_parquet(copied / "candidates.parquet")
+    assert after["logit_mean"].equals(before["logit_mean"])
+    assert not after["p_lens"].equals(before["p_lens"])
+    own = scores.calibration("grid")
+    np.testing.assert_allclose(
+        after["p_lens"], own.probability(after["logit_mean"].to_numpy(float), 500.0)
+    )
+    metadata = pq.read_schema(copied / "candidates.parquet").metadata
+    assert metadata[b"lensweep.lens_density_per_deg2"] == b"500.0"
+    assert b"an upper limit" in metadata[b"lensweep.calibration"]
+    assert read_field_scores(copied / "calibration.parquet").facts == scores.facts
+
+
+def test_without_a_calibration_depths_are_of_the_runs_own_candidates(
+    run, second_look_bundle, monkeypatch
+):
+    """At most so many of them are false; 1,000 per square degree are none in so small a field."""
+    monkeypatch.setattr(completeness, "find_field_scores", lambda *_: None)
+    monkeypatch.setattr(completeness, "DEPTHS", (1000.0, 30_000.0))
+    depths, named = find_depths(run, check_bundle(str(second_look_bundle)))
+    assert named.startswith("the run's own candidates")
+    ranked = pd.read_parquet(run / "candidates.parquet")["logit_mean"]
+    area = area_deg2(run_footprint(run))
+    assert depths == {30_000.0: ranked[round(30_000 * area) - 1]}
 
 
 def test_unfit_runs_are_refused(run, second_look_bundle, client, tmp_path):
@@ -114,6 +200,9 @@ def test_unfit_runs_are_refused(run, second_look_bundle, client, tmp_path):
     unplanned = shutil.copytree(run, tmp_path / "unplanned", ignore=lambda *_: {"plan"})
     with pytest.raises(InputError, match="not one of its mosaics was scanned"):
         measure_here(unplanned, second_look_bundle, tmp_path / "c", client)
-    with pytest.raises(InputError, match="holds another data set"):
-        measure_here(run, second_look_bundle, tmp_path / "d", client, n=2)
-        measure_here(run, second_look_bundle, tmp_path / "d", client, n=3)
+
+
+def test_rounds_hold_lenses_that_lie_apart():
+    rows = pd.DataFrame({"mosaic": ["a"] * 4 + ["b"], "x": [0.0, 100.0, 600.0, 50.0, 0.0],
+                         "y": 0.0})  # fmt: skip
+    assert planted_run._rounds(rows).tolist() == [0, 1, 0, 2, 0]

@@ -24,8 +24,7 @@ GOOD = {"mosaics": ("a.fits",), "out": "run"}
         ({"min_valid_fraction": 1.01}, r"min_valid_fraction = 1\.01: must lie within 0 and 1"),
         ({"min_valid_fraction": "0.5"}, "min_valid_fraction = '0.5': must be a number"),
         ({"min_logit": float("nan")}, "min_logit = nan: must be a finite number"),
-        ({"prior": 0.0}, r"prior = 0\.0: must lie between 0 and 1"),
-        ({"prior": 1.0}, r"prior = 1\.0: must lie between 0 and 1"),
+        ({"lens_density": 0.0}, r"lens_density = 0\.0: must lie within 1e-06 and 1000000"),
         ({"merge_radius_arcsec": -1.0}, "merge_radius_arcsec = -1"),
         ({"merge_radius_arcsec": 0.0}, "merge_radius_arcsec = 0"),
         ({"match_radius_arcsec": float("inf")}, "match_radius_arcsec = inf"),
@@ -43,18 +42,18 @@ def test_unfit_values_are_refused(change, message):
 
 def test_flags_win_over_the_file(tmp_path):
     toml = tmp_path / "scan.toml"
-    toml.write_text('mosaics = ["b.fits"]\nout = "there"\nstride = 25\nprior = 1e-3\n')
-    config = make_config({"mosaics": (), "out": None, "stride": 40, "prior": None}, toml)
-    assert config == ScanConfig(("b.fits",), "there", stride=40, prior=1e-3)
+    toml.write_text('mosaics = ["b.fits"]\nout = "there"\nstride = 25\nlens_density = 25\n')
+    config = make_config({"mosaics": (), "out": None, "stride": 40, "lens_density": None}, toml)
+    assert config == ScanConfig(("b.fits",), "there", stride=40, lens_density=25)
     assert make_config({"mosaics": ("c.fits",)}, toml).mosaics == ("c.fits",)
 
 
 def test_every_field_can_be_in_the_file(tmp_path):
-    values = dataclasses.asdict(ScanConfig(**GOOD, prior=0.1, band="F814W"))
+    values = dataclasses.asdict(ScanConfig(**GOOD, lens_density=30.0, band="F814W"))
     lines = [f"{k} = {list(v) if isinstance(v, tuple) else v!r}" for k, v in values.items() if v]
     toml = tmp_path / "scan.toml"
     toml.write_text("\n".join(lines).replace("'", '"'))
-    assert make_config({}, toml) == ScanConfig(**GOOD, prior=0.1, band="F814W")
+    assert make_config({}, toml) == ScanConfig(**GOOD, lens_density=30.0, band="F814W")
 
 
 @pytest.mark.parametrize(
@@ -98,9 +97,3 @@ def test_absolute_paths(tmp_path, monkeypatch):
     assert config.mosaics == (str(tmp_path / "a.fits"),)
     assert config.centres == str(tmp_path / "c.csv")
     assert ScanConfig(("a.fits",), "run").absolute().centres == "grid"
-
-
-def test_priors():
-    assert ScanConfig(**GOOD).lenses_per_window == 1.9e-5
-    assert ScanConfig(**GOOD, centres="sources").lenses_per_window == 7e-5
-    assert ScanConfig(**GOOD, prior=0.3).lenses_per_window == 0.3

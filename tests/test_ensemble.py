@@ -4,15 +4,21 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from lensweep.scanner.network.batch_size import CPU_BATCH
-from lensweep.scanner.network.bundle_store import check_bundle, record_precision
+from lensweep.scanner.network.bundle_store import (
+    _manifest_sha256,
+    check_bundle,
+    record_fields,
+    record_precision,
+)
 from lensweep.scanner.network.ensemble import (
     EnsembleError,
+    FieldFacts,
     PrecisionCheck,
     Scoring,
-    sigmoid,
     summarise,
 )
 from lensweep.scanner.network.inference import Ensemble
@@ -82,11 +88,13 @@ def test_extreme_pixels_get_finite_scores(loaded, flux):
 def test_description_survives(tiny_bundle):
     bundle = check_bundle(str(tiny_bundle))
     assert bundle.description.members == ("tiny-fold0", "tiny-fold1", "tiny-fold2")
-    assert bundle.description.calibration.slope == 0.9
+    assert bundle.description.fields == FieldFacts(0.1, 70, 150, {})
     assert not [path for path in tiny_bundle.iterdir() if path.suffix in (".pkl", ".keras", ".h5")]
 
 
-@pytest.mark.parametrize("name", ["ensemble.json", "heads.npz", "tiny.json", "tiny.npz"])
+@pytest.mark.parametrize(
+    "name", ["ensemble.json", "fields.parquet", "heads.npz", "tiny.json", "tiny.npz"]
+)
 @pytest.mark.parametrize("where", [0.0, 0.3, 0.6, 0.99])
 def test_a_changed_byte_is_refused(copied, name, where):
     content = bytearray((copied / name).read_bytes())
@@ -99,9 +107,9 @@ def test_a_changed_byte_is_refused(copied, name, where):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "version 2, but this lensweep reads lensweep-ensemble version 1"),
+        ({"version": 3}, "version 3, but this lensweep reads lensweep-ensemble versions 1 to 2"),
         ({"format": "other"}, "format other"),
-        ({"stretch": None, "calibration": None}, "lacks calibration, stretch"),
+        ({"stretch": None, "thresholds": None}, "lacks stretch, thresholds"),
     ],
 )
 def test_another_manifest_is_refused(copied, change, message):
@@ -154,18 +162,6 @@ def test_summary():
     assert summarise(logits[:, :1])[1].tolist() == [0.0, 0.0]
 
 
-def test_calibration_follows_the_prior(tiny_bundle):
-    calibration = check_bundle(str(tiny_bundle)).description.calibration
-    logit = np.array([-3.0, 0.0, 3.0], np.float32)
-    at_training = calibration.probability(logit, calibration.training_prior)
-    np.testing.assert_allclose(at_training, sigmoid(0.9 * logit.astype(float) - 0.2))
-    rare = calibration.probability(logit, 1e-4)
-    # Bayes: odds scale by the ratio of the prior odds.
-    np.testing.assert_allclose(
-        rare / (1 - rare), at_training / (1 - at_training) * (1e-4 / (1 - 1e-4)), rtol=1e-9
-    )
-
-
 GOOD = PrecisionCheck(10_000, 0.9991, 98, 0.0004)
 
 
@@ -193,3 +189,25 @@ def test_a_check_of_precision_is_kept_in_the_bundle(copied):
     assert set(record_precision(copied, "float16", GOOD).description.precision) == {
         "bfloat16", "float16",
     }  # fmt: skip
+
+
+def test_a_bundle_of_the_first_version_says_nothing_of_fields(copied):
+    """Its calibration was on balanced sets: it is not taken for one on fields."""
+    path = copied / "ensemble.json"
+    manifest = json.loads(path.read_text()) | {
+        "version": 1, "calibration": {"slope": 1.0, "intercept": 0.0, "training_prior": 0.5},
+    }  # fmt: skip
+    del manifest["fields"], manifest["sha256"]["fields.parquet"]
+    manifest["manifest_sha256"] = _manifest_sha256(manifest)
+    path.write_text(json.dumps(manifest))
+    assert check_bundle(str(copied)).description.fields is None
+
+
+def test_what_is_known_of_fields_changes_no_ensemble(copied):
+    """Scores are the same, so a run that was made before it was known stays its own."""
+    before = check_bundle(str(copied))
+    table = pq.read_table(copied / "fields.parquet")
+    after = record_fields(copied, table.slice(0, 700), FieldFacts(0.2, 9, 90, {"a": 1}))
+    assert after.sha256 == before.sha256
+    assert after.description.fields == FieldFacts(0.2, 9, 90, {"a": 1})
+    assert pq.read_table(copied / "fields.parquet").num_rows == 700

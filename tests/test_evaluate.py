@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.network.bundle_store import check_bundle
-from lensweep.scanner.network.ensemble import Calibration, Description, Trunk
+from lensweep.scanner.network.ensemble import Description, Trunk
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.training.data.examples import open_examples, read_flux
@@ -28,7 +28,7 @@ from lensweep.training.evaluation.result_tables import (
     score_table,
     thesis_table,
 )
-from lensweep.training.fit.bundle import Scores, measure_all, stack_of
+from lensweep.training.fit.bundle import Scores, measure_all
 from lensweep.training.fit.merge_bundles import join_scores
 
 N = 600
@@ -63,7 +63,7 @@ def evaluation(scores):
     names = scores.members["vgg16"]
     description = Description(
         name="made-up", trunks=(Trunk("vgg16", names),), stretch=Stretch(), band="F814W",
-        pixel_scale_arcsec=0.05, cutout_size=100, calibration=Calibration(1.0, 0.0, 0.5),
+        pixel_scale_arcsec=0.05, cutout_size=100,
         thresholds={}, metrics=measure_all(scores),
         training={"protocol": "thesis", "init": "imagenet", "trainable": "head",
                   "leak": {"held_out_with_a_copy_in_training": 0.93}},
@@ -165,16 +165,6 @@ def test_scores_of_several_trunks_stand_side_by_side(scores):
     joined = join_scores([scores, more])
     assert np.allclose(joined.committee, scores.committee)
     assert set(measure_all(joined)["folds"]) == {"vgg16", "xception"}
-
-
-def test_the_stack_trusts_the_better_trunk(scores):
-    noise = np.random.default_rng(3).normal(size=N)
-    both = Scores(
-        scores.out_of_fold.assign(bad=noise), scores.test, scores.members | {"bad": ("bad-fold0",)}
-    )
-    stack = stack_of(both, "hash")
-    assert sum(stack.weights[f"vgg16-fold{fold}"] for fold in range(3)) > 1.0
-    assert abs(stack.weights["bad-fold0"]) < 0.2
 
 
 def test_a_bundle_is_measured_on_the_cluster(tiny_bundle, client, tmp_path):

@@ -17,7 +17,7 @@ from test_grade_table import scores
 from lensweep.ground.figures import picture
 from lensweep.scanner.lenses.grade_page import GradeReport, draw_grades
 from lensweep.scanner.lenses.grade_table import rank_correlations, summarise_grades
-from lensweep.scanner.network.ensemble import Calibration, Description, Trunk
+from lensweep.scanner.network.ensemble import Description, Trunk
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.scanner.results.contact_sheet import draw_contact_sheet
 from lensweep.training.evaluation.completeness_report import draw_completeness
@@ -72,7 +72,7 @@ def roc(path):
     description = Description(
         name="made $up_$", trunks=(Trunk("vgg16", ("a", "b", "c")),), stretch=Stretch(),
         band="F814W", pixel_scale_arcsec=0.05, cutout_size=100,
-        calibration=Calibration(1.0, 0.0, 0.5), thresholds={}, metrics={}, training={},
+        thresholds={}, metrics={}, training={},
     )  # fmt: skip
     draw_roc(Evaluation(description, "made up", truth, logits), path)
 

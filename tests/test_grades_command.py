@@ -20,7 +20,7 @@ from lensweep.scanner.lenses.cutouts_at import mosaic_fields, stored_fields
 from lensweep.scanner.lenses.grade_report import report_grades
 from lensweep.scanner.lenses.grade_table import CONTROL, grade_order
 from lensweep.scanner.network.bundle_store import check_bundle, save_bundle
-from lensweep.scanner.network.ensemble import Calibration, Description, Trunk, sigmoid
+from lensweep.scanner.network.ensemble import Description, Trunk, sigmoid
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.scanner.run import cutout_store
@@ -303,7 +303,7 @@ def two_backbones(tmp_path_factory):
         name="two", stretch=Stretch(), band="F814W", pixel_scale_arcsec=0.05, cutout_size=100,
         trunks=(Trunk("xception", ("x0", "x1", "x2")), Trunk("resnet50-fold0", ("r0",)),
                 Trunk("resnet50-fold1", ("r1",))),
-        calibration=Calibration(1.0, 0.0, 0.5), thresholds={"fpr_0.3": 0.0}, metrics={},
+        thresholds={"fpr_0.3": 0.0}, metrics={},
         training={},
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("two") / "two"

@@ -1,8 +1,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import bootstrap
 
-from lensweep.training.fit.metrics import measure, passed_by, threshold, within_cuts
+from lensweep.training.fit.metrics import (
+    measure,
+    passed_by,
+    rate_intervals,
+    threshold,
+    within_cuts,
+)
 
 
 def test_perfect_scores():
@@ -68,8 +75,35 @@ def test_shares_by_kind_and_parameter():
     assert 0.2 < low < 2 / 3 < high < 0.95
 
 
-def test_intervals_are_wilsons():
+def test_intervals_are_those_of_drawing_both_classes_anew():
+    """Against scipy's bootstrap, which draws them all."""
+    rng = np.random.default_rng(4)
+    lenses, others = rng.normal(2.5, 1.0, 400), np.sort(rng.normal(0.0, 1.0, 2000))[::-1]
+    fast = rate_intervals(lenses, others)
+
+    def before_tenth(some, rest, axis):
+        cut = -np.partition(-rest, 9, axis=axis)[..., 9:10]
+        return (some > cut).mean(axis=axis)
+
+    slow = bootstrap(
+        (lenses, others), before_tenth, n_resamples=999, vectorized=True, method="percentile",
+        batch=100, rng=np.random.default_rng(5),
+    ).confidence_interval  # fmt: skip
+    assert fast["tenth"] == pytest.approx((slow.low, slow.high), abs=0.03)
+
+
+def test_few_false_positives_leave_a_rate_uncertain_however_many_lenses_there_are():
+    rng = np.random.default_rng(6)
+    lenses, others = rng.normal(3.0, 1.5, 100_000), rng.normal(0.0, 1.0, 2000)
+    metrics = measure(
+        np.concatenate([lenses, others]), np.arange(102_000) < 100_000
+    )
+    low, high = metrics.intervals["0.001"]
+    assert low < metrics.tpr_at_fpr["0.001"] < high
+    assert high - low > 0.05
+
+
+def test_what_is_perfect_has_no_width():
     labels = np.arange(200) < 100
     metrics = measure(np.where(labels, 5.0, -5.0), labels)
-    # Wilson (1927): for n of n successes the lower end is n / (n + z^2).
-    assert metrics.interval(1.0) == pytest.approx((100 / (100 + 1.96**2), 1.0), abs=1e-4)
+    assert metrics.intervals["0.01"] == (1.0, 1.0)

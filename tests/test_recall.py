@@ -115,6 +115,36 @@ def test_a_candidate_beyond_the_radius_does_not_count(run):
         assert lenses["is_candidate"].iloc[-1] == found
 
 
+def test_each_lens_has_a_radius_of_its_own(run):
+    """3 arcsec where a list says nothing of its positions: LensFlow, and this one."""
+    candidates = pd.read_parquet(RunPaths(run).candidates)
+    first = candidates.iloc[0]
+    for offset, found in ((50.0, True), (70.0, False)):  # 2.5 and 3.5 arcsec
+        known = listed(run, (first["x_pix"] - offset, first["y_pix"]))
+        lenses = measure_recall(run, known_lenses([known]), None, top=1).lenses
+        assert lenses["is_candidate"].iloc[-1] == found
+
+
+def test_the_control_is_what_random_positions_would_be_called(run):
+    """Of the candidates' circles, so large a share lies in the footprint."""
+    recall = measure_recall(run, known_lenses(), 1.0)
+    candidates = pd.read_parquet(RunPaths(run).candidates)
+    at_most = len(candidates) * math.pi / 3600.0**2 / recall.area_deg2
+    assert 0.2 * at_most < recall.by_chance <= 1.1 * at_most
+    wide = measure_recall(run, known_lenses(), 60.0)
+    assert wide.by_chance == 1.0
+
+
+def test_only_candidates_of_a_depth_count(run):
+    candidates = pd.read_parquet(RunPaths(run).candidates)
+    last = candidates.iloc[-1]
+    known = known_lenses([listed(run, (last["x_pix"], last["y_pix"]))])
+    depth = last["false_per_deg2"]
+    for limit, found in ((depth, True), (0.99 * depth, False)):
+        lenses = measure_recall(run, known, 0.5, false_per_deg2=limit).lenses
+        assert lenses["is_candidate"].iloc[-1] == found
+
+
 def test_summary_of_invented_rows():
     rows = pd.DataFrame({
         "catalogue": "mine", "grade": ["A"] * 10 + [None], "grade_scheme": ["x"] * 10 + [None],

@@ -1,4 +1,3 @@
-import json
 import shutil
 
 import numpy as np
@@ -11,15 +10,7 @@ from scipy.stats import rankdata
 
 from lensweep.catalogs.schemas import CANDIDATES
 from lensweep.ground.errors import InputError
-from lensweep.scanner.network.bundle_store import check_bundle
-from lensweep.scanner.results.reranking import (
-    RERANKED,
-    Stack,
-    fit_stack,
-    read_stack,
-    rerank,
-    save_stack,
-)
+from lensweep.scanner.results.reranking import RERANKED, rerank
 from lensweep.scanner.run import score_store
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.tally import planned_mosaics
@@ -100,53 +91,9 @@ def test_as_many_windows_are_detections_as_in_the_run(run, tiny_bundle, tmp_path
     assert found["n_windows"].sum() == 10
 
 
-def test_a_stack_weighs_the_members(run, tiny_bundle, tmp_path):
-    bundle = check_bundle(str(tiny_bundle))
-    weights = dict(zip(bundle.description.members, (2.0, 0.0, -1.0), strict=True))
-    save_stack(Stack(weights, 0.25, bundle.sha256), tmp_path / "stack.json")
-    table = pd.read_parquet(rerank(run, "stack", str(tiny_bundle), tmp_path / "stack.json"))
-    logits = all_logits(run)
-    where = pd.MultiIndex.from_frame(table[["mosaic", "window"]])
-    expected = logits @ [2.0, 0.0, -1.0] + 0.25
-    np.testing.assert_allclose(table["aggregate_score"], expected[where], rtol=1e-5)
-
-
-def test_a_fitted_stack_trusts_the_member_that_knows(tmp_path):
-    rng = np.random.default_rng(2)
-    labels = rng.random(400) < 0.5
-    logits = rng.normal(0, 1, (400, 2)).astype("f4")
-    logits[:, 1] += np.where(labels, 2.0, -2.0)
-    stack = fit_stack(logits, labels, ["blind", "seeing"], "hash")
-    assert abs(stack.weights["blind"]) < 0.5 < 2.0 < stack.weights["seeing"]
-    save_stack(stack, tmp_path / "s.json")
-    assert read_stack(tmp_path / "s.json", ["blind", "seeing"], "hash") == stack
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"ensemble_sha256": "other"}, "fitted for ensemble other"),
-        ({"weights": {"a": 1.0}}, "fitted for ensemble hash"),  # another set of members
-        ({"weights": {"a": 1.0, "b": float("nan")}}, "not finite"),
-        ({"format": "x"}, "format 'x'"),
-        ({"weights": 3}, "cannot be used"),
-    ],
-)
-def test_a_stack_that_does_not_fit_is_refused(tmp_path, change, message):
-    save_stack(Stack({"a": 1.0, "b": 1.0}, 0.0, "hash"), tmp_path / "s.json")
-    values = json.loads((tmp_path / "s.json").read_text())
-    (tmp_path / "s.json").write_text(json.dumps(values | change))
-    with pytest.raises(InputError, match=message):
-        read_stack(tmp_path / "s.json", ["a", "b"], "hash")
-
-
 def test_what_cannot_be_ranked_is_refused(run, tiny_bundle, tmp_path):
-    with pytest.raises(InputError, match="aggregate best: none of mean, median, rank, stack"):
+    with pytest.raises(InputError, match="aggregate best: none of mean, median, rank"):
         rerank(run, "best", str(tiny_bundle))
-    with pytest.raises(InputError, match=r"has no stack\.json; give --weights FILE"):
-        rerank(run, "stack", str(tiny_bundle))
-    with pytest.raises(InputError, match="--weights belongs to stack"):
-        rerank(run, "mean", str(tiny_bundle), tmp_path / "stack.json")
     with pytest.raises(InputError, match="finish its scan first"):
         rerank(tmp_path, "mean", str(tiny_bundle))
     with pytest.raises(InputError, match="neither a folder"):

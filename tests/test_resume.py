@@ -213,19 +213,19 @@ def test_a_finished_catalogue_is_not_replaced_unasked(scan, field, tiny_bundle, 
     first = scan([field], tmp_path / "run", merge_radius_arcsec=2.5)
     table = pd.read_parquet(first.paths.candidates)
     written = first.paths.candidates.stat().st_mtime_ns
-    other = {"prior": 0.01, "merge_radius_arcsec": 4.0}
+    other = {"lens_density": 300.0, "merge_radius_arcsec": 4.0}
     message = (
-        "prior = 1.9e-05, now 0.01, merge_radius_arcsec = 2.5, now 4.0.*"
-        f"`lensweep rank {tmp_path}/run --prior 0.01 --merge-radius 4.0`.*--rerank"
+        "lens_density = 10.0, now 300.0, merge_radius_arcsec = 2.5, now 4.0.*"
+        f"`lensweep rank {tmp_path}/run --lens-density 300.0 --merge-radius 4.0`.*--rerank"
     )
     with pytest.raises(InputError, match=message):
         scan([field], tmp_path / "run", **other)
     assert first.paths.candidates.stat().st_mtime_ns == written
     # The command to type, and the way to have it replaced, come to the same.
-    command = command_line("rank", tmp_path / "run", "--prior", 0.01, "--merge-radius", 4.0,
+    command = command_line("rank", tmp_path / "run", "--lens-density", 300.0, "--merge-radius", 4.0,
                            "--ensemble", tiny_bundle)  # fmt: skip
     subprocess.run(command, check=True)
-    beside = pd.read_parquet(first.paths.reranked("mean-prior=0.01-merge_radius_arcsec=4"))
+    beside = pd.read_parquet(first.paths.reranked("mean-lens_density=300-merge_radius_arcsec=4"))
     again = scan([field], tmp_path / "run", rerank=True, **other)
     changed = pd.read_parquet(again.paths.candidates)
     assert len(changed) < len(table)

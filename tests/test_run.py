@@ -47,7 +47,7 @@ def test_a_scan_accounts_for_every_window(scan, field, tmp_path):
 
 
 def test_catalogue_is_ranked_and_described(scan, field, tmp_path, tiny_bundle):
-    outcome = scan([field], tmp_path / "run", prior=1e-4, merge_radius_arcsec=2.5)
+    outcome = scan([field], tmp_path / "run", lens_density=40.0, merge_radius_arcsec=2.5)
     table = pq.read_table(outcome.paths.candidates)
     assert table.schema.remove_metadata().equals(CANDIDATES.remove_metadata())
     for column in table.schema:
@@ -59,7 +59,7 @@ def test_catalogue_is_ranked_and_described(scan, field, tmp_path, tiny_bundle):
     metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
     assert metadata["lensweep.ensemble"] == "tiny-3fold"
     assert metadata["lensweep.members"] == "3"
-    assert metadata["lensweep.prior_lenses_per_window"] == "0.0001"
+    assert metadata["lensweep.lens_density_per_deg2"] == "40.0"
     assert field.name in metadata["lensweep.run"]
 
 

@@ -7,14 +7,18 @@ from astropy.units import Unit
 from lensweep.catalogs.schemas import (
     CANDIDATE_COLUMNS,
     CANDIDATES,
+    FIELD_SCORE_COLUMNS,
+    FIELD_SCORES,
     LEDGER,
     LEDGER_COLUMNS,
     SCORE_COLUMNS,
     SCORES,
     with_provenance,
 )
+from lensweep.scanner.results.worth import WORTH
 
-TABLES = [(CANDIDATES, CANDIDATE_COLUMNS), (LEDGER, LEDGER_COLUMNS), (SCORES, SCORE_COLUMNS)]
+TABLES = [(CANDIDATES, CANDIDATE_COLUMNS), (LEDGER, LEDGER_COLUMNS), (SCORES, SCORE_COLUMNS),
+          (FIELD_SCORES, FIELD_SCORE_COLUMNS)]  # fmt: skip
 EVERY_COLUMN = [column for _, columns in TABLES for column in columns]
 
 
@@ -45,17 +49,18 @@ def test_the_main_columns_are_marked_once():
     assert main == ["candidate_id", "ra_deg", "dec_deg", "p_lens"]
 
 
-def test_only_matches_may_be_absent_from_a_candidate():
+def test_only_matches_and_what_was_not_measured_may_be_absent_from_a_candidate():
     nullable = [column.name for column in CANDIDATE_COLUMNS if column.nullable]
-    assert len(nullable) == 6
-    assert all(name.startswith(("castles_", "lensflow_")) for name in nullable)
+    assert nullable[:6] == list(WORTH)
+    assert len(nullable) == 12
+    assert all(name.startswith(("castles_", "lensflow_")) for name in nullable[6:])
 
 
 def test_descriptions_say_what_the_numbers_are_not():
     descriptions = {column.name: column.description for column in CANDIDATE_COLUMNS}
     assert "not the error of p_lens" in descriptions["p_std"]
-    assert "out-of-fold" in descriptions["p_lens"]
-    assert "prior" in descriptions["p_lens"]
+    assert "planted" in descriptions["p_lens"]
+    assert "density" in descriptions["p_lens"]
     assert "Null in every row" in descriptions["lensflow_grade"]
 
 

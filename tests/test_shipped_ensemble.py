@@ -56,13 +56,16 @@ def test_the_example_catalogue_is_whole(example):
     frame = table.to_pandas()
     assert frame["rank"].tolist() == list(range(1, len(frame) + 1))
     assert (np.diff(frame["logit_mean"]) <= 0).all()
-    assert frame["p_lens"].between(0, 1).all()
+    # Known where the ensemble was measured on fields, and nowhere else.
+    measured = check_bundle(SHIPPED).description.fields is not None
+    assert frame["p_lens"].notna().all() if measured else frame["p_lens"].isna().all()
+    assert frame["p_lens"].dropna().between(0, 1).all()
     # The field lies far from COSMOS and from every CASTLES system.
     assert frame["castles_name"].isna().all()
     assert frame["lensflow_id"].isna().all()
     provenance = table.schema.metadata
     assert provenance[b"lensweep.ensemble"] == SHIPPED.encode()
-    assert float(provenance[b"lensweep.prior_lenses_per_window"]) == 1.9e-5
+    assert float(provenance[b"lensweep.lens_density_per_deg2"]) == 10.0
 
 
 def test_every_window_of_the_example_is_in_the_ledger(example):

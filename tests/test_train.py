@@ -21,13 +21,11 @@ from lensweep.scanner.network.looks import first_looks, turned_looks
 from lensweep.scanner.network.networks import load_network
 from lensweep.scanner.network.noise import measure_noise
 from lensweep.scanner.network.second_look import TURNS
-from lensweep.scanner.results.reranking import read_stack
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.work.tasks import ensemble_once, load_ensemble
 from lensweep.training.data.examples import open_examples
 from lensweep.training.evaluation.evaluate import evaluate, open_evaluation
 from lensweep.training.evaluation.report import read_curves
-from lensweep.training.fit.bundle import STACK
 from lensweep.training.fit.classifier import PREPROCESSING, build_trunk, split_trunk
 from lensweep.training.fit.config import PRESETS, TrainConfig, choose_config, read_config
 from lensweep.training.fit.cross_validation import ready_trunk
@@ -176,13 +174,6 @@ def test_the_screen_comes_with_the_bundle(trained):
     assert passed == pytest.approx(expected, abs=0.03)
 
 
-def test_the_stack_fits_the_bundle_and_shares_weight_among_folds(trained):
-    bundle = check_bundle(str(trained))
-    members = bundle.description.members
-    stack = read_stack(trained / STACK, members, bundle.sha256)
-    assert len({round(stack.weights[member], 12) for member in members}) == 1
-
-
 def test_curves_of_all_that_was_trained(trained):
     curves = read_curves(trained.parent)
     assert set(curves["stage"]) == {"adapting", "screen", "heads"}
@@ -218,8 +209,6 @@ def test_merged_bundles_score_with_the_members_of_all(trained, client, tmp_path)
     )
     assert np.allclose(logits_of(merged, trained.parent), expected, atol=1e-4)
     assert set(bundle.description.metrics["folds"]) == {"vgg16", "vgg19"}
-    stack = read_stack(merged / STACK, bundle.description.members, bundle.sha256)
-    assert len(stack.weights) == 6
 
 
 def test_only_trainings_on_the_same_cutouts_are_merged(trained, thesis, tmp_path):

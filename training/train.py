@@ -33,10 +33,8 @@ from lensweep.training.fit.bundle import (
     CONFIG,
     Heads,
     Scores,
-    read_scores,
     write_bundle,
     write_scores,
-    write_stack,
 )
 from lensweep.training.fit.config import TrainConfig
 from lensweep.training.fit.cross_validation import Members, cross_validate, grouped_instead
@@ -85,8 +83,6 @@ def train(config: TrainConfig, workdir: Path, client: Client, progress: Progress
     folder = workdir / config.name
     page = workdir / "evaluation" / RESULTS
     if (folder / MANIFEST).is_file() and page.is_file():
-        names = check_bundle(str(folder)).description.members
-        write_stack(folder, read_scores(workdir, {config.backbone: names}))
         return folder
     sets = prepare_sets(config, workdir, client, progress)
     folds = assign_folds(
@@ -108,7 +104,6 @@ def train(config: TrainConfig, workdir: Path, client: Client, progress: Progress
     _write(folder, config, members, scores, training, screen)
     make_reference(folder, sets.test.store)
     _compare_precision(folder, sets, progress)
-    write_stack(folder, scores)
     write_report(_evaluation(folder, scores), page.parent, read_curves(workdir))
     progress.note(f"wrote {folder}\nwrote {page}")
     return folder

@@ -1,4 +1,4 @@
-"""The commands that make ensembles and measure them: train, merge, evaluate, completeness."""
+"""The commands that make ensembles and measure them: train, merge, evaluate, survey and more."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -26,6 +26,14 @@ commands = typer.Typer()
 Cluster = Annotated[
     str,
     typer.Option(help="local, cuda, slurm, kubernetes, a TOML file, or a scheduler's address."),
+]
+
+Lenses = Annotated[int, typer.Option("--n", help="Lenses to plant, one at a time.")]
+PlantedOut = Annotated[
+    Path | None, typer.Option("--out", help="Folder of the lenses; default RUN/completeness.")
+]
+RunEnsemble = Annotated[
+    str | None, typer.Option("--ensemble", help="The run's bundle, if not shipped.")
 ]
 
 
@@ -111,12 +119,45 @@ def merge_command(
     say(f"wrote {merge_bundles(workdirs, out, out.name)}")
 
 
+@commands.command("survey")
+def survey_command(
+    out: Annotated[Path, typer.Argument(help="Folder; repeat, with more fields too, to continue.")],
+    ensemble: Annotated[str, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
+    = "xception-7fold",
+    fields: Annotated[int, typer.Option(help="Simulated fields without lenses.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the first field; the next have the next.")] = 300001,
+    size: Annotated[int, typer.Option(help="Pixels a side of each.")] = 3000,
+    lenses: Annotated[int, typer.Option(help="Planted in each, one at a time.")] = 12,
+    centres: Annotated[
+        list[str] | None, typer.Option(help="grid, sources; repeatable; both by default.")
+    ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Keep the scores in the bundle, for p_lens.")
+    ] = False,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+) -> None:
+    """Scan fields without lenses, and plant lenses in them: what a score is worth on a field."""
+    from lensweep.deploy.cluster import open_client
+    from lensweep.ground.progress import open_progress
+    from lensweep.training.evaluation.survey import CENTRES, SurveyConfig, run_survey
+    from lensweep.training.evaluation.survey_report import report_survey
+
+    config = SurveyConfig(ensemble, fields, seed, size, lenses, tuple(centres or CENTRES))
+    with (
+        open_progress() as progress,
+        open_client(cluster, workers, folder=out / CLUSTER_FOLDER) as client,
+    ):
+        survey = run_survey(config, out, client, progress)
+    typer.echo(report_survey(survey, config, out, record))
+
+
 @commands.command("completeness")
 def completeness_command(
     run: Run,
-    n: Annotated[int, typer.Option(help="Lenses to paint.")] = 1000,
-    out: Annotated[Path | None, typer.Option(help="Folder; default RUN/completeness.")] = None,
-    ensemble: Annotated[str | None, typer.Option(help="The run's bundle, if not shipped.")] = None,
+    n: Lenses = 1000,
+    out: PlantedOut = None,
+    ensemble: RunEnsemble = None,
     seed: Seed = 2018,
     drawn_hosts: DrawnHosts = 0.3,
     known: Known = None,
@@ -127,31 +168,84 @@ def completeness_command(
     cluster: Cluster = "local",
     workers: Workers = None,
 ) -> None:
-    """Paint lenses on a finished run's mosaics, and tell what share of them it finds."""
+    """Plant lenses in a finished run's mosaics, and tell what share of them it finds."""
     from lensweep.deploy.cluster import open_client
-    from lensweep.ground.errors import InputError
-    from lensweep.ground.files import is_remote, place
     from lensweep.ground.progress import open_progress
-    from lensweep.scanner.results.finished_run import read_facts
     from lensweep.scanner.run.lock import sole_writer
     from lensweep.scanner.run.paths import RunPaths
-    from lensweep.training.evaluation.completeness import measure_completeness, open_completeness
+    from lensweep.training.evaluation.completeness import measure_completeness
     from lensweep.training.evaluation.completeness_report import show_completeness
+    from lensweep.training.evaluation.planted_run import open_planting
 
-    root = place(run)
-    if out is None and is_remote(root):
-        raise InputError(f"run {run}: is in an object store; name a folder with --out")
-    folder = out or root / "completeness"
-    read_facts(root)
+    root, folder = _planted_folder(run, out)
     with (
         open_progress() as progress,
         nullcontext() if out else sole_writer(RunPaths.at(run), progress.note),
     ):
-        measurement = open_completeness(
+        planting = open_planting(
             root, ensemble, folder, n=n, seed=seed, drawn_hosts=drawn_hosts,
             known=tuple(known or ()), psf=None if psf is None else str(psf),
             psf_scale_arcsec=psf_scale, zero_point_ab=zero_point, exposure_time_s=exposure_time,
         )  # fmt: skip
         with open_client(cluster, workers, folder=folder / CLUSTER_FOLDER) as client:
-            found = measure_completeness(measurement, client, progress)
+            found = measure_completeness(planting, client, progress)
     show_completeness(found, folder)
+
+
+@commands.command("calibrate")
+def calibrate_command(
+    run: Run,
+    n: Lenses = 1000,
+    lens_density: Annotated[
+        float | None, typer.Option(help="Visible lenses per square degree, if not the run's.")
+    ] = None,
+    out: PlantedOut = None,
+    ensemble: RunEnsemble = None,
+    seed: Seed = 2018,
+    drawn_hosts: DrawnHosts = 0.3,
+    known: Known = None,
+    psf: PsfFile = None,
+    psf_scale: PsfScale = None,
+    zero_point: ZeroPoint = None,
+    exposure_time: ExposureTime = None,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+) -> None:
+    """Calibrate p_lens on a finished run's own mosaics: planted lenses, and its own candidates."""
+    from lensweep import read_candidates
+    from lensweep.commands.show import show_expectation
+    from lensweep.deploy.cluster import open_client
+    from lensweep.ground.progress import open_progress
+    from lensweep.ground.settings import within
+    from lensweep.scanner.results.finished_run import read_facts
+    from lensweep.scanner.run.lock import sole_writer
+    from lensweep.scanner.run.paths import RunPaths
+    from lensweep.training.evaluation.calibrate import calibrate_run
+    from lensweep.training.evaluation.planted_run import open_planting
+
+    if lens_density is not None:
+        within("lens_density", lens_density, 1e-6, 1e6)
+    root, folder = _planted_folder(run, out)
+    with open_progress() as progress, sole_writer(RunPaths.at(run), progress.note):
+        planting = open_planting(
+            root, ensemble, folder, n=n, seed=seed, drawn_hosts=drawn_hosts,
+            known=tuple(known or ()), psf=None if psf is None else str(psf),
+            psf_scale_arcsec=psf_scale, zero_point_ab=zero_point, exposure_time_s=exposure_time,
+        )  # fmt: skip
+        with open_client(cluster, workers, folder=folder / CLUSTER_FOLDER) as client:
+            calibrate_run(planting, client, progress, lens_density)
+    show_expectation(read_candidates(root), read_facts(root))
+
+
+def _planted_folder(run: str, out: Path | None) -> tuple[Path, Path]:
+    """A finished run's folder, and that of the lenses planted in it."""
+    from lensweep.ground.errors import InputError
+    from lensweep.ground.files import is_remote, place
+    from lensweep.scanner.results.finished_run import read_facts
+    from lensweep.scanner.run.paths import RunPaths
+
+    root = place(run)
+    if out is None and is_remote(root):
+        raise InputError(f"run {run}: is in an object store; name a folder with --out")
+    read_facts(root)
+    return root, out or RunPaths(root).completeness

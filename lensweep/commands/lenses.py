@@ -17,22 +17,27 @@ Known = Annotated[
     list[str] | None,
     typer.Option(help="More known lenses: a table with RA and Dec, or lenscat; repeatable."),
 ]
-MatchRadius = Annotated[float, typer.Option("--radius", help="Arcsec.")]
+MatchRadius = Annotated[
+    float | None, typer.Option("--radius", help="Arcsec, for all; default each lens's own.")
+]
 
 
 @commands.command("recall")
 def recall_command(
     run: Run,
     known: Known = None,
-    radius_arcsec: MatchRadius = 3.0,
+    radius_arcsec: MatchRadius = None,
     top: Annotated[int | None, typer.Option(help="Count candidates up to this rank.")] = None,
+    false_per_deg2: Annotated[
+        float | None, typer.Option(help="Count candidates with at most so many false ones.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Table, by ending; default RUN/recall.parquet.")]
     = None,
 ) -> None:
     """What a run made of the known lenses in its footprint; those outside are no misses."""
     from lensweep.scanner.lenses.lens_report import show_recall
 
-    show_recall(place(run), known or (), radius_arcsec, top, out)
+    show_recall(place(run), known or (), radius_arcsec, top, out, false_per_deg2)
 
 
 @commands.command("crossmatch")
@@ -41,7 +46,7 @@ def crossmatch_command(
         str, typer.Argument(help="A run's folder, a table with RA and Dec, or a HATS catalogue.")
     ],
     known: Known = None,
-    radius_arcsec: MatchRadius = 3.0,
+    radius_arcsec: MatchRadius = None,
     every: Annotated[bool, typer.Option("--all", help="All matches, not only the nearest.")]
     = False,
     out: Annotated[
@@ -122,13 +127,14 @@ def merge_grades_command(
 @commands.command("rank")
 def rank_command(
     run: Run,
-    aggregate: Annotated[str, typer.Option(help="mean, median, rank or stack.")] = "mean",
-    weights: Annotated[Path | None, typer.Option(help="JSON file of a stack.")] = None,
+    aggregate: Annotated[str, typer.Option(help="mean, median or rank.")] = "mean",
     ensemble: Annotated[str | None, typer.Option(help="The run's bundle, if not shipped.")] = None,
     min_logit: Annotated[
         float | None, typer.Option(help="Least mean logit of a detection (as in the run).")
     ] = None,
-    prior: Annotated[float | None, typer.Option(help="Lenses per window (as in the run).")] = None,
+    lens_density: Annotated[
+        float | None, typer.Option(help="Visible lenses per square degree (as in the run).")
+    ] = None,
     merge_radius: Annotated[
         float | None, typer.Option(help="Arcsec; detections closer are one (as in the run).")
     ] = None,
@@ -140,7 +146,7 @@ def rank_command(
     from lensweep.scanner.results.reranking import rerank
 
     path = rerank(
-        place(run), aggregate, ensemble, weights, min_logit=min_logit, prior=prior,
+        place(run), aggregate, ensemble, min_logit=min_logit, lens_density=lens_density,
         merge_radius_arcsec=merge_radius, match_radius_arcsec=match_radius,
     )  # fmt: skip
     say(f"wrote {path}")

@@ -17,7 +17,9 @@ from lensweep.ground.progress import duration
 from lensweep.ground.terminal import plain_console, wide_console
 from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.results.finished_run import read_facts
 from lensweep.scanner.results.ranking import draw_candidates
+from lensweep.scanner.results.worth import asked_of, departures
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.plan import Plan, note_of_positions_outside, plan_mosaic
 from lensweep.scanner.sky.mosaics import CompanionError, MosaicError
@@ -27,6 +29,8 @@ from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.scanner.work.scan import Outcome
 
 TOP = 30
+# What a lens hunter looks at first.
+EXPECTED_TOP = 20
 # Half a window: a detection of a wide lens may sit on one of its images instead of its middle.
 PLANTED_RADIUS_ARCSEC = 2.5
 PLANTED = "planted"
@@ -38,7 +42,8 @@ RATED = 32
 def show_candidates(candidates: pd.DataFrame, marks: list[str | None]) -> None:
     """Print the top of a ranked catalogue."""
     table = Table(title=f"top {min(TOP, len(candidates))} of {len(candidates):,} candidates")
-    columns = ["rank", "candidate", "ra_deg", "dec_deg", "p_lens", "p_mean", "p_std", "known as"]
+    columns = ["rank", "candidate", "ra_deg", "dec_deg", "p_lens", "false/deg²", "purity",
+               "p_mean", "p_std", "known as"]  # fmt: skip
     if any(marks):
         columns.append("planted")
     for name in columns:
@@ -49,8 +54,8 @@ def show_candidates(candidates: pd.DataFrame, marks: list[str | None]) -> None:
             known.append(f"LensFlow {int(row.lensflow_id)}")
         table.add_row(
             str(row.rank), row.candidate_id, f"{row.ra_deg:.5f}", f"{row.dec_deg:.5f}",
-            f"{row.p_lens:.1e}", f"{row.p_mean:.3f}", f"{row.p_std:.3f}",
-            ", ".join(known), *[mark or ""] * any(marks),
+            _known(row.p_lens), _known(row.false_per_deg2), _known(row.expected_purity),
+            f"{row.p_mean:.3f}", f"{row.p_std:.3f}", ", ".join(known), *[mark or ""] * any(marks),
         )  # fmt: skip
     wide_console().print(table)
 
@@ -71,6 +76,45 @@ def read_planted(truth: Path) -> pd.DataFrame:
     planted = read_table(truth, ("kind",))
     kinds = planted["kind"] if "kind" in planted else pd.Series("", planted.index)
     return planted.assign(kind=kinds.fillna("").str.strip().replace("", PLANTED))
+
+
+def _known(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.2g}" if value < 10.0 else f"{value:,.0f}"
+
+
+def show_expectation(candidates: pd.DataFrame, facts: dict[str, str]) -> None:
+    """Say how many lenses to expect among the first candidates, or why nobody can tell.
+
+    Parameters
+    ----------
+    candidates : DataFrame
+        By rank.
+    facts : dict
+        Of their catalogue.
+    """
+    console = plain_console()
+    first = candidates.head(EXPECTED_TOP)
+    if not len(first):
+        return
+    if first["p_lens"].isna().any():
+        console.print(
+            f"p_lens is not known: ensemble {facts['ensemble']} was not measured on fields with "
+            "such windows; `lensweep survey` does so on simulated ones, `lensweep calibrate RUN` "
+            "on yours"
+        )
+        return
+    for departure in departures(facts, asked_of(facts)):
+        console.print(f"p_lens was calibrated for another scan: {departure}")
+    last, n = first.iloc[-1], len(first)
+    console.print(
+        f"top {n}: {_count(n * last['expected_purity'])} "
+        f"({_count(n * last['expected_purity_low'])}-{_count(n * last['expected_purity_high'])}) "
+        f"lenses expected at {float(facts['lens_density_per_deg2']):g} per deg²"
+    )
+
+
+def _count(number: float) -> str:
+    return f"{number:.1f}" if 0.05 <= number < 1.0 else f"{number:.0f}"
 
 
 def planted_marks(
@@ -208,5 +252,6 @@ def show_outcome(outcome: Outcome, planted: pd.DataFrame | None) -> None:
     )
     for path in (outcome.paths.candidates, outcome.paths.contact_sheet, outcome.paths.ledger):
         console.print(f"wrote {path}")
+    show_expectation(candidates, read_facts(outcome.paths.root))
     for reason in outcome.failed_mosaics.values():
         console.print(f"failed: {reason}", style="red")

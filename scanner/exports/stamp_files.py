@@ -113,6 +113,8 @@ def _header(plan: Plan, row: pd.Series) -> fits.Header:
     header.update({
         "BUNIT": "electron/s", "FILTER": plan.mosaic.band, "OBJECT": row["candidate_id"],
         "MOSAIC": (plan.mosaic.file_name, "cut from this"), "RANK": int(row["rank"]),
-        "PLENS": (float(row["p_lens"]), "calibrated, at the run's prior"),
     })  # fmt: skip
+    # A header holds no NaN.
+    if pd.notna(row["p_lens"]):
+        header["PLENS"] = float(row["p_lens"]), "at the run's density of lenses"
     return header

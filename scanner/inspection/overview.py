@@ -28,7 +28,7 @@ def histogram(logit_mean: NDArray[np.float64]) -> dict[str, list[float]]:
 
 def purity_curve(candidates: pd.DataFrame) -> dict[str, list[float]] | None:
     """Expected purity of the list down to each rank, with its interval; None if unknown."""
-    if PURITY not in candidates or candidates.empty:
+    if PURITY not in candidates or candidates[PURITY].isna().all():
         return None
     ranked = candidates.sort_values("rank")
     ranks = np.unique(np.geomspace(1, len(ranked), CURVE_POINTS).astype(int)) - 1

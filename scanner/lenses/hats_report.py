@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow as pa
 
 from lensweep.catalogs.hats import count_rows, is_hats, match_hats, rows_near
-from lensweep.catalogs.lens_lists import known_lenses
-from lensweep.catalogs.lens_matches import match_lenses
+from lensweep.catalogs.lens_lists import ANY_RADIUS_ARCSEC, known_lenses
+from lensweep.catalogs.lens_matches import match_lenses, radii_of
 from lensweep.catalogs.lens_schemas import MATCHES
 from lensweep.catalogs.schemas import with_provenance
 from lensweep.catalogs.written_tables import check_table_file, write_table
@@ -18,7 +18,7 @@ from lensweep.scanner.lenses.lens_report import print_matches, write_lenses
 
 
 def show_hats_matches(
-    source: Path, known: Sequence[str], radius_arcsec: float, every: bool, out: Path | None
+    source: Path, known: Sequence[str], radius_arcsec: float | None, every: bool, out: Path | None
 ) -> pd.DataFrame:
     """Print and write what lies near the rows of a HATS catalogue.
 
@@ -29,7 +29,8 @@ def show_hats_matches(
     known : sequence of str
         One HATS catalogue, which is matched row by row; or lists of known lenses besides the
         shipped ones.
-    radius_arcsec : float
+    radius_arcsec : float or None
+        By default each lens's own, and 3 for another HATS catalogue.
     every : bool
         All matches; else the nearest of each position.
     out : Path or None
@@ -47,6 +48,7 @@ def show_hats_matches(
     if others:
         if len(known) > 1:
             raise InputError(f"--known {others[0]}: match a HATS catalogue by itself")
+        radius_arcsec = ANY_RADIUS_ARCSEC if radius_arcsec is None else radius_arcsec
         matches = match_hats(source, others[0], radius_arcsec, every)
         n_ambiguous = matches.loc[matches["n_others"] > 1, ["ra_deg", "dec_deg"]].drop_duplicates()
         n_shared = matches.loc[
@@ -61,8 +63,9 @@ def show_hats_matches(
             _write(matches, {"match_radius_arcsec": repr(radius_arcsec)}, out)
     else:
         lenses = known_lenses(known)
+        widest = float(radii_of(lenses, radius_arcsec).max())
         positions = rows_near(
-            source, lenses["known_ra_deg"], lenses["known_dec_deg"], radius_arcsec
+            source, lenses["known_ra_deg"], lenses["known_dec_deg"], widest
         ).assign(rank=pd.Series(dtype="Int64"))
         matches = match_lenses(positions, lenses, radius_arcsec, every)
         print_matches(console, matches, count_rows(source), radius_arcsec)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lensweep.catalogs.hats import is_hats, lenses_near
-from lensweep.catalogs.lens_lists import known_lenses
+from lensweep.catalogs.lens_lists import ANY_RADIUS_ARCSEC, known_lenses
 from lensweep.catalogs.lens_matches import count_matches, match_lenses
 from lensweep.catalogs.lens_schemas import MATCHES, RECALL
 from lensweep.catalogs.schemas import with_provenance
@@ -26,8 +26,9 @@ SHOWN = 50
 
 
 def show_recall(
-    root: Path, known: Sequence[str], radius_arcsec: float, top: int | None, out: Path | None
-) -> Recall:
+    root: Path, known: Sequence[str], radius_arcsec: float | None, top: int | None,
+    out: Path | None, false_per_deg2: float | None = None,
+) -> Recall:  # fmt: skip
     """Print and write the recall of a run on known lenses.
 
     Parameters
@@ -36,21 +37,26 @@ def show_recall(
         The run's folder.
     known : sequence of str
         Lists besides the shipped ones.
-    radius_arcsec : float
+    radius_arcsec : float or None
+        By default each lens's own.
     top : int or None
         Count candidates up to this rank only.
     out : Path or None
         File to write, of any ending of `catalogs.written_tables`; by default ``recall.parquet`` in
         the run's folder.
+    false_per_deg2 : float or None
+        Count only candidates so good that a square degree without lenses gives so many at most.
     """
     lenses = known_lenses(known)
     if out is not None:
         check_table_file(out, known)
-    recall = measure_recall(root, lenses, radius_arcsec, top)
+    recall = measure_recall(root, lenses, radius_arcsec, top, false_per_deg2)
     out = out or RunPaths(root).recall
     facts = {
         "match_radius_arcsec": repr(radius_arcsec),
         "top": repr(top),
+        "false_per_deg2": repr(false_per_deg2),
+        "by_chance": repr(recall.by_chance),
         "footprint_deg2": repr(recall.area_deg2),
         "recall": recall.summary.to_json(orient="records"),
     }
@@ -58,13 +64,18 @@ def show_recall(
     console = wide_console()
     console.print(describe_footprint(recall.area_deg2))
     _print_observed(console, recall.lenses)
-    _print_summary(console, recall.summary, radius_arcsec, top)
+    _print_summary(console, recall.summary, radius_arcsec, top, false_per_deg2)
+    if not np.isnan(recall.by_chance):
+        console.print(
+            f"control: of random positions in the footprint, {recall.by_chance:.1%} have such a "
+            "candidate as near"
+        )
     console.print(f"wrote {out}, {RunPaths(root).coverage}")
     return recall
 
 
 def show_matches(
-    source: Path, known: Sequence[str], radius_arcsec: float, every: bool, out: Path | None
+    source: Path, known: Sequence[str], radius_arcsec: float | None, every: bool, out: Path | None
 ) -> pd.DataFrame:
     """Print and write the known lenses near a run's candidates or a table's positions.
 
@@ -74,7 +85,8 @@ def show_matches(
         A run's folder, or a table of positions.
     known : sequence of str
         Lists besides the shipped ones.
-    radius_arcsec : float
+    radius_arcsec : float or None
+        By default each lens's own.
     every : bool
         All matches; else of every catalogue the nearest of each position.
     out : Path or None
@@ -98,13 +110,14 @@ def show_matches(
 
 
 def _lenses_about(
-    positions: pd.DataFrame, known: Sequence[str], radius_arcsec: float
+    positions: pd.DataFrame, known: Sequence[str], radius_arcsec: float | None
 ) -> pd.DataFrame:
     """All lists, and of HATS catalogues what lies near the positions."""
     hats = [name for name in known if is_hats(name)]
     lists = [known_lenses([name for name in known if name not in hats])]
+    within = ANY_RADIUS_ARCSEC if radius_arcsec is None else radius_arcsec
     for name in hats:
-        near = lenses_near(name, positions["ra_deg"], positions["dec_deg"], radius_arcsec)
+        near = lenses_near(name, positions["ra_deg"], positions["dec_deg"], within)
         lists += [near] if len(near) else []
     return pd.concat(lists, ignore_index=True)
 
@@ -138,17 +151,18 @@ def read_matchable(source: Path) -> pd.DataFrame:
 
 
 def print_matches(
-    console: Console, matches: pd.DataFrame, n_positions: int, radius_arcsec: float
+    console: Console, matches: pd.DataFrame, n_positions: int, radius_arcsec: float | None
 ) -> None:
     """Print how many positions match, how ambiguously, and the first matches."""
+    near = named_radius(radius_arcsec)
     for row in count_matches(matches).itertuples():
         console.print(
             f"{row.catalogue}: {row.n_positions:,} of {n_positions:,} positions match "
-            f"{row.n_lenses:,} lenses within {radius_arcsec:g}″; {row.n_ambiguous:,} positions "
+            f"{row.n_lenses:,} lenses within {near}; {row.n_ambiguous:,} positions "
             f"have several lenses, {row.n_shared:,} lenses several positions"
         )
     if not len(matches):
-        console.print(f"no known lens within {radius_arcsec:g}″ of {n_positions:,} positions")
+        console.print(f"no known lens within {near} of {n_positions:,} positions")
         return
     table = Table(title=f"{min(SHOWN, len(matches))} of {len(matches):,} matches")
     for name in ("row", "name", "rank", "catalogue", "lens", "grade", "sep", "z_lens", "grades"):
@@ -161,6 +175,11 @@ def print_matches(
             _text(row.z_lens_listed), _text(row.grade_scheme),
         )  # fmt: skip
     console.print(table)
+
+
+def named_radius(radius_arcsec: float | None) -> str:
+    """How near is near."""
+    return "each lens's own radius" if radius_arcsec is None else f"{radius_arcsec:g}″"
 
 
 def write_lenses(
@@ -203,11 +222,15 @@ def _print_observed(console: Console, lenses: pd.DataFrame) -> None:
 
 
 def _print_summary(
-    console: Console, summary: pd.DataFrame, radius_arcsec: float, top: int | None
-) -> None:
+    console: Console, summary: pd.DataFrame, radius_arcsec: float | None, top: int | None,
+    false_per_deg2: float | None,
+) -> None:  # fmt: skip
     limit = "candidates" if top is None else f"candidates of rank {top} or better"
+    if false_per_deg2 is not None:
+        limit += f", with {false_per_deg2:g} false ones per deg² at most,"
     table = Table(
-        title=f"recall: {limit} within {radius_arcsec:g}″; Wilson {CONFIDENCE:.0%} interval"
+        title=f"recall: {limit} within {named_radius(radius_arcsec)}; Wilson {CONFIDENCE:.0%} "
+        "interval"
     )
     for name in ("catalogue", "grade", "listed", "not observed", "observed", "found", "recall",
                  "grades"):  # fmt: skip

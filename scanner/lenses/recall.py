@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from astropy.stats import binom_conf_interval
+from mocpy import MOC
 from numpy.typing import NDArray
 
-from lensweep.catalogs.coverage import area_deg2, inside
-from lensweep.catalogs.crossmatch import all_pairs, check_radius
+from lensweep.catalogs.coverage import area_deg2, inside, random_positions
+from lensweep.catalogs.crossmatch import all_pairs, pairs_within
+from lensweep.catalogs.lens_matches import radii_of
 from lensweep.catalogs.lens_schemas import RECALL
 from lensweep.ground.errors import InputError
 from lensweep.scanner.network.ensemble import summarise
@@ -23,6 +25,7 @@ from lensweep.scanner.sky.grid import grid_to_sky, on_grid, sky_to_grid
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 CONFIDENCE = 0.95
+RANDOM_POSITIONS = 2000
 ALL_GRADES = "all"
 _SEEN = ("mosaic", "window", "offset_arcsec", "logit_mean", "p_mean")
 
@@ -42,16 +45,21 @@ class Recall:
         interval, ``recall_low`` and ``recall_high`` (NaN where nothing was observed).
     area_deg2 : float
         Of the run's footprint.
+    by_chance : float
+        Share of random positions in the footprint that have a candidate as near as the observed
+        lenses may have theirs; NaN where none was observed.
     """
 
     lenses: pd.DataFrame
     summary: pd.DataFrame
     area_deg2: float
+    by_chance: float
 
 
 def measure_recall(
-    root: Path, known: pd.DataFrame, radius_arcsec: float, top: int | None = None
-) -> Recall:
+    root: Path, known: pd.DataFrame, radius_arcsec: float | None, top: int | None = None,
+    false_per_deg2: float | None = None,
+) -> Recall:  # fmt: skip
     """Follow every known lens through a finished run.
 
     A lens is observed when it lies in the run's footprint (valid pixels of windows looked at, in
@@ -63,10 +71,13 @@ def measure_recall(
         The run's folder.
     known : DataFrame
         Columns of `lensweep.catalogs.lens_schemas.KNOWN`.
-    radius_arcsec : float
-        Farthest that a candidate may lie from a lens that it is, in (0, 3600].
+    radius_arcsec : float or None
+        Farthest that a candidate may lie from a lens that it is, in (0, 3600]; by default each
+        lens's own.
     top : int or None
         Count candidates up to this rank only.
+    false_per_deg2 : float or None
+        Count only candidates so good that a square degree without lenses gives so many at most.
 
     Raises
     ------
@@ -75,20 +86,23 @@ def measure_recall(
     MatchError
         If the radius cannot be used.
     """
-    check_radius(radius_arcsec)
+    radii = radii_of(known, radius_arcsec)
     if top is not None and top < 1:
         raise InputError(f"top {top}: must be at least 1")
     footprint = run_footprint(root)
-    candidates = _read_candidates(root, top)
+    candidates = _read_candidates(root, top, false_per_deg2)
     lenses = known.reset_index(drop=True)
     ra, dec = (lenses[name].to_numpy(float) for name in ("known_ra_deg", "known_dec_deg"))
     best = _best_windows(root, ra, dec, inside(footprint, ra, dec))
     lenses = pd.concat([lenses, best], axis=1)
     lenses["observed"] = lenses["window"].notna()
     lenses["window_rank"] = _window_ranks(root, lenses["logit_mean"].to_numpy(np.float64))
-    lenses = pd.concat([lenses, _first_candidates(candidates, ra, dec, radius_arcsec)], axis=1)
+    lenses = pd.concat([lenses, _first_candidates(candidates, ra, dec, radii)], axis=1)
     lenses["is_candidate"] = lenses["rank"].notna()
-    return Recall(lenses[RECALL.names], summarise_recall(lenses), area_deg2(footprint))
+    return Recall(
+        lenses[RECALL.names], summarise_recall(lenses), area_deg2(footprint),
+        _by_chance(footprint, candidates, radii[lenses["observed"].to_numpy(bool)]),
+    )  # fmt: skip
 
 
 def summarise_recall(lenses: pd.DataFrame) -> pd.DataFrame:
@@ -139,22 +153,45 @@ def _counts(catalogue: object, grade: object, lenses: pd.DataFrame) -> dict[str,
     }
 
 
-def _read_candidates(root: Path, top: int | None) -> pd.DataFrame:
+def _by_chance(footprint: MOC, candidates: pd.DataFrame, radii: NDArray[np.float64]) -> float:
+    """The control: what random positions would be called."""
+    if not len(radii):
+        return float("nan")
+    rng = np.random.default_rng(2018)
+    ra, dec = random_positions(footprint, RANDOM_POSITIONS, rng)
+    matched = _first_candidates(candidates, ra, dec, rng.choice(radii, len(ra)))
+    return float(matched["rank"].notna().mean())
+
+
+def _read_candidates(
+    root: Path, top: int | None, false_per_deg2: float | None
+) -> pd.DataFrame:
     path = RunPaths(root).candidates
     if not path.is_file():
         raise InputError(f"run {root}: has no {path.name} yet; repeat its scan command to finish")
     columns = ["rank", "candidate_id", "ra_deg", "dec_deg"]
+    if false_per_deg2 is not None:
+        columns.append("false_per_deg2")
     with path.open("rb") as file:
         candidates = pd.read_parquet(file, columns=columns)
+    if false_per_deg2 is not None:
+        if candidates["false_per_deg2"].isna().any():
+            raise InputError(
+                f"run {root}: its ensemble was not measured on fields, so nobody knows which "
+                f"candidates {false_per_deg2:g} false ones per deg² are; `lensweep calibrate` "
+                "measures them, or count with --top"
+            )
+        candidates = candidates[candidates["false_per_deg2"] <= false_per_deg2]
     return candidates if top is None else candidates[candidates["rank"] <= top]
 
 
 def _first_candidates(
-    candidates: pd.DataFrame, ra: NDArray[np.float64], dec: NDArray[np.float64], radius: float
-) -> pd.DataFrame:
+    candidates: pd.DataFrame, ra: NDArray[np.float64], dec: NDArray[np.float64],
+    radii: NDArray[np.float64],
+) -> pd.DataFrame:  # fmt: skip
     """Of the candidates near each position the one of the best rank."""
-    lens, candidate, separation = all_pairs(
-        ra, dec, candidates["ra_deg"].to_numpy(), candidates["dec_deg"].to_numpy(), radius
+    candidate, lens, separation = pairs_within(
+        candidates["ra_deg"].to_numpy(), candidates["dec_deg"].to_numpy(), ra, dec, radii
     )
     pairs = candidates.iloc[candidate][["rank", "candidate_id"]].assign(
         lens=lens, separation_arcsec=separation

@@ -8,7 +8,8 @@ A bundle is a folder:
   pretrained trunk: scaled cutouts in, pooled features out;
 * `heads.npz`: every member's head, a linear map of the features (batch normalisation folded in);
 * perhaps `reference.npz` (`lensweep.scanner.network.reference`): cutouts with their logits;
-* perhaps a screen: `screen.json` and `screen.npz`, a far cheaper network, and `screen_head.npz`.
+* perhaps a screen: `screen.json` and `screen.npz`, a far cheaper network, and `screen_head.npz`;
+* perhaps `fields.parquet`: scores of planted lenses and of false candidates on fields.
 
 No pickle anywhere.
 """
@@ -22,13 +23,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from lensweep.catalogs.tables import write_parquet
 from lensweep.ground.files import whole_file
 from lensweep.scanner.network.ensemble import (
-    Calibration,
     Description,
     EnsembleError,
+    FieldFacts,
     PrecisionCheck,
     Screen,
     Trunk,
@@ -41,13 +44,16 @@ if TYPE_CHECKING:
     import keras
 
 FORMAT = "lensweep-ensemble"
-VERSION = 1
+VERSION = 2
+# The first had a calibration on balanced sets, which said nothing of fields: it is not read.
+READABLE = (1, VERSION)
 MANIFEST = "ensemble.json"
 HEADS = "heads.npz"
 SCREEN = "screen"
 SCREEN_HEAD = "screen_head.npz"
+FIELDS = "fields.parquet"
 # Fields of a description that a manifest may lack.
-_OPTIONAL = {"screen", "precision"}
+_OPTIONAL = {"screen", "precision", "fields"}
 SHIPPED = Path(str(files("lensweep.ensembles")))
 
 
@@ -59,7 +65,8 @@ class Bundle:
     ----------
     folder : str
     sha256 : str
-        Of its manifest, which holds the hashes of all other files: identifies the ensemble.
+        Of its manifest, which holds the hashes of all other files: identifies the ensemble. What it
+        is known to make of fields is left out: that changes no score.
     description : Description
     """
 
@@ -102,10 +109,11 @@ def check_bundle(name: str) -> Bundle:
     if not isinstance(manifest, dict):
         raise EnsembleError(f"ensemble {folder}: {MANIFEST} is not a JSON object")
     found = manifest.get("format"), manifest.get("version")
-    if found != (FORMAT, VERSION):
+    if found[0] != FORMAT or found[1] not in READABLE:
         raise EnsembleError(
             f"ensemble {folder}: format {found[0]} version {found[1]}, but this lensweep reads "
-            f"{FORMAT} version {VERSION}; use the lensweep that wrote it, or train it again"
+            f"{FORMAT} versions {READABLE[0]} to {VERSION}; use the lensweep that wrote it, or "
+            "train it again"
         )
     _check_manifest(folder, manifest)
     for file, expected in manifest["sha256"].items():
@@ -116,7 +124,7 @@ def check_bundle(name: str) -> Bundle:
                 f"ensemble {folder}: {file} has SHA-256 {actual}, but the manifest says "
                 f"{expected}; restore the bundle from where you got it"
             )
-    return Bundle(str(folder.absolute()), hashlib.sha256(text).hexdigest(), _describe(manifest))
+    return Bundle(str(folder.absolute()), _identity(manifest), _describe(manifest))
 
 
 def _check_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -134,6 +142,14 @@ def _check_manifest(folder: Path, manifest: dict[str, Any]) -> None:
             f"ensemble {folder}: {MANIFEST} has SHA-256 {actual} of its content, but says "
             f"{expected}; restore the bundle from where you got it"
         )
+
+
+def _identity(manifest: dict[str, Any]) -> str:
+    scoring = {key: value for key, value in manifest.items() if key != "fields"}
+    scoring["sha256"] = {
+        file: value for file, value in manifest["sha256"].items() if file != FIELDS
+    }
+    return _manifest_sha256(scoring)
 
 
 def _manifest_sha256(manifest: dict[str, Any]) -> str:
@@ -242,6 +258,23 @@ def record_precision(folder: Path, reduced: str, check: PrecisionCheck) -> Bundl
     return check_bundle(str(folder))
 
 
+def record_fields(folder: Path, scores: pa.Table, facts: FieldFacts) -> Bundle:
+    """Keep in a bundle what it makes of fields, in the place of what was kept before.
+
+    Parameters
+    ----------
+    folder : Path
+    scores : pyarrow.Table
+        Schema `lensweep.catalogs.schemas.FIELD_SCORES`.
+    facts : FieldFacts
+    """
+    description = check_bundle(str(folder)).description
+    (folder / MANIFEST).unlink()
+    write_parquet(scores, folder / FIELDS)
+    _write_manifest(folder, dataclasses.replace(description, fields=facts))
+    return check_bundle(str(folder))
+
+
 def add_reference(
     folder: Path,
     steps: NDArray[np.int16],
@@ -272,6 +305,8 @@ def _write_manifest(folder: Path, description: Description) -> None:
     if description.screen is not None:
         networks.append(SCREEN)
         files.append(SCREEN_HEAD)
+    if description.fields is not None:
+        files.append(FIELDS)
     files += [file for name in networks for file in network_files(name)]
     if (folder / REFERENCE).is_file():
         files.append(REFERENCE)
@@ -294,9 +329,10 @@ def _describe(manifest: dict[str, Any]) -> Description:
         for trunk in values["trunks"]
     )
     values["stretch"] = Stretch(**values["stretch"])
-    values["calibration"] = Calibration(**values["calibration"])
     if values.get("screen") is not None:
         values["screen"] = Screen(**values["screen"])
+    if values.get("fields") is not None:
+        values["fields"] = FieldFacts(**values["fields"])
     checks = values.get("precision", {})
     values["precision"] = {name: PrecisionCheck(**check) for name, check in checks.items()}
     return Description(**values)

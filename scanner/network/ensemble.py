@@ -41,29 +41,24 @@ class Trunk:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """From a committee's mean logit to a probability.
+class FieldFacts:
+    """The fields that tell what a score is worth; the scores are in a table of the bundle.
 
-    logit(p) = slope * logit_mean + intercept + logit(prior) - logit(training_prior): Platt's
-    scaling on out-of-fold logits, then the shift to another prior (Saerens et al. 2002).
+    Attributes
+    ----------
+    area_deg2 : float
+        Searched for false candidates.
+    n_fields : int
+    n_lenses : int
+        Planted, those that no candidate shows included.
+    made_from : dict
+        Which fields, which lenses, and how they were scanned.
     """
 
-    slope: float
-    intercept: float
-    training_prior: float
-
-    def probability(self, logit_mean: NDArray[np.float32], prior: float) -> NDArray[np.float64]:
-        """Calibrated probability that a window holds a lens.
-
-        Parameters
-        ----------
-        logit_mean : ndarray of float
-        prior : float
-            Lenses per window where the ensemble is used.
-        """
-        shift = _logit(prior) - _logit(self.training_prior)
-        logit = self.slope * np.asarray(logit_mean, np.float64) + self.intercept + shift
-        return np.asarray(sigmoid(logit))
+    area_deg2: float
+    n_fields: int
+    n_lenses: int
+    made_from: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -128,7 +123,6 @@ class Description:
     band : str
     pixel_scale_arcsec : float
     cutout_size : int
-    calibration : Calibration
     thresholds : dict of str to float
         Mean logit at which simulated non-lenses pass at a rate: keys like `fpr_0.01`.
     metrics : dict
@@ -138,6 +132,8 @@ class Description:
     screen : Screen or None
     precision : dict of str to PrecisionCheck
         By reduced precision: `bfloat16`, `float16`.
+    fields : FieldFacts or None
+        None where it has not been measured on fields: nothing tells then what a score is worth.
     """
 
     name: str
@@ -146,12 +142,12 @@ class Description:
     band: str
     pixel_scale_arcsec: float
     cutout_size: int
-    calibration: Calibration
     thresholds: dict[str, float]
     metrics: dict[str, Any]
     training: dict[str, Any]
     screen: Screen | None = None
     precision: dict[str, PrecisionCheck] = field(default_factory=dict)
+    fields: FieldFacts | None = None
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -204,7 +200,3 @@ def summarise(
 def sigmoid(logit: NDArray[np.float64]) -> NDArray[np.float64]:
     """1 / (1 + exp(-logit)), without overflow."""
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logit)))
-
-
-def _logit(probability: float) -> float:
-    return float(np.log(probability) - np.log1p(-probability))

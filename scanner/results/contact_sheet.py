@@ -128,7 +128,7 @@ def _draw_header(axes: Axes, run: str, n_shown: int, n_all: int) -> None:
     axes.text(left, 30, run, color=TEXT, fontsize=15, fontweight="bold", va="center",
               parse_math=False)  # fmt: skip
     count = f"{n_shown:,} of {n_all:,} candidates, best first" if n_all else "no candidates"
-    legend = "mean: of the members' probabilities  ·  p: calibrated, at the run's prior"
+    legend = "mean: of the members' probabilities  ·  p: of being a lens, at the run's density"
     axes.text(left, 54, f"{count}  ·  {legend}  ·  violet: no data", color=QUIET, fontsize=9,
               va="center")  # fmt: skip
     bar = STAMP_PX / 100 / PIXEL_SCALE_ARCSEC
@@ -165,7 +165,9 @@ def _draw_stamp(
                   va="center", parse_math=False)  # fmt: skip
     axes.text(left, bottom + 9, f"{row['rank']}", color=TEXT, fontsize=10, fontweight="bold",
               va="top")  # fmt: skip
-    numbers = f"mean {row['p_mean']:.3f}   p {row['p_lens']:.1e}"
+    numbers = f"mean {row['p_mean']:.3f}"
+    if pd.notna(row["p_lens"]):
+        numbers += f"   p {row['p_lens']:.2g}"
     axes.text(right, bottom + 10, numbers, color=TEXT, fontsize=8.5, ha="right", va="top")
     if known:
         axes.text(left, bottom + 34, known, color=KNOWN, fontsize=9, fontweight="bold",

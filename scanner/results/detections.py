@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lensweep.scanner.network.ensemble import Description, summarise
+from lensweep.scanner.network.ensemble import summarise
 from lensweep.scanner.run import cutout_store, score_store
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import Plan, read_windows
@@ -13,7 +13,7 @@ from lensweep.scanner.sky.grid import grid_to_mosaic_pixels, grid_to_sky
 
 
 def read_detections(
-    root: Path, plan: Plan, description: Description, min_logit: float, prior: float, recentre: bool
+    root: Path, plan: Plan, min_logit: float, recentre: bool
 ) -> pd.DataFrame:
     """Read the detections of one mosaic.
 
@@ -21,12 +21,8 @@ def read_detections(
     ----------
     root : Path
     plan : Plan
-    description : Description
-        Of the ensemble; its calibration makes `p_lens`.
     min_logit : float
         Least mean logit.
-    prior : float
-        Lenses per window.
     recentre : bool
         Move each detection to the brightest light near its window's centre (grid scans); else
         it stays where its window was asked for.
@@ -53,7 +49,6 @@ def read_detections(
         {
             "ra_deg": ra_deg,
             "dec_deg": dec_deg,
-            "p_lens": description.calibration.probability(logit_mean, prior),
             "p_mean": p_mean,
             "p_std": p_std,
             "logit_mean": logit_mean,

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,21 @@ import pyarrow as pa
 from lensweep.catalogs.candidates import build_candidates
 from lensweep.catalogs.lensflow_grades import lensflow_scheme
 from lensweep.catalogs.schemas import with_provenance
+from lensweep.catalogs.tables import write_parquet
 from lensweep.scanner.network.bundle_store import Bundle
 from lensweep.scanner.results.contact_sheet import draw_contact_sheet
 from lensweep.scanner.results.detections import read_detections
+from lensweep.scanner.results.finished_run import read_facts
+from lensweep.scanner.results.worth import (
+    as_candidates,
+    asked_of,
+    describe_fields,
+    find_field_scores,
+    with_worth,
+)
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.run.config import ScanConfig
-from lensweep.scanner.run.opening import ranking_facts, ranking_of, versions
+from lensweep.scanner.run.opening import ranking_facts, ranking_in, ranking_of, versions
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import Plan
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
@@ -34,13 +44,11 @@ def rank_candidates(
     pyarrow.Table
         Schema `lensweep.catalogs.schemas.CANDIDATES`, with the run's provenance.
     """
-    description, calibration = bundle.description, bundle.description.calibration
-    ranking = ranking_of(config, bundle)
+    description, ranking = bundle.description, ranking_of(config, bundle)
     detections = pd.concat(
         [
             read_detections(
-                paths.root, plan, description, ranking["min_logit"], ranking["prior"],
-                recentre=config.centres == "grid",
+                paths.root, plan, ranking["min_logit"], recentre=config.centres == "grid"
             )
             for plan in plans
         ],
@@ -49,13 +57,14 @@ def rank_candidates(
     table = build_candidates(
         detections, config.merge_radius_arcsec, config.match_radius_arcsec, limit=None
     )
+    scores = find_field_scores(bundle, paths, config.centres)
+    ranked = with_worth(table.to_pandas(), scores, config.centres, config.lens_density)
     provenance = {
         "ensemble": description.name,
         "ensemble_sha256": bundle.sha256,
         "members": str(len(description.members)),
         **ranking_facts(ranking),
-        "calibration": f"Platt on out-of-fold logits: slope {calibration.slope:.6g}, intercept "
-        f"{calibration.intercept:.6g}, training prior {calibration.training_prior:g}",
+        **describe_fields(scores),
         "lensflow_grades": lensflow_scheme(),
         "versions": json.dumps(versions()),
         "run": paths.run.read_text(),
@@ -63,7 +72,31 @@ def rank_candidates(
             [dataclasses.asdict(plan.origin) for plan in plans if plan.origin is not None]
         ),
     }
-    return with_provenance(table, provenance)
+    return with_provenance(as_candidates(ranked), provenance)
+
+
+def rank_anew(root: Path, bundle: Bundle, lens_density: float | None) -> None:
+    """Rewrite what a finished run's catalogue says of scores, by what is known of them now.
+
+    Parameters
+    ----------
+    root : Path
+        The run's folder.
+    bundle : Bundle
+        Of the run.
+    lens_density : float or None
+        Per square degree, in the place of the run's.
+    """
+    paths, facts = RunPaths(root), read_facts(root)
+    with paths.candidates.open("rb") as file:
+        candidates = pd.read_parquet(file)
+    density = ranking_in(facts)["lens_density"] if lens_density is None else lens_density
+    centres = asked_of(facts)["centres"]
+    scores = find_field_scores(bundle, paths, centres)
+    ranked = with_worth(candidates, scores, centres, density)
+    facts |= ranking_facts({"lens_density": density}) | describe_fields(scores)
+    write_parquet(with_provenance(as_candidates(ranked), facts), paths.candidates)
+    draw_candidates(paths, ranked)
 
 
 def draw_candidates(

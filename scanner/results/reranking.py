@@ -1,8 +1,6 @@
 """Rank a finished run by another aggregate of its members; needs no pixels and no network."""
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +14,16 @@ from lensweep.catalogs.lensflow_grades import lensflow_scheme
 from lensweep.catalogs.schemas import CANDIDATES, Column, with_provenance
 from lensweep.catalogs.tables import write_parquet
 from lensweep.ground.errors import InputError
-from lensweep.scanner.network.bundle_store import Bundle
 from lensweep.scanner.results.detections import read_detections
 from lensweep.scanner.results.finished_run import bundle_of, read_facts
+from lensweep.scanner.results.worth import (
+    FieldScores,
+    as_candidates,
+    asked_of,
+    describe_fields,
+    find_field_scores,
+    with_worth,
+)
 from lensweep.scanner.run import score_store
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.lock import sole_writer
@@ -27,10 +32,7 @@ from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import read_plan
 from lensweep.scanner.run.tally import planned_mosaics
 
-AGGREGATES = ("mean", "median", "rank", "stack")
-STACK_FORMAT = "lensweep-stack"
-# Where a bundle keeps the stack that its training fitted.
-STACK = "stack.json"
+AGGREGATES = ("mean", "median", "rank")
 _SCORE = Column(
     "aggregate_score", pa.float64(), "", "stat.value",
     "Aggregate of the members' logits that the ranking follows; which one, the file metadata say.",
@@ -39,108 +41,27 @@ _RANK = Column("rank", pa.int32(), "", "stat.rank", "1 for the highest aggregate
 RERANKED = pa.schema([_RANK.field(), *list(CANDIDATES)[1:], _SCORE.field()])
 
 
-@dataclass(frozen=True)
-class Stack:
-    """A logistic stack: the log-odds of a lens as a weighted sum of the members' logits.
-
-    Attributes
-    ----------
-    weights : dict of str to float
-        By member.
-    intercept : float
-    ensemble_sha256 : str
-        Of the ensemble that it was fitted for.
-    """
-
-    weights: dict[str, float]
-    intercept: float
-    ensemble_sha256: str
-
-
-def fit_stack(
-    logits: NDArray[np.float32],
-    labels: NDArray[np.bool_],
-    members: Sequence[str],
-    ensemble_sha256: str,
-) -> Stack:
-    """Fit a logistic stack (Wolpert 1992, Neural Networks 5, 241) to labelled logits.
-
-    They must come from cutouts that no member was trained on; else the most overfitted member is
-    given the most weight.
-
-    Parameters
-    ----------
-    logits : ndarray, shape (n, members), float32
-    labels : ndarray, shape (n,), bool
-        True for lenses.
-    members : sequence of str
-    ensemble_sha256 : str
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    fitted = LogisticRegression(C=1.0, max_iter=1000).fit(logits.astype(np.float64), labels)
-    weights = dict(zip(members, (float(weight) for weight in fitted.coef_[0]), strict=True))
-    return Stack(weights, float(fitted.intercept_[0]), ensemble_sha256)
-
-
-def save_stack(stack: Stack, path: Path) -> None:
-    """Write a stack as JSON."""
-    values = {"format": STACK_FORMAT, "ensemble_sha256": stack.ensemble_sha256,
-              "weights": stack.weights, "intercept": stack.intercept}  # fmt: skip
-    path.write_text(json.dumps(values, indent=1) + "\n")
-
-
-def read_stack(path: Path, members: Sequence[str], ensemble_sha256: str) -> Stack:
-    """Read a stack that fits an ensemble.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, is no stack, or was fitted for another ensemble.
-    """
-    try:
-        values = json.loads(path.read_text())
-        stack = Stack(
-            {str(name): float(weight) for name, weight in values["weights"].items()},
-            float(values["intercept"]),
-            values["ensemble_sha256"],
-        )
-        kind = values["format"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"stack {path}: cannot be used ({error!r})") from error
-    if kind != STACK_FORMAT or not np.isfinite([*stack.weights.values(), stack.intercept]).all():
-        raise InputError(f"stack {path}: format {kind!r}, or weights that are not finite numbers")
-    if stack.ensemble_sha256 != ensemble_sha256 or set(stack.weights) != set(members):
-        raise InputError(
-            f"stack {path}: fitted for ensemble {stack.ensemble_sha256}, but the run's is "
-            f"{ensemble_sha256}"
-        )
-    return stack
-
-
 def rerank(
     root: Path,
     aggregate: str = "mean",
     ensemble: str | None = None,
-    stack_file: Path | None = None,
     **ranking: float | None,
 ) -> Path:
     """Rank a finished run in another way, into a new catalogue beside the old one.
 
     As many windows become detections as reach the least mean logit: those with the highest
-    aggregate score. Everything else, `p_lens` among it, is computed as the run did.
+    aggregate score. Everything else is computed as the run did: `p_lens` follows a window's mean
+    logit whatever it is ranked by.
 
     Parameters
     ----------
     root : Path
         The run's folder.
     aggregate : str
-        ``mean`` or ``median`` of the members' logits; ``rank``, the mean of each window's
-        normalised rank among all windows by every member; or ``stack``, a `Stack`.
+        ``mean`` or ``median`` of the members' logits, or ``rank``, the mean of each window's
+        normalised rank among all windows by every member.
     ensemble : str or None
         Where the run's ensemble lies, if it is not a shipped one.
-    stack_file : Path or None
-        For ``stack``.
     **ranking
         Fields of `ScanConfig` that decide the ranking; those that are None stay as in the run.
 
@@ -159,25 +80,17 @@ def rerank(
     """
     if aggregate not in AGGREGATES:
         raise InputError(f"aggregate {aggregate}: none of {', '.join(AGGREGATES)}")
-    if stack_file is not None and aggregate != "stack":
-        raise InputError(f"aggregate {aggregate}: --weights belongs to stack, and to it alone")
     facts = read_facts(root)
     bundle = bundle_of(facts, ensemble)
-    if aggregate == "stack" and stack_file is None:
-        stack_file = Path(bundle.folder) / STACK
-        if not stack_file.is_file():
-            raise InputError(
-                f"aggregate stack: ensemble {bundle.folder} has no {STACK}; give --weights FILE"
-            )
     changed = _changed(root, facts, ranking)
     facts |= ranking_facts(changed)
     label = "-".join([aggregate, *(f"{name}={value:g}" for name, value in changed.items())])
     more = {"aggregate": aggregate, "lensflow_grades": lensflow_scheme()}
-    if stack_file is not None:
-        more["stack"] = stack_file.read_text()
+    scores = find_field_scores(bundle, RunPaths(root), asked_of(facts)["centres"])
+    more |= describe_fields(scores)
     paths = RunPaths(root)
     with sole_writer(paths):
-        rows = _ranked(root, facts, bundle, _score_of(root, aggregate, bundle, stack_file))
+        rows = _ranked(root, facts, scores, _score_of(root, aggregate))
         rows = rows.replace_schema_metadata()
         write_parquet(with_provenance(rows, facts | more), paths.reranked(label))
     return paths.reranked(label)
@@ -193,8 +106,10 @@ def _changed(
     return {name: value for name, value in asked.items() if value != was[name]}
 
 
-def _ranked(root: Path, facts: dict[str, str], bundle: Bundle, score: "Score") -> pa.Table:
-    detections = _detections(root, facts, bundle, score)
+def _ranked(
+    root: Path, facts: dict[str, str], scores: FieldScores | None, score: "Score"
+) -> pa.Table:
+    detections = _detections(root, facts, score)
     by = ["mosaic", "window"]
     originals = detections.set_index(by)[["logit_mean", "aggregate_score"]]
     table = build_candidates(
@@ -206,26 +121,22 @@ def _ranked(root: Path, facts: dict[str, str], bundle: Bundle, score: "Score") -
     own = originals.reindex(pd.MultiIndex.from_frame(table[by]))
     table["logit_mean"] = own["logit_mean"].to_numpy(np.float32)
     table["aggregate_score"] = own["aggregate_score"].to_numpy(np.float64)
-    return pa.Table.from_pandas(table, schema=RERANKED, preserve_index=False)
+    density = ranking_in(facts)["lens_density"]
+    ranked = with_worth(table, scores, asked_of(facts)["centres"], density)
+    return as_candidates(ranked, RERANKED)
 
 
 Score = Callable[[str, NDArray[np.float32]], NDArray[np.float64]]
 
 
-def _score_of(root: Path, aggregate: str, bundle: Bundle, stack_file: Path | None) -> Score:
+def _score_of(root: Path, aggregate: str) -> Score:
     """From the logits of a mosaic's scored windows to their aggregate scores."""
     if aggregate == "mean":
         return lambda _, logits: logits.mean(axis=1).astype(np.float64)
     if aggregate == "median":
         return lambda _, logits: np.median(logits, axis=1).astype(np.float64)
-    if aggregate == "rank":
-        ranks = _mean_ranks(root)
-        return lambda mosaic, _: ranks[mosaic]
-    assert stack_file is not None
-    members = bundle.description.members
-    stack = read_stack(stack_file, members, bundle.sha256)
-    weights = np.array([stack.weights[member] for member in members])
-    return lambda _, logits: logits.astype(np.float64) @ weights + stack.intercept
+    ranks = _mean_ranks(root)
+    return lambda mosaic, _: ranks[mosaic]
 
 
 def _mean_ranks(root: Path) -> dict[str, NDArray[np.float64]]:
@@ -254,7 +165,7 @@ def _scored(root: Path) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.flo
             yield mosaic, scored, logits[scored]
 
 
-def _detections(root: Path, facts: dict[str, str], bundle: Bundle, score: Score) -> pd.DataFrame:
+def _detections(root: Path, facts: dict[str, str], score: Score) -> pd.DataFrame:
     floor, wanted = float(facts["min_logit"]), 0
     scores: dict[str, NDArray[np.float64]] = {}
     for mosaic, _, logits in _scored(root):
@@ -262,12 +173,11 @@ def _detections(root: Path, facts: dict[str, str], bundle: Bundle, score: Score)
         wanted += int((logits.mean(axis=1) >= floor).sum())
     ranked = np.sort(np.concatenate(list(scores.values())))[::-1]
     least = ranked[wanted - 1] if wanted else np.inf
-    recentre = json.loads(facts["run"])["asked"]["centres"] == "grid"
-    prior = float(facts["prior_lenses_per_window"])
+    recentre = asked_of(facts)["centres"] == "grid"
     parts = []
     for mosaic, values in scores.items():
         plan = read_plan(root, mosaic)
-        windows = read_detections(root, plan, bundle.description, -np.inf, prior, recentre)
+        windows = read_detections(root, plan, -np.inf, recentre)
         windows["aggregate_score"] = values
         parts.append(windows[windows["aggregate_score"] >= least])
     return pd.concat(parts, ignore_index=True)

@@ -18,6 +18,7 @@ RANKING = {DECIDES: "ranking"}  # which of the scored windows are candidates, an
 NOTHING = {DECIDES: "nothing"}  # where and how the work is done
 INPUT, WINDOWS, RANKED, CLUSTER = "Input", "Windows", "Ranking", "Cluster"
 OUTPUT = "Output"
+DEFAULT_LENS_DENSITY = 10.0
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,11 @@ class ScanConfig:
         None, "Least mean logit of a detection; by default where three tenths of simulated "
         "non-lenses pass.", group=RANKED, **RANKING,
     )  # fmt: skip
-    # Of a grid: 10 lenses per square degree, each in the four windows of stride 50 that hold it. Of
-    # sources: 20 secure lenses among the 285,423 sources brighter than I = 25 in COSMOS (Faure et
-    # al. 2008, Jackson 2008).
-    prior: float | None = setting(
-        None, "Lenses per window, for p_lens; by default 1.9e-5 for a grid, 7e-5 for sources.",
-        group=RANKED, **RANKING,
+    # Ten are what Collett (2015) expects of such images, and about what COSMOS showed (Faure et al.
+    # 2008). Among sources or listed positions: the same, if every source of a field were looked at.
+    lens_density: float = setting(
+        DEFAULT_LENS_DENSITY, "Visible lenses per square degree, for p_lens.", group=RANKED,
+        **RANKING,
     )  # fmt: skip
     merge_radius_arcsec: float = setting(
         2.5, "Arcsec; detections that are closer are one candidate.", "--merge-radius",
@@ -117,8 +117,7 @@ class ScanConfig:
         within("windows_per_shard", self.windows_per_shard, 1, 65536)
         within("shard_timeout_s", self.shard_timeout_s, 1.0, 1e6)
         within("storage_wait_s", self.storage_wait_s, 0.0, 1e6)
-        if self.prior is not None and not 0.0 < self.prior < 1.0:
-            raise InputError(f"prior = {self.prior}: must lie between 0 and 1")
+        within("lens_density", self.lens_density, 1e-6, 1e6)
         if self.workers is not None:
             within("workers", self.workers, 1, 4096)
         one_of("screen", self.screen, ("auto", "on", "off"))
@@ -129,13 +128,6 @@ class ScanConfig:
                 f"centres = {self.centres}: neither grid, sources, nor a file that is there"
             )
         self._refuse_name_twice()
-
-    @property
-    def lenses_per_window(self) -> float:
-        """The prior in force."""
-        if self.prior is not None:
-            return self.prior
-        return 1.9e-5 if self.centres == "grid" else 7e-5
 
     def absolute(self) -> "ScanConfig":
         """The same scan with paths that mean the same wherever a worker runs."""

@@ -17,7 +17,12 @@ from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_remote, make_folder, remove_folder
 from lensweep.ground.settings import option_of
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
-from lensweep.scanner.run.config import ScanConfig, fields_that_decide, is_file
+from lensweep.scanner.run.config import (
+    DEFAULT_LENS_DENSITY,
+    ScanConfig,
+    fields_that_decide,
+    is_file,
+)
 from lensweep.scanner.run.lock import unwritable
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.records import DamagedError, read_record, write_record
@@ -28,7 +33,7 @@ PACKAGES = ("lensweep", "numpy", "astropy", "reproject", "zarr", "tensorflow", "
 # Where a run's detections begin unless it is told.
 DEFAULT_THRESHOLD = "fpr_0.3"
 # Where the catalogue's own facts hold what ranked it.
-_FACTS = {"prior": "prior_lenses_per_window"}
+_FACTS = {"lens_density": "lens_density_per_deg2"}
 
 
 def open_run(config: ScanConfig) -> tuple[Bundle, RunPaths]:
@@ -164,7 +169,7 @@ def ranking_of(config: ScanConfig, bundle: Bundle) -> dict[str, float]:
     values = {name: getattr(config, name) for name in fields_that_decide("ranking")}
     if config.min_logit is None:
         values["min_logit"] = bundle.description.thresholds[DEFAULT_THRESHOLD]
-    return values | {"prior": config.lenses_per_window}
+    return values
 
 
 def ranking_facts(ranking: Mapping[str, float]) -> dict[str, str]:
@@ -173,8 +178,10 @@ def ranking_facts(ranking: Mapping[str, float]) -> dict[str, str]:
 
 
 def ranking_in(facts: Mapping[str, str]) -> dict[str, float]:
-    """And back."""
-    return {name: float(facts[_FACTS.get(name, name)]) for name in fields_that_decide("ranking")}
+    """And back; what a catalogue of an older version does not say is the default's."""
+    keys = {name: _FACTS.get(name, name) for name in fields_that_decide("ranking")}
+    found = {name: float(facts[key]) for name, key in keys.items() if key in facts}
+    return {"lens_density": DEFAULT_LENS_DENSITY} | found
 
 
 def _refuse_another_ranking(paths: RunPaths, config: ScanConfig, bundle: Bundle) -> None:

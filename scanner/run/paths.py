@@ -58,6 +58,16 @@ class RunPaths:
         return self.root / "candidates.png"
 
     @property
+    def calibration(self) -> Path:
+        """What scores are worth on the run's own mosaics, if `lensweep calibrate` was asked."""
+        return self.root / "calibration.parquet"
+
+    @property
+    def selection(self) -> Path:
+        """The run's selection functions."""
+        return self.completeness / "selection.json"
+
+    @property
     def coverage(self) -> Path:
         """Map of the valid pixels of the windows that were looked at."""
         return self.root / "coverage.fits"
@@ -74,7 +84,7 @@ class RunPaths:
 
     @property
     def completeness(self) -> Path:
-        """What was made of lenses painted on the run's mosaics, where somebody asked."""
+        """What was made of lenses planted in the run's mosaics, where somebody asked."""
         return self.root / "completeness"
 
     @property

@@ -432,7 +432,7 @@ def _prepare(
     """
     notes = []
     for plan in [*plans, *given_up]:
-        _prepare_stores(paths, plan, bundle)
+        prepare_stores(paths, plan, bundle)
         if damaged := unmark_damaged(paths, plan):
             notes.append(
                 f"mosaic {plan.mosaic.name}: files of {len(damaged)} shards are damaged or gone, "
@@ -445,7 +445,7 @@ def _prepare(
     return notes
 
 
-def _prepare_stores(paths: RunPaths, plan: Plan, bundle: Bundle) -> None:
+def prepare_stores(paths: RunPaths, plan: Plan, bundle: Bundle) -> None:
     """Create a mosaic's stores, or make those of a stopped run fit to be continued."""
     mosaic = plan.mosaic
     for root in (paths.all_cutouts, paths.all_scores):

@@ -134,7 +134,7 @@ def open_injection(config: InjectionConfig, overrides: HeaderOverrides, out: Pat
     known = known_lenses(config.known)
     check_folder(out, "data set folder")
     opened = open_mosaics(config.mosaics, overrides, out / ".scratch")
-    depths = {name: _depth(mosaic, config) for name, (mosaic, _) in opened.items()}
+    depths = {name: depth_of(mosaic, config) for name, (mosaic, _) in opened.items()}
     asked = dataclasses.asdict(config) | {
         "kind": "injection",
         "mosaics": {name: mosaic.sha256 for name, (mosaic, _) in opened.items()},
@@ -286,7 +286,14 @@ def _window_centres(
     return centres[0], centres[1]
 
 
-def _depth(mosaic: Mosaic, config: InjectionConfig) -> Depth:
+def depth_of(mosaic: Mosaic, config: InjectionConfig) -> Depth:
+    """What fluxes mean in a mosaic: by its header, else by the config.
+
+    Raises
+    ------
+    InputError
+        If neither says.
+    """
     zero_point = mosaic.zero_point_ab if mosaic.zero_point_ab is not None else config.zero_point_ab
     if zero_point is None:
         raise InputError(

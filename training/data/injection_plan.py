@@ -71,8 +71,8 @@ def find_places(
     empty = _empty_positions(grid, x, y, n_empty, rng)
     found = pd.DataFrame(
         [
-            *_measure(mosaic, grid, x, y, "detected", zero_point_ab),
-            *_measure(mosaic, grid, *empty, "drawn", zero_point_ab),
+            *measure_places(mosaic, grid, x, y, "detected", zero_point_ab),
+            *measure_places(mosaic, grid, *empty, "drawn", zero_point_ab),
         ],
         columns=list(PLACE_COLUMNS),
     )
@@ -104,11 +104,21 @@ def _empty_positions(
     return tried[:, 0], tried[:, 1]
 
 
-def _measure(
+def measure_places(
     mosaic: Mosaic, grid: ScanGrid, x: NDArray[np.float64], y: NDArray[np.float64], host: str,
     zero_point_ab: float,
 ) -> list[dict[str, object]]:  # fmt: skip
-    """The positions at which a lens can be painted, with what was measured there."""
+    """Of some positions those at which a lens can be painted, with what was measured there.
+
+    Parameters
+    ----------
+    mosaic, grid
+    x, y : ndarray, shape (n,), float64
+        0-based pixels of the grid.
+    host : str
+        ``detected``: the galaxy there keeps its light; ``drawn``: one is painted.
+    zero_point_ab : float
+    """
     on = np.flatnonzero(on_grid(grid, x, y))
     corners, order = centred_windows(x[on], y[on])
     places = []

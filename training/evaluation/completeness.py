@@ -1,13 +1,10 @@
-"""Completeness of a finished run: lenses painted on its own mosaics, judged as its windows were.
+"""Completeness of a finished run: of lenses planted in its mosaics, how many it would have found.
 
-Every painted lens lies in one window: two in three as far off its centre as a grid of stride 50
-leaves them, the others near it. A scan has up to four windows that hold a lens, and keeps the best.
-Lenses are those of `lensweep.training.simulation.lenses` that would be seen, in windows that have
-most of their pixels: what is lost to edges, gaps and merging is not counted.
+At stated numbers of false candidates per square degree, and net of hosts: what was a candidate
+that good before anything was planted there does not count.
 """
 
-import dataclasses
-import json
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,28 +13,42 @@ import numpy as np
 import pandas as pd
 from distributed import Client
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
+from lensweep.catalogs.coverage import area_deg2
 from lensweep.catalogs.tables import write_frame
-from lensweep.ground.errors import InputError
+from lensweep.ground.files import whole_file
 from lensweep.ground.progress import Progress
-from lensweep.scanner.network.ensemble import Scoring
-from lensweep.scanner.results.finished_run import bundle_of, read_facts
+from lensweep.scanner.lenses.recall import binomial_interval
+from lensweep.scanner.network.bundle_store import Bundle
+from lensweep.scanner.results.finished_run import read_facts
+from lensweep.scanner.results.footprint import run_footprint
+from lensweep.scanner.results.selection_function import (
+    AXES,
+    SelectionFunction,
+    features,
+    write_selections,
+)
+from lensweep.scanner.results.worth import asked_of, find_field_scores
 from lensweep.scanner.run.paths import RunPaths
-from lensweep.scanner.run.plan import read_plan
-from lensweep.scanner.run.tally import planned_mosaics
-from lensweep.scanner.sky.mosaics import HeaderOverrides
-from lensweep.scanner.work.tasks import load_ensemble
-from lensweep.training.data.examples import open_examples, read_flux
-from lensweep.training.data.injection import Injection, InjectionConfig, inject, open_injection
-from lensweep.training.data.rows import fill_rows
-from lensweep.training.fit.metrics import passed_by
-from lensweep.training.simulation.simulate import MAX_GRID_OFFSET_PX
+from lensweep.training.evaluation.planted_run import PlantedRun, Planting, plant_in_run
+from lensweep.training.evaluation.planting import found_net
+from lensweep.training.evaluation.population import collett_weights, flat_weights
+from lensweep.training.evaluation.weighted import weighted_share
 
-CATALOGUE = "catalogue"
-# As many candidates as somebody may look at.
-TOPS = (10, 100, 1000)
-# Painted lenses lie off a window's centre as on such a grid.
-LARGEST_STRIDE_PX = 2 * round(MAX_GRID_OFFSET_PX)
+# False candidates per square degree.
+DEPTHS = (1.0, 10.0, 100.0, 1000.0)
+BINS = {
+    "theta_e_arcsec": (0.3, 0.5, 0.8, 1.2, 1.7, 2.5),
+    "source_magnitude": (21.5, 23.5, 24.5, 25.5, 26.5),
+    "host_magnitude": (16.5, 19.0, 20.0, 21.0, 22.0, 24.0),
+    "signal_to_noise": (20.0, 30.0, 60.0, 120.0, np.inf),
+    "offset_px": (0.0, 10.0, 18.0, 25.0, np.inf),
+}
+# A lens about which no window has enough data.
+NO_WINDOW = "in no window that was looked at"
+# Too few to fit ten coefficients to.
+LEAST_FITTED = 100
 
 
 @dataclass(frozen=True)
@@ -46,116 +57,152 @@ class Completeness:
 
     Attributes
     ----------
-    cutouts : DataFrame
-        Truth of every cutout, painted or untouched, and ``logit_mean``: the ensemble's, -inf where
-        it was passed over as blank or by the screen.
+    planted : PlantedRun
+    depths : dict of float to float
+        Least mean logit, by false candidates per square degree.
+    measured_by : str
+        From what these are known.
+    populations : DataFrame
+        A row per population: ``population``, ``n``, ``seen`` (share of all that were drawn there
+        which would be seen), and for each depth the share found of those seen with its interval:
+        ``found_<depth>``, ``_low``, ``_high``.
     shares : DataFrame
-        Found at each depth, by kind and by bins of what the lenses were drawn from; columns of
-        `lensweep.training.fit.metrics.passed_by`.
-    depths : dict of str to float
-        Least mean logit: of the ``catalogue``, and of its ``first_10``, ``first_100`` and
-        ``first_1000`` as far as it has so many.
+        Lensed galaxies by bins, as they were drawn: ``by``, ``value``, and the same columns.
+    selections : list of SelectionFunction
+        Empty where too few lenses were planted.
     """
 
-    cutouts: pd.DataFrame
+    planted: PlantedRun
+    depths: dict[float, float]
+    measured_by: str
+    populations: pd.DataFrame
     shares: pd.DataFrame
-    depths: dict[str, float]
-
-    @property
-    def lenses(self) -> pd.DataFrame:
-        """The painted lenses."""
-        return self.cutouts[self.cutouts["is_lens"].to_numpy(bool)]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A finished run and its ensemble, and the lenses to paint on its mosaics."""
-
-    root: Path
-    scoring: Scoring
-    min_logit: float
-    injection: Injection
-
-
-def open_completeness(
-    root: Path, ensemble: str | None, out: Path, **painted: Any
-) -> Measurement:
-    """Check that a run can be measured, and begin or continue the folder; needs no cluster.
-
-    Parameters
-    ----------
-    root : Path
-        The run's folder.
-    ensemble : str or None
-        Where the run's ensemble lies, if it is not a shipped one.
-    out : Path
-        Receives the painted cutouts, ``cutouts.parquet`` and ``completeness.parquet``; a stopped
-        measurement continues.
-    **painted
-        Fields of `lensweep.training.data.injection.InjectionConfig` other than the mosaics.
-
-    Raises
-    ------
-    InputError
-        If the run is not finished or not of a grid, the ensemble is not the run's, or its mosaics
-        or the folder cannot be used.
-    """
-    facts = read_facts(root)
-    bundle = bundle_of(facts, ensemble)
-    asked = json.loads(facts["run"])["asked"]
-    if asked["centres"] != "grid" or asked["stride"] > LARGEST_STRIDE_PX:
-        raise InputError(
-            f"run {root}: its windows are at centres = {asked['centres']}, stride = "
-            f"{asked['stride']}; completeness is for grids of stride {LARGEST_STRIDE_PX} or less"
-        )
-    mosaics = tuple(read_plan(root, name).mosaic.path for name in planned_mosaics(root))
-    if not mosaics:
-        raise InputError(f"run {root}: not one of its mosaics was scanned")
-    overrides = HeaderOverrides(asked["band"], asked["pixel_scale_arcsec"], asked["units"])
-    scoring = Scoring(bundle.folder, bundle.sha256, asked["precision"], asked["screen"])
-    injection = open_injection(InjectionConfig(mosaics, **painted), overrides, out)
-    return Measurement(root, scoring, float(facts["min_logit"]), injection)
+    selections: list[SelectionFunction]
 
 
 def measure_completeness(
-    measurement: Measurement, client: Client, progress: Progress
+    planting: Planting, client: Client, progress: Progress
 ) -> Completeness:
-    """Paint lenses on the mosaics of a finished run, and see which it would have found.
+    """Plant lenses in the mosaics of a finished run, and see which it would have found.
+
+    The planting's folder receives ``lenses.parquet``, ``completeness.parquet`` and
+    ``selection.json`` too.
 
     Raises
     ------
     InputError
-        If the mosaics have no room for so many.
+        If the mosaics have no place for a lens.
     """
-    out, scoring = measurement.injection.out, measurement.scoring
-    inject(measurement.injection, client, progress)
-    examples = open_examples(out)
-    judged = fill_rows(
-        out / "scores.zarr", (len(examples), 2),
-        dataclasses.asdict(scoring) | {"cutouts_sha256": examples.fingerprint}, _judge, client,
-        progress, "scoring", store=examples.store.absolute(), scoring=scoring,
-    )  # fmt: skip
-    logits = np.where(judged[:, 0] > 0.0, judged[:, 1], -np.inf)
-    depths = _depths(measurement.root, measurement.min_logit)
-    # At a depth is what reaches its logit.
-    cuts = {name: np.nextafter(least, -np.inf) for name, least in depths.items()}
+    planted, out = plant_in_run(planting, client, progress), planting.out
+    depths, measured_by = find_depths(planting.root, planting.bundle)
     found = Completeness(
-        examples.truth.assign(logit_mean=logits), passed_by(logits, examples.truth, cuts), depths
-    )
-    for name, table in (("cutouts", found.cutouts), ("completeness", found.shares)):
+        planted, depths, measured_by, _populations(planted, depths), _by_bins(planted, depths),
+        fit_selections(planted, depths),
+    )  # fmt: skip
+    for name, table in (("lenses", planted.lenses), ("completeness", found.shares)):
         write_frame(table, out / f"{name}.parquet")
+    if found.selections:
+        with whole_file(out / RunPaths(planting.root).selection.name) as aside:
+            write_selections(found.selections, aside)
     return found
 
 
-def _judge(start: int, stop: int, store: Path, scoring: Scoring) -> NDArray[np.float32]:
-    """Of some cutouts whether they were scored, and their mean logits."""
-    verdicts = load_ensemble(scoring).judge(read_flux(store, np.arange(start, stop)))
-    return np.stack([verdicts.scored, verdicts.logits.mean(axis=1)], axis=1, dtype=np.float32)
+def find_depths(root: Path, bundle: Bundle) -> tuple[dict[float, float], str]:
+    """The scores at which so many false candidates are to be expected, and how that is known.
 
-
-def _depths(root: Path, min_logit: float) -> dict[str, float]:
+    By the calibration of the run or its ensemble; else by the run's own candidates, of which
+    nobody knows how many are lenses: then there are no more false ones than that.
+    """
+    centres = asked_of(read_facts(root))["centres"]
+    scores = find_field_scores(bundle, RunPaths(root), centres)
+    if scores is not None:
+        calibration = scores.calibration(centres)
+        named = "fields without lenses"
+        return {depth: calibration.false.score_at(depth) for depth in DEPTHS}, named
     with RunPaths(root).candidates.open("rb") as file:
-        candidates = pd.read_parquet(file, columns=["rank", "logit_mean"])
-    logits = candidates.sort_values("rank")["logit_mean"].to_numpy(np.float64)
-    tops = {f"first_{top}": float(logits[top - 1]) for top in TOPS if top <= len(logits)}
-    return {CATALOGUE: min_logit} | tops
+        candidates = pd.read_parquet(file, columns=["logit_mean"])
+    ranked = np.sort(candidates["logit_mean"].to_numpy(np.float64))[::-1]
+    area = area_deg2(run_footprint(root))
+    ranks = {depth: round(depth * area) for depth in DEPTHS}
+    named = "the run's own candidates, at most so many of them false"
+    return {d: float(ranked[r - 1]) for d, r in ranks.items() if 1 <= r <= len(ranked)}, named
+
+
+def _populations(planted: PlantedRun, depths: dict[float, float]) -> pd.DataFrame:
+    lenses, rows = planted.lenses, []
+    drawn = pd.concat([lenses.assign(is_seen=True), planted.unseen.assign(is_seen=False)])
+    for name, weigh in (
+        ("lensed galaxies, as Collett (2015)", collett_weights),
+        ("lensed galaxies, flat in radius and magnitude", flat_weights),
+        ("lensed galaxies, as drawn", lambda table: _of_kind(table, "lensed_galaxy")),
+        ("lensed quasars, as drawn", lambda table: _of_kind(table, "lensed_quasar")),
+    ):
+        weights, of_all = weigh(lenses), weigh(drawn)
+        row: dict[str, Any] = {"population": name, "n": int((weights > 0.0).sum())}
+        row["seen"] = weighted_share(drawn["is_seen"].to_numpy(bool), of_all)[0]
+        for depth, score in depths.items():
+            column = f"found_{depth:g}"
+            share = weighted_share(found_net(lenses, score), weights)
+            row[column], row[f"{column}_low"], row[f"{column}_high"] = share
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _of_kind(table: pd.DataFrame, kind: str) -> NDArray[np.float64]:
+    return np.asarray(table["kind"] == kind, np.float64)
+
+
+def _by_bins(planted: PlantedRun, depths: dict[float, float]) -> pd.DataFrame:
+    lenses = planted.lenses[planted.lenses["kind"] == "lensed_galaxy"]
+    unseen = planted.unseen[planted.unseen["kind"] == "lensed_galaxy"]
+    rows = []
+    for by, edges in BINS.items():
+        labels = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
+        groups = pd.cut(lenses[by], edges, labels=labels, include_lowest=True)
+        others = None
+        if by in unseen:
+            others = pd.cut(unseen[by], edges, labels=labels, include_lowest=True)
+        for label in [*labels, *([NO_WINDOW] if by == "offset_px" else [])]:
+            inside = groups.isna() if label == NO_WINDOW else groups == label
+            members = lenses[inside.to_numpy()]
+            row: dict[str, Any] = {"by": by, "value": label, "n": len(members), "seen": np.nan}
+            if others is not None and len(members):
+                row["seen"] = len(members) / (len(members) + int((others == label).sum()))
+            for depth, score in depths.items():
+                found, column = int(found_net(members, score).sum()), f"found_{depth:g}"
+                row[column] = found / len(members) if len(members) else np.nan
+                low, high = binomial_interval(found, len(members))
+                row[f"{column}_low"], row[f"{column}_high"] = low, high
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def fit_selections(planted: PlantedRun, depths: dict[float, float]) -> list[SelectionFunction]:
+    """Fit the selection function of every depth; none where too few lensed galaxies were planted.
+
+    What was drawn and would not be seen counts as not found.
+    """
+    galaxies = [table[table["kind"] == "lensed_galaxy"] for table in
+                (planted.lenses, planted.unseen)]  # fmt: skip
+    if len(galaxies[0]) < LEAST_FITTED:
+        return []
+    drawn = pd.concat([table[list(AXES)] for table in galaxies], ignore_index=True)
+    axes = [drawn[name].to_numpy(np.float64) for name in AXES]
+    logs = np.stack([np.log(axes[0]), *axes[1:]])
+    means, scales = tuple(logs.mean(axis=1).tolist()), tuple(logs.std(axis=1).tolist())
+    terms = features(axes[0], axes[1], axes[2], means, scales)
+    domain = {name: (float(one.min()), float(one.max()))
+              for name, one in zip(AXES, axes, strict=True)}  # fmt: skip
+    functions = []
+    for depth, score in depths.items():
+        found = np.zeros(len(drawn), np.bool_)
+        found[: len(galaxies[0])] = found_net(galaxies[0], score)
+        if not found.any() or found.all():
+            continue
+        # A weak prior on the coefficients of standardised axes, none on the constant.
+        model = LogisticRegression(C=10.0, max_iter=2000).fit(terms[:, 1:], found)
+        coefficients = (float(model.intercept_[0]), *(float(one) for one in model.coef_[0]))
+        functions.append(
+            SelectionFunction(depth, domain, means, scales, coefficients, len(drawn))
+        )
+    return functions

@@ -95,9 +95,10 @@ def _page(evaluation: Evaluation, tables: dict[str, pd.DataFrame]) -> list[str]:
     description, labels = evaluation.description, evaluation.labels
     lines = [
         f"# {description.name} on {evaluation.data}", "",
-        f"{int(labels.sum()):,} lenses and {int((~labels).sum()):,} others. Intervals are Wilson's "
-        "at 95 %, for the lenses alone; cuts: Einstein radius 0.5 to 2.5 arcsec, unlensed source "
-        "to 25.5 mag. A rate is left out where less than one false positive would make it.", "",
+        f"{int(labels.sum()):,} lenses and {int((~labels).sum()):,} others. Intervals are of 95 %, "
+        "with lenses and others resampled; cuts: Einstein radius 0.5 to 2.5 arcsec, unlensed "
+        "source to 25.5 mag. A rate is left out where less than one false positive would make "
+        "it.", "",
         *_score_lines(tables["scores"]), "",
     ]  # fmt: skip
     if len(tables["folds"]):
@@ -135,7 +136,8 @@ def _rate(row: Mapping[Any, Any], name: str) -> str:
     """A rate and its interval; nothing where there are too few non-lenses to tell it."""
     if not np.isfinite(row[name]):
         return ""
-    return f"{row[name]:.3f} ({row[f'{name}_low']:.3f}-{row[f'{name}_high']:.3f})"
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{row[name]:.3f}" + (f" ({low:.3f}-{high:.3f})" if np.isfinite(low) else "")
 
 
 def _spread(mean: float, std: float) -> str:

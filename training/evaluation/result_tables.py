@@ -110,10 +110,10 @@ def fold_table(description: Description) -> pd.DataFrame:
 
 
 def flat(metrics: Metrics) -> dict[str, float]:
-    """Metrics as one row, every rate with Wilson's 95 % interval (`_low`, `_high`).
+    """Metrics as one row, every rate with its 95 % interval (`_low`, `_high`).
 
     A TPR is NaN at a false-positive rate of less than one of the non-lenses: it would be that at
-    no false positive.
+    no false positive; an interval, where the bundle was measured without.
     """
     rates = {
         f"tpr_at_{rate}": metrics.tpr_at_fpr[rate]
@@ -126,9 +126,9 @@ def flat(metrics: Metrics) -> dict[str, float]:
     for name, rate in rates.items():
         row[name] = rate
         known = not np.isnan(rate)
-        row[f"{name}_low"], row[f"{name}_high"] = (
-            metrics.interval(rate) if known else (np.nan, np.nan)
-        )
+        key = name.removeprefix("tpr_at_").removeprefix("tpr_before_")
+        interval = metrics.intervals.get(key) if known else None
+        row[f"{name}_low"], row[f"{name}_high"] = interval or (np.nan, np.nan)
     return row | {"n_lenses": metrics.n_lenses, "n_others": metrics.n_others}
 
 

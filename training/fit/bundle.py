@@ -1,4 +1,4 @@
-"""From trained members to an ensemble bundle: calibrated, measured, described."""
+"""From trained members to an ensemble bundle: measured, described."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,19 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from lensweep.catalogs.tables import write_frame
-from lensweep.scanner.network.bundle_store import Bundle, add_screen, check_bundle, save_bundle
-from lensweep.scanner.network.ensemble import Calibration, Description, Trunk
+from lensweep.scanner.network.bundle_store import add_screen, save_bundle
+from lensweep.scanner.network.ensemble import Description, Trunk
 from lensweep.scanner.network.stretch import Stretch
-from lensweep.scanner.results.reranking import Stack, fit_stack, read_stack, save_stack
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.metrics import FALSE_POSITIVE_RATES, measure, threshold, within_cuts
 from lensweep.training.fit.screen import Screening
 
-OUT_OF_FOLD, TEST_SCORES, STACK = "out_of_fold.parquet", "test_scores.parquet", "stack.json"
+OUT_OF_FOLD, TEST_SCORES = "out_of_fold.parquet", "test_scores.parquet"
 CONFIG = "config.json"
 
 
@@ -70,7 +68,9 @@ def write_bundle(
     training: dict[str, Any],
     screen: Screening | None = None,
 ) -> None:
-    """Calibrate and measure an ensemble, write its bundle, and a logistic stack beside it.
+    """Measure an ensemble on cutouts, and write its bundle.
+
+    What its scores are worth on fields is for `lensweep survey` to tell.
 
     Parameters
     ----------
@@ -94,7 +94,6 @@ def write_bundle(
         band="F814W",
         pixel_scale_arcsec=0.05,
         cutout_size=CUTOUT_SIZE,
-        calibration=calibrate(scores),
         thresholds={f"fpr_{rate:g}": threshold(others, rate) for rate in FALSE_POSITIVE_RATES},
         metrics=measure_all(scores),
         training=training,
@@ -103,51 +102,6 @@ def write_bundle(
     if screen is not None:
         one, zero = np.ones(1, np.float32), 0.0
         add_screen(folder, screen.network, one, zero, screen.threshold, screen.metrics)
-    write_stack(folder, scores)
-
-
-def write_stack(folder: Path, scores: Scores) -> None:
-    """Fit the stack of a bundle and put it beside its files.
-
-    It names the manifest's hash: whatever changes the manifest has to be followed by this.
-    """
-    save_stack(stack_of(scores, check_bundle(str(folder)).sha256), folder / STACK)
-
-
-def carry_stack(folder: Path, before: Bundle) -> None:
-    """Make the stack beside a bundle, if there is one, name the manifest that replaced another."""
-    stack = folder / STACK
-    if stack.is_file():
-        kept = read_stack(stack, before.description.members, before.sha256)
-        after = check_bundle(str(folder))
-        save_stack(dataclasses.replace(kept, ensemble_sha256=after.sha256), stack)
-
-
-def calibrate(scores: Scores) -> Calibration:
-    """Platt's scaling of out-of-fold logits, at the training set's share of lenses."""
-    labels = scores.out_of_fold["is_lens"].to_numpy(bool)
-    platt = LogisticRegression(C=1e6).fit(scores.mean_out_of_fold[:, None], labels)
-    return Calibration(
-        float(platt.coef_[0, 0]), float(platt.intercept_[0]), float(labels.mean())
-    )
-
-
-def stack_of(scores: Scores, ensemble_sha256: str) -> Stack:
-    """A logistic stack of the trunks, fitted to out-of-fold logits.
-
-    The folds of one trunk share its weight equally: what one of them has not seen the others were
-    trained on, so that nothing can tell their merits apart without a leak.
-    """
-    backbones = list(scores.members)
-    fitted = fit_stack(
-        scores.out_of_fold[backbones].to_numpy(np.float32),
-        scores.out_of_fold["is_lens"].to_numpy(bool), backbones, ensemble_sha256,
-    )  # fmt: skip
-    weights = {
-        member: fitted.weights[backbone] / len(names)
-        for backbone, names in scores.members.items() for member in names
-    }  # fmt: skip
-    return Stack(weights, fitted.intercept, ensemble_sha256)
 
 
 def measure_all(scores: Scores) -> dict[str, Any]:

@@ -83,6 +83,23 @@ class Coverage:
     n_exposures: NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class KnownField:
+    """What is in a simulated mosaic.
+
+    Attributes
+    ----------
+    lenses : DataFrame
+        As `make_field` returns it.
+    others : DataFrame
+        What was drawn besides the faint galaxies and stars: ``kind``, a confuser's name, and
+        ``x_pix``, ``y_pix`` (0-based).
+    """
+
+    lenses: pd.DataFrame
+    others: pd.DataFrame
+
+
 def make_field(path: Path, seed: int, size_px: int = 3000, n_lenses: int = 12) -> pd.DataFrame:
     """Simulate a mosaic with planted lenses and write it, with its truth beside it.
 
@@ -107,19 +124,24 @@ def make_field(path: Path, seed: int, size_px: int = 3000, n_lenses: int = 12) -
     InputError
         If so many lenses have no room in the valid part.
     """
+    return make_known_field(path, seed, size_px, n_lenses).lenses
+
+
+def make_known_field(path: Path, seed: int, size_px: int, n_lenses: int) -> KnownField:
+    """As `make_field`, for those who want to know what else was drawn."""
     rng = np.random.default_rng([seed, 98])
     coverage = _draw_coverage(rng, size_px)
     places = _places(rng, coverage, n_lenses)
     psf = _with_wide_wings(draw_psf(rng, PSF_HALF_SIZE_PX), WIDE_PSF_HALF_SIZE_PX)
     light = np.zeros((size_px, size_px))
-    _draw_population(light, psf, rng, places)
+    others = _draw_population(light, psf, rng, places)
     rows = _plant(light, psf, np.random.default_rng([seed, 99]), coverage, places)
     flux = _record(light, coverage, rng, places)
     header = _sky_header(rng, size_px)
     table = _with_sky_positions(pd.DataFrame(rows, columns=list(DRAWN_COLUMNS)), header)
     _write(path, flux, coverage, header, seed)
     _write_truth(path.with_name(f"{path.stem}_truth.csv"), table)
-    return table
+    return KnownField(table, others)
 
 
 def _draw_coverage(rng: np.random.Generator, size_px: int) -> Coverage:
@@ -177,8 +199,9 @@ def _distance(
 
 def _draw_population(
     light: Image, psf: Psf, rng: np.random.Generator, lenses: NDArray[np.float64]
-) -> None:
+) -> pd.DataFrame:
     """Everything but the planted lenses; confusers and stars keep away from those."""
+    drawn = []
     scatter_field_galaxies(Scene(light, 0.0, 0.0, psf, rng), GALAXIES_PER_ARCSEC2)
     share = (len(light) / REFERENCE_SIZE_PX) ** 2
     for name, count in COUNTS.items():
@@ -189,9 +212,11 @@ def _draw_population(
                 # A saturated star clips its whole image, so it gets a part of the mosaic.
                 view = _view if name == "bright_star" else Scene
                 confusers.LIGHT[name](view(light, place[0], place[1], psf, rng))
+                drawn.append((name, *place.tolist()))
     for _ in range(rng.poisson(FAINT_STARS * share)):
         x_px, y_px = rng.uniform(0.0, len(light), size=2)
         draw_point(light, x_px, y_px, flux_of(rng.uniform(19.0, 26.0)), psf)
+    return pd.DataFrame(drawn, columns=["kind", "x_pix", "y_pix"])
 
 
 def _free_place(

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lensweep.ground.errors import InputError
-from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.simulation.field import NOISE_BLUR_PX
 from lensweep.training.simulation.lenses import Lens, draw_arcs, draw_lens, truth
 from lensweep.training.simulation.light import ZERO_POINT_AB, Image, draw_galaxy_light
@@ -43,20 +42,23 @@ class Depth:
 
 
 def paint(
-    flux: NDArray[np.float32], row: dict[str, Any], depth: Depth, psfs: Sequence[Psf], seed: int
-) -> dict[str, Any]:
+    flux: NDArray[np.float32], row: dict[str, Any], depth: Depth, psfs: Sequence[Psf], seed: int,
+    unseen: list[dict[str, float]] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Paint a row's host or lens on its cutout, in place, with the shot noise of its light.
 
     Parameters
     ----------
-    flux : ndarray, shape (100, 100), float32, e-/s
+    flux : ndarray, shape (ny, nx), float32, e-/s
         Real pixels; NaN stays NaN.
     row : dict
-        Of the plan.
+        Of the plan; ``x0`` and ``y0`` are those of the cutout's first pixel.
     depth : Depth
     psfs : sequence of Psf
         One is drawn.
     seed : int
+    unseen : list, optional
+        Receives the parameters of the lenses that were drawn and would not be seen there.
 
     Returns
     -------
@@ -71,7 +73,8 @@ def paint(
     # The galaxy without its arcs and the lens have one stream: they are the same galaxy.
     rng = np.random.default_rng([seed, 5, int(row["number"])])
     number = int(rng.integers(len(psfs)))
-    host, arcs, drawn = _draw_seen(flux, row, depth, psfs[number], rng)
+    unseen = [] if unseen is None else unseen
+    host, arcs, drawn = _draw_seen(flux, row, depth, psfs[number], rng, unseen)
     light = host + arcs if row["painted"] == "lens" else host
     flux += (light + _shot_noise(light, depth.exposure_time_s, rng)).astype(np.float32)
     if row["painted"] == "host":
@@ -81,7 +84,7 @@ def paint(
 
 def _draw_seen(
     flux: NDArray[np.float32], row: dict[str, Any], depth: Depth, psf: Psf,
-    rng: np.random.Generator,
+    rng: np.random.Generator, unseen: list[dict[str, float]],
 ) -> tuple[Image, Image, dict[str, Any]]:  # fmt: skip
     """Draw lenses until one would be seen on these pixels; its light in the mosaic's e-/s."""
     seconds, sigma = depth.exposure_time_s, row["noise"]
@@ -92,14 +95,16 @@ def _draw_seen(
     detected, quasar = row["host"] == "detected", row["kind_of_lens"] == "lensed_quasar"
     for _ in range(MAX_TRIES):
         lens = _lens_of(row, rng, quasar) if detected else draw_lens(rng, quasar)
-        arcs = np.zeros((CUTOUT_SIZE, CUTOUT_SIZE))
+        measured = {"host_magnitude": row["host_magnitude"]} if detected else {}
+        drawn = truth(lens) | measured
+        arcs = np.zeros(flux.shape)
         magnification, images = draw_arcs(arcs, x_px, y_px, lens, psf, rng)
         arcs *= scale
-        if magnification < MIN_MAGNIFICATION:
-            continue
-        if quasar and (len(images) < 2 or images[1] * scale < MIN_SECOND_IMAGE_SIGMA * sigma):
-            continue
-        if signal_to_noise(arcs, arcs, observation)[0] < MIN_SIGNAL_TO_NOISE:
+        bright = magnification >= MIN_MAGNIFICATION
+        if quasar:
+            bright &= len(images) >= 2 and images[1] * scale >= MIN_SECOND_IMAGE_SIGMA * sigma
+        if not bright or signal_to_noise(arcs, arcs, observation)[0] < MIN_SIGNAL_TO_NOISE:
+            unseen.append(drawn)
             continue
         host = np.zeros_like(arcs)
         if not detected:
@@ -109,10 +114,10 @@ def _draw_seen(
         total = np.where(valid, flux, 0.0) + host + arcs
         ratio, n_pixels = signal_to_noise(np.where(valid, arcs, 0.0), total, observation)
         if ratio >= MIN_SIGNAL_TO_NOISE and n_pixels >= MIN_PIXELS:
-            measured = {"host_magnitude": row["host_magnitude"]} if detected else {}
             seen = {"magnification": magnification, "n_images": len(images),
                     "signal_to_noise": ratio, "n_pixels": n_pixels}  # fmt: skip
-            return host, arcs, truth(lens) | measured | seen
+            return host, arcs, drawn | seen
+        unseen.append(drawn)
     raise InputError(
         f"mosaic {row['mosaic']}: none of {MAX_TRIES} lenses would be seen at pixel "
         f"{row['x']:.0f}, {row['y']:.0f} of its grid (noise {sigma:.3g} e-/s); leave it out"

@@ -178,7 +178,7 @@ async function begin() {
   byId("subtitle").textContent = contents.blind ? `blind: ${several(contents.rows.length, "stamp")} in no order` : `${all} · lensweep ${contents.lensweep}`;
   byId("help-words").textContent = contents.blind
     ? "Among the stamps are simulated lenses, galaxies that are none, and some twice: they measure how you grade. North is up, east left; the bar is an arcsecond; violet has no data."
-    : "p lens is calibrated (see How it was made); the spread is that of the members. North is up, east left; the bar is an arcsecond; violet has no data.";
+    : "p lens is the probability of a lens at the run's density of lenses, where it is known; the spread is that of the members. North is up, east left; the bar is an arcsecond; violet has no data.";
   for (const mosaic of [...new Set(contents.rows.map((row) => row.mosaic))].filter(Boolean).sort()) byId("by-mosaic").append(make("option", { value: mosaic }, mosaic));
   listen();
   byId("overview-details").open = remembered("overview") !== "closed";

@@ -26,7 +26,8 @@ function drawn(name, attributes = {}, ...children) {
 const count = (n) => n.toLocaleString("en");
 const several = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 const isNumber = (value) => typeof value === "number";
-const probability = (p) => (p >= 0.001 ? p.toPrecision(2) : p.toExponential(1));
+// Null where the ensemble was not measured on fields.
+const probability = (p) => (p == null ? "?" : p >= 0.001 ? p.toPrecision(2) : p.toExponential(1));
 
 function say(text) { byId("said").textContent = text; }
 
