@@ -33,6 +33,8 @@ def load_stand_in(*_: object) -> Network:
     return run
 
 
-for name, stand_in in (("load_frozen", load_stand_in), ("on_gpu", lambda: True),
-                       ("find_batch", lambda *_: BATCH)):  # fmt: skip
-    setattr(inference, name, stand_in)
+def dask_setup(_worker: object) -> None:
+    """Put it in place, in the worker's process alone."""
+    for name, stand_in in (("load_frozen", load_stand_in), ("on_gpu", lambda: True),
+                           ("find_batch", lambda *_: BATCH)):  # fmt: skip
+        setattr(inference, name, stand_in)
