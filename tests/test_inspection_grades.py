@@ -186,15 +186,16 @@ def test_grades_are_joined_onto_candidates(run, candidates, identity, tmp_path):
     n = len(names)
     assert n > 3
     files = [
-        grades_of(tmp_path / "a.csv", "Ada", names, ["A", "B"] + [""] * (n - 2), identity,
+        grades_of(tmp_path / "a.csv", "Ada", names, ["A", "B"] + [""] * (n - 2),
                   comment=["an arc"] + [""] * (n - 1)),
-        grades_of(tmp_path / "b.csv", "Ben", names[:3], "AXX", identity, flag=[0, 1, 0],
+        grades_of(tmp_path / "b.csv", "Ben", names[:3], "AXX", flag=[0, 1, 0],
                   comment=["sure; #1", "", ""]),
     ]  # fmt: skip
     merged = merge_grades(files, run, None)
     assert merged.grades == RunPaths(run).inspection / "merged.csv"
     again = read_grades(merged.grades)
     assert again.grader == "merged"
+    assert set(again.rows["run_id"]) == {identity}
     assert again.rows["candidate_id"].tolist() == names[:3].tolist()
     assert again.rows["grade"].tolist() == ["A", "C", "X"]
     assert again.rows["comment"].tolist() == ["an arc; sure; #1", "", ""]

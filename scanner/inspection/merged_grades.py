@@ -64,7 +64,9 @@ def merge_grades(files: Sequence[Path], root: Path | None, out: Path | None) -> 
         raise InputError("no place for the merged grades: give --out FILE, or --run RUN")
     read = _one_each([read_grades(path) for path in files])
     identity = _one_run(read)
-    candidates = None if root is None else _candidates_of(root, identity)
+    candidates = None
+    if root is not None:
+        candidates, identity = _candidates_of(root, identity)
     rows = [_unblinded(one, root, candidates) for one in read]
     agreement = compare([one.grader for one in read], rows)
     path = out or RunPaths(root).inspection / f"{MERGED}.csv"  # type: ignore[arg-type]
@@ -107,13 +109,13 @@ def _one_run(read: Sequence[GradeFile]) -> str:
     return next(iter(found), "")
 
 
-def _candidates_of(root: Path, identity: str) -> pd.DataFrame:
+def _candidates_of(root: Path, identity: str) -> tuple[pd.DataFrame, str]:
+    """The candidates of a run and its name, which grades of another run do not have."""
     candidates, facts = read_finished(root)
-    if identity and identity != run_id(facts):
-        raise InputError(
-            f"run {root}: is run {run_id(facts)}, but the grades are of run {identity}"
-        )
-    return candidates
+    found = run_id(facts)
+    if identity not in ("", found):
+        raise InputError(f"run {root}: is run {found}, but the grades are of run {identity}")
+    return candidates, found
 
 
 def _unblinded(
