@@ -16,7 +16,7 @@ DOCKER = ROOT / "deploy" / "docker"
 DOCKERFILE = DOCKER / "Dockerfile"
 LOCKS = sorted(DOCKER.glob("*.txt"))
 # What both images have.
-EXTRAS = ("kubernetes", "slurm", "s3")
+EXTRAS = ("kubernetes", "s3")
 # What packages ask for, by their metadata, that are in an image and may not be installed here.
 BOUNDS = {
     "rapids-dask-dependency==26.10.0": [
