@@ -1,9 +1,11 @@
 """The file formats of astronomers' tables: names, units and values of the columns that matter.
 
-Readable endings: ``.csv``, ``.fits`` ``.fit`` ``.fits.gz`` (first table extension), ``.xml``
-``.vot`` ``.votable`` (first table), ``.parquet``.
+Readable endings: ``.csv`` ``.ecsv`` (comment lines may come first, commas separate), ``.fits``
+``.fit`` ``.fits.gz`` (first table extension), ``.xml`` ``.vot`` ``.votable`` (first table),
+``.parquet``.
 """
 
+import itertools
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +80,7 @@ def read_columns(path: Path, wanted: Collection[str]) -> RawTable:
 
 def _reader(path: Path) -> Callable[[Path, Collection[str]], RawTable]:
     readers = {
-        (".csv",): _read_csv,
+        (".csv", ".ecsv"): _read_csv,
         (".fits", ".fit", ".fits.gz"): _read_fits,
         (".xml", ".vot", ".votable"): _read_votable,
         (".parquet",): _read_parquet,
@@ -94,7 +96,7 @@ def _read_csv(path: Path, wanted: Collection[str]) -> RawTable:
     # As text: names such as "0028" keep their zeros, and sexagesimal values can be shown back.
     try:
         frame = pd.read_csv(
-            path, dtype="str", encoding="utf-8-sig", skipinitialspace=True,
+            path, skiprows=_remarks(path), dtype="str", encoding="utf-8-sig", skipinitialspace=True,
             keep_default_na=False, na_values=_CSV_NULLS,
         )  # fmt: skip
     except ValueError as error:  # pandas' parser errors and UnicodeDecodeError
@@ -105,6 +107,12 @@ def _read_csv(path: Path, wanted: Collection[str]) -> RawTable:
     frame.columns = pd.Index([str(name).strip() for name in frame.columns])
     names = list(frame.columns)
     return RawTable(names, {name: frame[name].to_numpy() for name in _wanted(names, wanted)})
+
+
+def _remarks(path: Path) -> int:
+    """Number of lines before the header: comments, as a file of grades or ECSV has them."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return sum(1 for _ in itertools.takewhile(lambda line: line.startswith("#"), file))
 
 
 def _read_fits(path: Path, wanted: Collection[str]) -> RawTable:

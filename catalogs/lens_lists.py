@@ -9,6 +9,7 @@ import pandas as pd
 
 from lensweep.catalogs.crossmatch import all_pairs
 from lensweep.catalogs.formats import TableError
+from lensweep.catalogs.grade_scales import NOT_A_LENS
 from lensweep.catalogs.known_lenses import castles, faure2008, lensflow92
 from lensweep.catalogs.lens_schemas import KNOWN
 from lensweep.catalogs.lensflow_grades import lensflow_scheme, stored_grades
@@ -53,12 +54,17 @@ def known_lenses(more: Sequence[str | Path] = ()) -> pd.DataFrame:
         If a file cannot be read.
     """
     lists = [_castles(), _lensflow(), _faure()]
-    lists += [read_lens_list(item) for item in more]
+    lists += [_lenses_of(read_lens_list(item)) for item in more]
     names = [str(table["catalogue"].iloc[0]) for table in lists]
     for name in names:
         if names.count(name) > 1:
             raise LensListError(f"two lists of known lenses are called {name}; rename one file")
     return pd.concat(lists, ignore_index=True)
+
+
+def _lenses_of(table: pd.DataFrame) -> pd.DataFrame:
+    """A list without what its graders found to be none."""
+    return table[(table["grade"] != NOT_A_LENS).fillna(True)]
 
 
 def read_lens_list(path: str | Path) -> pd.DataFrame:

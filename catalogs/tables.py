@@ -42,7 +42,7 @@ POSITION_COLUMNS = (
     ("ra", "dec"),
     ("ra", "de"),
 )
-NAME_COLUMNS = ("name", "id")
+NAME_COLUMNS = ("name", "id", "candidate_id")
 _WANTED = {name for pair in POSITION_COLUMNS for name in pair} | set(NAME_COLUMNS)
 _DEGREE_UNITS = {"", "deg", "degree", "degrees"}
 _HOUR_UNITS = {"h", "hr", "hour", "hours", "hourangle", "h:m:s", '"h:m:s"'}

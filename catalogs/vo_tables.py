@@ -53,6 +53,10 @@ def votable(table: pa.Table, name: str) -> VOTableFile:
         Of the TABLE.
     """
     columns = astropy_table(table)
+    for name in columns.colnames:
+        if columns[name].dtype.kind == "b" and hasattr(columns[name], "mask"):
+            # astropy writes a null truth value as nothing, which VOTable does not allow.
+            columns[name] = columns[name].astype(np.int16)
     provenance, columns.meta = dict(columns.meta), {}
     document = VOTableFile.from_table(columns)
     resource = document.resources[0]

@@ -20,7 +20,13 @@ from lensweep.scanner.sky.grid import grid_to_sky, scan_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
 from lensweep.training.data.collect import CollectConfig, collect, open_collection
 from lensweep.training.data.image_folder import list_images, read_image
-from lensweep.training.data.label_table import gather_labels, read_catalogue, read_labels
+from lensweep.training.data.label_table import (
+    describe_labels,
+    gather_labels,
+    read_catalogue,
+    read_labels,
+    vote,
+)
 from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.data.places import group_overlapping, keep_apart
 
@@ -70,7 +76,7 @@ def labels(mosaic_path, tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(mosaic_path, labels, client, tmp_path_factory):
     out = tmp_path_factory.mktemp("made") / "set"
-    plan, missing = collect_here(client, out, mosaic_path, labels=str(labels))
+    plan, missing = collect_here(client, out, mosaic_path, labels=(str(labels),))
     return out, plan, missing, read_truth(out), cutout_store.read(out / "cutouts.zarr")
 
 
@@ -107,7 +113,9 @@ def test_what_cannot_be_had_is_listed_with_the_reason(made):
     assert mine["castles five"] == "the same object as CASTLES row 5"
     others = missing[missing["source"] == "CASTLES"]
     assert len(others) == 99
-    assert set(others["reason"]) == {"outside every mosaic"}
+    weak = others["reason"].str.startswith("grade C: weaker than B")
+    assert weak.sum() == 8
+    assert set(others["reason"][~weak]) == {"outside every mosaic"}
 
 
 def test_windows_that_share_pixels_are_one_object(made):
@@ -156,7 +164,7 @@ def test_fewer_random_windows_than_asked_are_said(mosaic_path, client, tmp_path)
 def test_a_stopped_collection_continues(made, mosaic_path, labels, client):
     out, _, _, truth, cutouts = made
     (out / "truth" / "00000000.parquet").unlink()
-    collect_here(client, out, mosaic_path, labels=str(labels))
+    collect_here(client, out, mosaic_path, labels=(str(labels),))
     pd.testing.assert_frame_equal(read_truth(out), truth)
     np.testing.assert_array_equal(cutout_store.read(out / "cutouts.zarr").flux, cutouts.flux)
     with pytest.raises(InputError, match="another data set"):
@@ -165,9 +173,9 @@ def test_a_stopped_collection_continues(made, mosaic_path, labels, client):
 
 def test_same_seed_same_windows(made, mosaic_path, labels, client, tmp_path):
     _, plan, _, _, _ = made
-    again, _ = collect_here(client, tmp_path / "again", mosaic_path, labels=str(labels))
+    again, _ = collect_here(client, tmp_path / "again", mosaic_path, labels=(str(labels),))
     pd.testing.assert_frame_equal(again, plan)
-    other, _ = collect_here(client, tmp_path / "other", mosaic_path, labels=str(labels), seed=5)
+    other, _ = collect_here(client, tmp_path / "other", mosaic_path, labels=(str(labels),), seed=5)
     assert not other[["x0", "y0"]].equals(plan[["x0", "y0"]])
 
 
@@ -248,7 +256,10 @@ def test_a_colour_picture_is_refused(tmp_path):
     ("text", "message"),
     [
         ("ra_deg,dec_deg\n1,2\n", "no column label"),
-        ("ra_deg,dec_deg,label,flux\n1,2,lens,3\n", "unknown column 'flux'"),
+        ("ra_deg,dec_deg,lable\n1,2,lens\n", "no column label, .* and no column grade"),
+        ("ra_deg,dec_deg,grade\n1,2,A\n3,4,D\n",
+         r"row 1 .* grade 'D', but must be one of A, B, C, X"),
+        ("ra_deg,dec_deg,grade\n1,2,\n", "not one row has a grade"),
         ("ra_deg,dec_deg,label\n1,2,lens\n3,4,maybe\n", r"row 1 .* label 'maybe'"),
         ("ra_deg,dec_deg,label\n1,2,lens\n3,4,\n", r"row 1 .* must be one of lens"),
         ("ra_deg,dec_deg,label\n1,95,lens\n", "Dec 95"),
@@ -272,12 +283,72 @@ def test_labels_in_words_and_numbers(tmp_path):
     assert table["is_lens"].tolist() == [True, False, True, False, True]
 
 
+GRADES = """# lensweep grades
+# grades: A sure, B probable, C possible, X not a lens, empty for none
+candidate_id,ra_deg,dec_deg,grade,grader,graded_at,flag,comment,mosaic,rank,run_id
+LSWP J1,1.5,2.0,A,ada,2026-11-26T12:00:00Z,false,"arc, and a # sign",m,1,abc
+LSWP J2,3.5,4.0,X,ada,2026-11-26T12:00:00Z,false,,m,2,abc
+LSWP J3,5.5,6.0,,ada,,true,,m,3,abc
+LSWP J4,7.5,8.0,c,ada,2026-11-26T12:00:00Z,false,,m,4,abc
+"""
+
+
+def test_grades_of_the_page_are_labels(tmp_path):
+    (tmp_path / "ada.csv").write_text(GRADES)
+    table = read_labels(tmp_path / "ada.csv")
+    assert table["name"].tolist() == ["LSWP J1", "LSWP J2", "LSWP J4"]
+    assert table["is_lens"].tolist() == [True, False, True]
+    assert table["source_row"].tolist() == [0, 1, 3]
+    assert describe_labels(table) == (
+        "ada.csv: 2 lenses, 1 others (A, B and C are lenses, X is none: 1 A, 1 C, 1 X)"
+    )
+    wanted = gather_labels([], [tmp_path / "ada.csv"], "B")
+    assert wanted["weak"].tolist() == ["", "", "grade C: weaker than B"]
+
+
+def test_graders_vote(tmp_path):
+    first_is_none = GRADES.replace("2.0,A", "2.0,X")
+    graders = {"ada": GRADES, "bob": first_is_none, "eve": first_is_none.replace(",c,", ",X,")}
+    for name, text in graders.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    tables = [read_labels(tmp_path / f"{name}.csv") for name in ("ada", "bob", "eve")]
+    voted, divided = vote(tables)
+    assert dict(zip(voted["name"], voted["is_lens"], strict=True)) == {
+        "LSWP J1": False, "LSWP J2": False, "LSWP J4": True
+    }  # fmt: skip
+    assert divided == 0
+    # Two who do not agree leave the candidate out.
+    voted, divided = vote(tables[:2])
+    assert (voted["name"].tolist(), divided) == (["LSWP J2", "LSWP J4"], 1)
+
+
+@pytest.mark.parametrize(
+    ("catalogue", "least", "n"),
+    [
+        ("castles", None, 92), ("castles", "A", 82), ("castles", "C", 100),
+        # lenscat's two words, until the letters are fetched.
+        ("lensflow92", None, 14), ("lensflow92", "probable", 92), ("lensflow92", "A", 0),
+        # Without grades nothing is weak.
+        ("faure2008", "A", 65),
+    ],
+)  # fmt: skip
+def test_weak_grades_of_catalogues_are_no_labels_unless_asked_for(catalogue, least, n):
+    wanted = gather_labels([catalogue], [], least)
+    assert (wanted["weak"] == "").sum() == n
+    assert wanted.loc[wanted["weak"] != "", "weak"].str.contains("weaker than").all()
+
+
+def test_an_unknown_grade_to_begin_from_is_refused():
+    with pytest.raises(InputError, match="min grade 'D': none of A, B, C, confident, probable"):
+        gather_labels(["castles"], [], "D")
+
+
 def test_contradictory_labels_are_refused(tmp_path):
     lens = lensflow92().iloc[7]
     path = tmp_path / "labels.csv"
     path.write_text(f"ra_deg,dec_deg,label\n{lens['ra_deg']},{lens['dec_deg']},nonlens\n")
     with pytest.raises(InputError, match=r"LensFlow row 7 .* labels.csv row 0 .* remove one"):
-        gather_labels(["lensflow92"], path)
+        gather_labels(["lensflow92"], [path], "C")
 
 
 @pytest.mark.parametrize(("name", "n"), [("castles", 100), ("lensflow92", 92), ("faure2008", 65)])
@@ -305,7 +376,7 @@ def test_a_mosaic_of_nan_is_refused(client, tmp_path):
     ("changes", "message"),
     [
         ({"mosaics": ()}, "no mosaics and no images"),
-        ({"mosaics": (), "images": "x", "labels": "y.csv"}, "no mosaics to cut"),
+        ({"mosaics": (), "images": "x", "labels": ("y.csv",)}, "no mosaics to cut"),
         ({"random_sources": -1}, "0 or more"),
         ({"min_valid_fraction": 0.0}, "above 0"),
         ({"exclusion_radius_arcsec": 1.0}, "at least 3.6"),

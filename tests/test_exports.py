@@ -222,6 +222,21 @@ def test_stilts_reads_what_topcat_would(run, catalogue, kind):
     assert list(csv.reader(said.splitlines()))[1] == ["1", NASTY]
 
 
+def test_a_run_without_p_lens_is_exported_all_the_same(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    path = tmp_path / "run" / "candidates.parquet"
+    table = pq.read_table(path)
+    for name in ("p_lens", "extrapolated"):
+        where, field = table.column_names.index(name), table.schema.field(name)
+        table = table.set_column(where, field, pa.nulls(len(table), field.type))
+    write_parquet(table, path)
+    for kind in KINDS.keys() - {"moc", "hats"}:
+        assert export(tmp_path / "run", kind, top=2).exists()
+    stamp = next((tmp_path / "run" / "export" / "stamps").glob("*.fits"))
+    assert "PLENS" not in fits.getheader(stamp)
+    assert Table.read(tmp_path / "run" / "export" / "candidates.fits")["rank"].tolist() == [1, 2]
+
+
 def test_rows_are_chosen_then_counted(run, catalogue):
     chosen = pd.read_csv(export(run, "csv", 2, "castles_name is null", run / "some.csv"))
     assert chosen["rank"].tolist() == [2, 3]

@@ -27,6 +27,7 @@ FLOORS = (
     ("lensweep.training.data",),
     ("lensweep.training.fit",),
     ("lensweep.training.evaluation",),
+    ("lensweep.training.learning",),
     ("lensweep.training.train",),
     ("lensweep.commands", "lensweep.__main__", "lensweep"),
 )

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import warnings
 
+import astropy.units as u
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -41,9 +42,7 @@ def test_astropy_reads_our_parquet_with_units_and_nulls(tmp_path, schema):
     assert read.meta == {"ensemble": "xception-7fold", "run": '{"asked": "<&>"}'}
     for field in schema:
         described = field.metadata
-        assert str(read[field.name].unit or "") == described[b"unit"].decode().replace(
-            "pixel", "pix"
-        )
+        assert (read[field.name].unit or u.Unit("")) == u.Unit(described[b"unit"].decode())
         assert read[field.name].description == described[b"description"].decode()
         assert read[field.name].meta["ucd"] == described[b"ucd"].decode()
     # As astropy has them: null text is the word, and not a part of it; null numbers are NaN.
@@ -70,6 +69,12 @@ def test_the_metadata_hold_a_votable_without_rows(tmp_path):
     position = table.get_field_by_id("ra_deg")
     assert (position.ucd, position.ref) == ("pos.eq.ra;meta.main", "icrs")
     assert str(position.unit) == "deg"
+    # Null truth values are more than astropy 8 joins with a VOTable's.
+    known = example().set_column(
+        CANDIDATES.get_field_index("extrapolated"), CANDIDATES.field("extrapolated"),
+        pa.array([True, False]),
+    )  # fmt: skip
+    write_parquet(known, tmp_path / "t.parquet")
     with warnings.catch_warnings():
         # The VOTable's descriptions are wrapped, those of the other reader are not.
         warnings.simplefilter("ignore", MergeConflictWarning)

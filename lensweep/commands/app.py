@@ -8,6 +8,7 @@ from lensweep.commands import (
     ensembles,
     exports,
     inspection,
+    learning,
     lenses,
     scans,
 )
@@ -17,5 +18,5 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for group in (scans, archives, inspection, exports, data_sets, ensembles, lenses):
+for group in (scans, archives, inspection, learning, exports, data_sets, ensembles, lenses):
     app.add_typer(group.commands)

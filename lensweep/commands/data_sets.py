@@ -33,6 +33,10 @@ ZeroPoint = Annotated[
     float | None, typer.Option(help="AB magnitude of 1 e-/s, without PHOTFLAM and PHOTPLAM.")
 ]
 ExposureTime = Annotated[float | None, typer.Option(help="Seconds, without EXPTIME.")]
+MinGrade = Annotated[
+    str | None,
+    typer.Option(help="Weaker lenses are no labels: A, B or C (catalogues B, your grades C)."),
+]
 MinValid = Annotated[float, typer.Option(help="Windows with less data are not used.")]
 
 
@@ -118,8 +122,13 @@ def collect_command(
         typer.Option(help="Lenses: castles, lensflow92, faure2008, lenscat or a file; repeatable."),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Table of ra_deg, dec_deg and label (lens, nonlens).")
+        list[Path] | None,
+        typer.Option(
+            help="Table of ra_deg, dec_deg and label (lens, nonlens), or grades (A, B, C are "
+            "lenses, X is none); repeatable: graders vote."
+        ),
     ] = None,
+    min_grade: MinGrade = None,
     images: Annotated[
         Path | None, typer.Option(help="Folder of FITS, NPY or PNG in lens/ and nonlens/.")
     ] = None,
@@ -142,12 +151,15 @@ def collect_command(
     from lensweep.ground.progress import open_progress
     from lensweep.scanner.sky.mosaics import HeaderOverrides
     from lensweep.training.data.collect import CollectConfig, collect, open_collection
+    from lensweep.training.data.label_table import describe_labels, read_labels
 
     config = CollectConfig(
-        tuple(mosaics or ()), tuple(catalogue or ("castles",)), None if labels is None else
-        str(labels), None if images is None else str(images), random_positions, random_sources,
-        exclusion_radius, tuple(known or ()), min_valid_fraction, seed,
+        tuple(mosaics or ()), tuple(catalogue or ("castles",)), tuple(map(str, labels or ())),
+        None if images is None else str(images), random_positions, random_sources,
+        exclusion_radius, tuple(known or ()), min_valid_fraction, seed, min_grade,
     )  # fmt: skip
+    for path in labels or ():
+        typer.echo(describe_labels(read_labels(path)))
     overrides = HeaderOverrides(band, pixel_scale, units)
     image_overrides = HeaderOverrides(band, image_scale, units)
     collection = open_collection(config, overrides, image_overrides, out)

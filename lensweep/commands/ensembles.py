@@ -51,7 +51,9 @@ def train_command(
     protocol: Annotated[
         str | None, typer.Option(help="grouped, or thesis: augment first, split after.")
     ] = None,
-    init: Annotated[str | None, typer.Option(help="imagenet, random or file.")] = None,
+    init: Annotated[
+        str | None, typer.Option(help="imagenet, random, file, or bundle: an ensemble's trunk.")
+    ] = None,
     trainable: Annotated[
         str | None, typer.Option(help="head (the trunk stays frozen), last-N blocks, or all.")
     ] = None,

@@ -12,6 +12,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
@@ -64,7 +65,8 @@ def _write_template(root: Path, stamp: StampFile, folder: Path) -> None:
         classes.Instrument(PIXEL_SCALE_ARCSEC, band=mosaic.band),
         metadata={
             "candidate_id": str(stamp.row["candidate_id"]), "rank": int(stamp.row["rank"]),
-            "p_lens": float(stamp.row["p_lens"]), "mosaic": mosaic.file_name,
+            "mosaic": mosaic.file_name,
+            "p_lens": float(stamp.row["p_lens"]) if pd.notna(stamp.row["p_lens"]) else None,
         },
     )  # fmt: skip
     serialise: Any = importlib.import_module("coolest.template.json").JSONSerializer

@@ -85,6 +85,8 @@ def known_name(row: pd.Series) -> str:
 
 
 def _scientific(value: float) -> str:
+    if pd.isna(value):  # an ensemble that was never measured on fields
+        return "--"
     if value >= 0.01:
         return f"{value:.2f}"
     mantissa, exponent = f"{value:.1e}".split("e")

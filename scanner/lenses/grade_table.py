@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from lensweep.catalogs.grade_scales import GRADES
 from lensweep.ground.errors import InputError
 from lensweep.scanner.lenses.grading import GradedScores
 
@@ -16,7 +17,7 @@ FOUND = 0.5
 RESAMPLES = 5000
 CONFIDENCE = 0.95
 # Scales of grades, best first.
-SCALES = (("A", "B", "C"), ("confident", "probable"))
+SCALES = (GRADES, ("confident", "probable"))
 # Mean and standard deviation of the predicted probability by trunk and LensFlow grade: Table 5-2
 # of the thesis that this implements.
 THESIS = {

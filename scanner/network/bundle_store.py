@@ -17,6 +17,7 @@ No pickle anywhere.
 import dataclasses
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -179,12 +180,59 @@ def save_bundle(
         (folder / stale).unlink(missing_ok=True)
     for name, trunk in trunks.items():
         save_network(folder, name, trunk, half=True)
+    _write_heads(folder, heads)
+    _write_manifest(folder, description)
+
+
+def with_other_heads(
+    bundle: Bundle,
+    folder: Path,
+    description: Description,
+    heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]],
+) -> Bundle:
+    """Write a bundle of the same trunks and screen as another's, with heads of its own.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    folder : Path
+        Not there yet, or empty.
+    description : Description
+        Of the new bundle.
+    heads : dict of str to (weights, biases)
+        As of `save_bundle`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [trunk.name for trunk in description.trunks]
+    files = [file for name in names for file in network_files(name)]
+    if description.screen is not None:
+        files += [*network_files(SCREEN), SCREEN_HEAD]
+    if description.fields is not None:
+        files.append(FIELDS)
+    for file in files:
+        shutil.copyfile(Path(bundle.folder) / file, folder / file)
+    _write_heads(folder, heads)
+    _write_manifest(folder, description)
+    return check_bundle(str(folder))
+
+
+def read_heads(bundle: Bundle) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """The heads of a bundle by trunk: weights, shape (features, members), and biases."""
+    with np.load(Path(bundle.folder) / HEADS, allow_pickle=False) as arrays:
+        return {
+            trunk.name: (arrays[f"{trunk.name}.weights"], arrays[f"{trunk.name}.biases"])
+            for trunk in bundle.description.trunks
+        }
+
+
+def _write_heads(
+    folder: Path, heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
+) -> None:
     arrays: dict[str, Any] = {}
     for name, (weights, biases) in heads.items():
         arrays[f"{name}.weights"] = weights.astype(np.float32)
         arrays[f"{name}.biases"] = biases.astype(np.float32)
     np.savez(folder / HEADS, **arrays)
-    _write_manifest(folder, description)
 
 
 def add_screen(

@@ -66,6 +66,12 @@ class LoadedTrunk:
             logits[again] = own_turns(np.concatenate([logits[again][None], others]))
         return logits
 
+    def features(self, looks: Looks) -> NDArray[np.float32]:
+        """What `second_look.after_looks` needs of cutouts, shape (turns, n, features)."""
+        n_turns = 1 if self.second_look is None else TURNS
+        seen = self.network(turned_looks(looks, range(n_turns)))
+        return np.asarray(seen.reshape(n_turns, len(looks), -1), np.float32)
+
 
 @dataclass(frozen=True)
 class Verdicts:
@@ -171,6 +177,21 @@ class Ensemble:
         """As `logits`, with no second look at any cutout."""
         looks = first_looks(flux, measure_noise(flux))
         return np.concatenate([trunk.look(looks) for trunk in self._trunks], axis=1)
+
+    def features(self, flux: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """What every trunk makes of cutouts, for heads that are not trained yet.
+
+        Parameters
+        ----------
+        flux : ndarray, shape (n, size, size), float32
+
+        Returns
+        -------
+        list of ndarray, shape (turns, n, features), float32
+            By trunk, in the bundle's order; of all quarter turns where its members look again.
+        """
+        looks = first_looks(flux, measure_noise(flux))
+        return [trunk.features(looks) for trunk in self._trunks]
 
     def judge(self, flux: NDArray[np.float32], noise: Noise | None = None) -> Verdicts:
         """Score those cutouts that may hold a lens.

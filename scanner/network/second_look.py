@@ -25,6 +25,36 @@ def turned(images: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
     return np.rot90(images, turn, axes=(1, 2))
 
 
+def after_looks(
+    looks: NDArray[np.float32],
+    weights: NDArray[np.floating],
+    biases: NDArray[np.floating],
+    second_look: float | None,
+) -> NDArray[np.float64]:
+    """What members make of cutouts, from what their trunk made of them.
+
+    Parameters
+    ----------
+    looks : ndarray, shape (TURNS, n, features), float32
+        Features of every quarter turn; of the first alone where nobody looks again.
+    weights : ndarray, shape (features, members)
+    biases : ndarray, shape (members,)
+    second_look : float or None
+        As of `lensweep.scanner.network.ensemble.Trunk`.
+
+    Returns
+    -------
+    ndarray, shape (n, members), float64
+        The same logits as of `lensweep.scanner.network.inference.LoadedTrunk.logits`.
+    """
+    logits = np.asarray(looks[0] @ weights + biases, np.float64)
+    if second_look is None:
+        return logits
+    again = np.flatnonzero(logits.mean(axis=1) >= second_look)
+    logits[again] = own_turns(looks[:, again] @ weights + biases)
+    return logits
+
+
 def own_turns(looks: NDArray[np.floating]) -> NDArray[np.floating]:
     """From what all members make of all turns, what each makes of its own.
 

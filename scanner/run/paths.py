@@ -120,6 +120,15 @@ class RunPaths:
         """The candidates in other formats."""
         return self.root / "export"
 
+    @property
+    def learned(self) -> Path:
+        """What was learned from grades of this run's candidates."""
+        return self.root / "learned"
+
+    def features(self, ensemble_sha256: str) -> Path:
+        """What an ensemble's trunks make of the first candidates."""
+        return self.learned / f"features-{ensemble_sha256[:12]}.npz"
+
     def reranked(self, label: str) -> Path:
         """A catalogue that is ranked in another way."""
         return self.root / f"candidates-{label}.parquet"

@@ -47,8 +47,8 @@ class CollectConfig:
         FITS files; may be empty if there are images.
     catalogues : tuple of str
         Whose positions are lenses: see `label_table.read_catalogue`.
-    labels : str or None
-        Table of labelled positions.
+    labels : tuple of str
+        Tables of labelled or graded positions.
     images : str or None
         Folder of labelled images.
     random_positions, random_sources : int
@@ -60,11 +60,13 @@ class CollectConfig:
     min_valid_fraction : float
         Of a window's pixels.
     seed : int
+    min_grade : str or None
+        Lenses of a weaker grade are no labels: see `lensweep.catalogs.grade_scales.at_least`.
     """
 
     mosaics: tuple[str, ...]
     catalogues: tuple[str, ...] = ("castles",)
-    labels: str | None = None
+    labels: tuple[str, ...] = ()
     images: str | None = None
     random_positions: int = 100
     random_sources: int = 100
@@ -72,14 +74,15 @@ class CollectConfig:
     known: tuple[str, ...] = ()
     min_valid_fraction: float = 0.9
     seed: int = 2018
+    min_grade: str | None = None
 
     def __post_init__(self) -> None:
         if not self.mosaics and self.images is None:
             raise InputError("no mosaics and no images: name FITS files, or a folder of images")
         check_types(self)
         within("seed", self.seed, 0, 2**31)
-        if self.labels is not None and not self.mosaics:
-            raise InputError(f"labels {self.labels}: no mosaics to cut its positions from")
+        if self.labels and not self.mosaics:
+            raise InputError(f"labels {self.labels[0]}: no mosaics to cut its positions from")
         if min(self.random_positions, self.random_sources) < 0:
             raise InputError(
                 f"{self.random_positions} random positions and {self.random_sources} random "
@@ -128,7 +131,7 @@ def open_collection(
         If something named cannot be used.
     """
     wanted = gather_labels(config.catalogues if config.mosaics else (),
-                           None if config.labels is None else Path(config.labels))  # fmt: skip
+                           [Path(path) for path in config.labels], config.min_grade)  # fmt: skip
     images = [] if config.images is None else list_images(Path(config.images), image_overrides)
     known = _keep_away(config, wanted)
     check_folder(out, "data set folder")
@@ -220,10 +223,11 @@ def survey(
         ``mosaic``, ``x``, ``y``, ``x0``, ``y0``, ``ra_deg``, ``dec_deg``, ``valid_fraction``.
     """
     rng = np.random.default_rng([config.seed, int(mosaic.sha256[:12], 16)])
-    first = wanted[wanted["repeats"] < 0]
+    first = wanted[(wanted["repeats"] < 0) & (wanted["weak"] == "")]
+    first = first.drop(columns=["repeats", "weak", "grade"])
     x, y = sky_to_grid(grid, first["ra_deg"], first["dec_deg"])
     on = np.flatnonzero(on_grid(grid, x, y))
-    tables = [_windows(mosaic, grid, x[on], y[on], first.iloc[on].drop(columns="repeats"))]
+    tables = [_windows(mosaic, grid, x[on], y[on], first.iloc[on])]
     if config.random_positions:
         corners = random_corners(grid, _n_tries(config.random_positions, n_mosaics), rng)
         x, y = (corners + MIDDLE_PX).T
@@ -322,7 +326,9 @@ def _missing_labels(
     reasons = []
     for row in wanted.itertuples():
         fraction = best.get((row.source, row.source_row))
-        if row.repeats >= 0:
+        if row.weak:
+            reasons.append(row.weak)
+        elif row.repeats >= 0:
             same = wanted.iloc[row.repeats]
             reasons.append(f"the same object as {same['source']} row {same['source_row']}")
         elif fraction is None:

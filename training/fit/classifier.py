@@ -10,7 +10,7 @@ from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.fit.backbones import BACKBONES
 from lensweep.training.fit.config import TrainConfig
 from lensweep.training.fit.keras_on_tensorflow import keras
-from lensweep.training.fit.pretrained import find_weights, load_weights
+from lensweep.training.fit.pretrained import find_weights, load_trunk, load_weights
 
 INPUT_SHAPE = (CUTOUT_SIZE, CUTOUT_SIZE, 3)
 STEM, PREPROCESSING = "stem", "preprocessing"
@@ -39,7 +39,9 @@ def build_trunk(config: TrainConfig) -> keras.Model:
     path = find_weights(config.backbone, config.init, config.weights, config.weights_sha256)
     keras.utils.set_random_seed(config.seed)
     trunk, pretrained = _assemble(config)
-    if path is not None:
+    if path is not None and config.init == "bundle":
+        load_trunk(trunk, path, config.size_px, config.backbone)
+    elif path is not None:
         load_weights(pretrained, path, config.backbone)
     return trunk
 

@@ -16,7 +16,7 @@ _SEEDS_APART = 10
 PRESETS = Path(__file__).parent.parent / "presets"
 CHOICES = {
     "backbone": tuple(BACKBONES),
-    "init": ("imagenet", "random", "file"),
+    "init": ("imagenet", "random", "file", "bundle"),
     "stem": ("fixed", "learned"),
     "protocol": ("grouped", "thesis"),
     "augmentation": ("turns", "thesis"),
@@ -229,6 +229,8 @@ class TrainConfig:
             raise InputError("init = 'file': needs weights, a path, and weights_sha256")
         if self.init == "random" and self.weights:
             raise InputError(f"init = 'random' with weights = {self.weights!r}: drop one of them")
+        if self.init == "bundle" and not self.weights:
+            raise InputError("init = 'bundle': needs weights, an ensemble's name or folder")
 
 
 def read_config(path: Path) -> TrainConfig:

@@ -8,7 +8,8 @@ from pathlib import Path
 import requests
 
 from lensweep.ground.errors import InputError
-from lensweep.scanner.network.bundle_store import sha256_of
+from lensweep.scanner.network.bundle_store import check_bundle, sha256_of
+from lensweep.scanner.network.networks import load_network, network_files
 from lensweep.training.fit.backbones import BACKBONES, Backbone
 from lensweep.training.fit.keras_on_tensorflow import keras
 
@@ -23,11 +24,11 @@ def find_weights(backbone: str, init: str, weights: str, sha256: str) -> Path | 
     backbone : str
         One of BACKBONES.
     init : str
-        ``imagenet``, ``random`` or ``file``.
+        ``imagenet``, ``random``, ``file`` or ``bundle``.
     weights : str
-        Path; may be empty for ``imagenet``.
+        Path; may be empty for ``imagenet``. For ``bundle`` an ensemble's name or folder.
     sha256 : str
-        What the file must have; empty for files known to BACKBONES.
+        What the file must have, or the bundle; empty for files known to BACKBONES.
 
     Returns
     -------
@@ -41,6 +42,8 @@ def find_weights(backbone: str, init: str, weights: str, sha256: str) -> Path | 
     """
     if init == "random":
         return None
+    if init == "bundle":
+        return _of_bundle(backbone, weights, sha256)
     known = BACKBONES[backbone]
     if not weights:
         return _of_keras(backbone, known)
@@ -64,6 +67,36 @@ def find_weights(backbone: str, init: str, weights: str, sha256: str) -> Path | 
     return path
 
 
+def load_trunk(trunk: keras.Model, path: Path, input_size: int, backbone: str) -> None:
+    """Give a trunk the weights of a bundle's, stem included.
+
+    Parameters
+    ----------
+    trunk : keras.Model
+    path : Path
+        As of `find_weights`.
+    input_size : int
+        Pixels a side that the trunk's network sees; no weight depends on it.
+    backbone : str
+
+    Raises
+    ------
+    InputError
+        If the bundle's trunk is another network, or sees cutouts at another size.
+    """
+    theirs = load_network(path.parent, path.stem)
+    sizes = {layer.output.shape[1:3] for layer in theirs.layers[:3]}
+    ours = {layer.output.shape[1:3] for layer in trunk.layers[:3]}
+    try:
+        if sizes != ours:
+            raise ValueError(f"its network sees {max(sizes)} pixels, not {input_size}")
+        trunk.set_weights(theirs.get_weights())
+    except ValueError as error:
+        raise InputError(
+            f"weights {path}: not those of {backbone} with this stem and input size ({error})"
+        ) from error
+
+
 def load_weights(network: keras.Model, path: Path, backbone: str) -> None:
     """Load a file of weights into a network without its top.
 
@@ -81,6 +114,21 @@ def load_weights(network: keras.Model, path: Path, backbone: str) -> None:
         raise InputError(
             f"weights {path}: not those of {backbone} without its top ({error})"
         ) from error
+
+
+def _of_bundle(backbone: str, name: str, sha256: str) -> Path:
+    bundle = check_bundle(name)
+    if sha256 and sha256 != bundle.sha256:
+        raise InputError(
+            f"ensemble {bundle.folder}: SHA-256 {bundle.sha256}, but {sha256} was asked for"
+        )
+    names = [trunk.name for trunk in bundle.description.trunks]
+    if backbone not in names:
+        raise InputError(
+            f"ensemble {bundle.folder}: its trunks are {', '.join(names)}, but the config's is "
+            f"{backbone}; name one that has it"
+        )
+    return Path(bundle.folder) / network_files(backbone)[1]
 
 
 def _of_keras(backbone: str, known: Backbone) -> Path:

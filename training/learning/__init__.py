@@ -1,0 +1,1 @@
+"""From the grades of a run's candidates to better heads: labels, features, a step, a bundle."""
