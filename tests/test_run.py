@@ -136,7 +136,7 @@ def test_damaged_pixels_fail_their_shards_only(scan, client, tiny_bundle, field,
     """The mosaic is cut short between planning and cutting; then it is mended."""
     whole = field.read_bytes()
     config = ScanConfig((str(field),), str(tmp_path / "run"), str(tiny_bundle),
-                        windows_per_shard=16, screen="off")  # fmt: skip
+                        windows_per_shard=16, screen="off", merge_radius_arcsec=10.0)  # fmt: skip
     bundle, paths = open_run(config)
 
     class Shortens(PlainProgress):
