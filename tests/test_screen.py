@@ -1,5 +1,8 @@
+import dataclasses
+import io
 import json
 import shutil
+import time
 
 import keras
 import numpy as np
@@ -10,6 +13,7 @@ from conftest import scan_here
 import lensweep
 from lensweep.catalogs.lens_schemas import KNOWN
 from lensweep.ground.errors import InputError
+from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.lenses.recall import measure_recall
 from lensweep.scanner.network.blank import BLANK_SIGNAL_TO_NOISE, peak_signal_to_noise
 from lensweep.scanner.network.bundle_store import add_screen, check_bundle, set_screen_default
@@ -20,6 +24,9 @@ from lensweep.scanner.run.ledger import write_ledger
 from lensweep.scanner.run.plan import read_plan, read_windows
 from lensweep.scanner.run.status import read_status
 from lensweep.scanner.sky.grid import grid_to_sky
+from lensweep.training.data.simulated_set import make_dataset
+from lensweep.training.evaluation.screen_loss import measure_screen
+from lensweep.training.evaluation.vetting import vet
 from lensweep.training.simulation.simulate import LENS_KINDS, simulate
 
 NAME = "field_f814w_drz"
@@ -90,6 +97,27 @@ def test_a_stamps_row_has_its_screens_score(screened, field):
     row = lensweep.score([field], str(screened)).iloc[0]
     assert np.isfinite(row["screen_logit"])
     assert np.isfinite(row["p_mean"])
+
+
+def test_a_bundle_is_vetted_on_labelled_cutouts(screened, tiny_bundle, client, tmp_path):
+    """What the screen loses decides whether it is on, if that is to be recorded."""
+    progress = PlainProgress(io.StringIO(), time.monotonic)
+    make_dataset(tmp_path / "set", 24, 5, client, progress)
+    loss = measure_screen(check_bundle(str(screened)), tmp_path / "set")
+    lost, found = loss.lost(1e-2)
+    assert 0 <= lost <= found <= 12
+    everything = dataclasses.replace(loss, passed=np.ones(24, bool))
+    assert everything.holds
+    assert everything.lost(1e-2) == (0, found)
+    before = check_bundle(str(screened)).sha256
+    told = "\n".join(vet(screened, [tmp_path / "set"], record=False))
+    assert f"| 0.01 | {found / 12:.4f} |" in told
+    assert check_bundle(str(screened)).sha256 == before
+    list(vet(screened, [tmp_path / "set"], record=True))
+    screen = check_bundle(str(screened)).description.screen
+    assert screen.on_by_default == loss.holds
+    with pytest.raises(InputError, match="has no screen; train with"):
+        list(vet(tiny_bundle, [tmp_path / "set"], record=True))
 
 
 def bright(n):

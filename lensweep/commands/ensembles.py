@@ -1,4 +1,4 @@
-"""The commands that make ensembles and measure them: train, merge, evaluate, survey and more."""
+"""The commands that make ensembles and measure them: train, vet, evaluate, survey and more."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -106,6 +106,23 @@ def evaluate_command(
         page = evaluate(asked, client, progress)
     say(page.read_text())
     say(f"wrote {page.parent}")
+
+
+@commands.command("vet")
+def vet_command(
+    bundle: Annotated[Path, typer.Argument(help="The ensemble's folder.")],
+    data: Annotated[
+        list[Path], typer.Option(help="Labelled cutouts that it was not trained on; repeatable.")
+    ],
+    record: Annotated[
+        bool, typer.Option("--record", help="Keep what is found in the bundle, for scans.")
+    ] = False,
+) -> None:
+    """Measure whether an ensemble's shortcuts hold: its screen, and this machine's precision."""
+    from lensweep.training.evaluation.vetting import vet
+
+    for line in vet(bundle, data, record):
+        say(line)
 
 
 @commands.command("merge")
