@@ -152,3 +152,18 @@ def test_radii_of_castles_hold_the_error_of_the_position_and_half_the_images():
     assert castles.index[radius > 3.0].size >= 23
     others = known_lenses().query("catalogue != 'CASTLES'")
     assert (others["match_radius_arcsec"] == 3.0).all()
+
+
+def test_a_file_of_grades_is_a_list_but_what_is_no_lens_is_not_known(tmp_path):
+    path = tmp_path / "ada.csv"
+    path.write_text(
+        "# lensweep grades\n# grades: A sure, X not a lens\n"
+        "candidate_id,ra_deg,dec_deg,grade,grader,comment\n"
+        "LSWP J1,150.1,2.1,A,ada,# 1\nLSWP J2,150.2,2.2,X,ada,\nLSWP J3,150.3,2.3,,ada,\n"
+    )
+    table = read_lens_list(path)
+    assert table["known_name"].tolist() == ["LSWP J1", "LSWP J2", "LSWP J3"]
+    assert table["grade"].fillna("").tolist() == ["A", "X", ""]
+    known = known_lenses([path])
+    mine = known[known["catalogue"] == "ada"]
+    assert mine["known_name"].tolist() == ["LSWP J1", "LSWP J3"]

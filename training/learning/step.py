@@ -23,6 +23,9 @@ DOUBT = 0.05
 # From large steps to hardly any, as long as standardised features have unit length.
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 FOLDS = 5
+# Wrong labels make a step look worse than it is: those that helped other fields lost up to 0.013
+# of the held-out ROC AUC, those that harmed them 0.06 and 0.10 (benchmarks/learning.py).
+AUC_NOISE = 0.02
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,9 @@ class HeldOut:
 
     @property
     def better(self) -> bool:
-        """Whether the step helps: labels are met better, and lenses rank no lower among others."""
-        return self.log_loss < self.log_loss_before and self.roc_auc >= self.roc_auc_before
+        """Whether the step helps: labels are met better, and their order is not clearly worse."""
+        order_kept = self.roc_auc >= self.roc_auc_before - AUC_NOISE
+        return self.log_loss < self.log_loss_before and order_kept
 
 
 def fit_step(axes: Axes, features: NDArray[np.floating], logits: Values,
