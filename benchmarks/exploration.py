@@ -63,7 +63,7 @@ def main(workdir: Path, weights: dict[str, str], sizes: dict[str, int]) -> None:
 
 
 def show(name: str, workdirs: list[Path]) -> None:
-    """Print a row: out of fold all together, and the committee on the test set."""
+    """Print a row: out of fold all together, and the ensemble on the test set."""
     parts = []
     for workdir in workdirs:
         description = check_bundle(str(workdir / FROZEN.name)).description
@@ -73,7 +73,7 @@ def show(name: str, workdirs: list[Path]) -> None:
     members = [member for names in scores.members.values() for member in names]
     for what, table, columns in (
         ("out of fold", scores.out_of_fold, list(scores.members)),
-        ("committee, test set", scores.test, members),
+        ("ensemble, test set", scores.test, members),
     ):
         logits = table[columns].to_numpy().mean(axis=1)
         found = flat(measure(logits, np.asarray(table["is_lens"], bool)))

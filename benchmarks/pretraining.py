@@ -46,9 +46,9 @@ def main(workdir: Path, data: Path, weights: str, backbone: str, n_train: int, n
         folds = fold_table(description).set_index("fold")
         values = [f"{folds.loc['mean', key]:.3f} ± {folds.loc['std', key]:.3f}" for key in SHOWN]
         print(f"| {name} | folds, mean ± std | {' | '.join(values)} |")
-        committee = flat(Metrics(**description.metrics["committee_on_test"]))
-        values = [f"{committee[key]:.3f}" for key in SHOWN]
-        print(f"| {name} | committee, test set | {' | '.join(values)} |", flush=True)
+        ensemble = flat(Metrics(**description.metrics["committee_on_test"]))
+        values = [f"{ensemble[key]:.3f}" for key in SHOWN]
+        print(f"| {name} | ensemble, test set | {' | '.join(values)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Scores of cutouts: one network, the committee of a bundle, and other ways to run both.
+"""Scores of cutouts: one network, the ensemble of a bundle, and other ways to run both.
 
     python benchmarks/score.py [BUNDLE] [N_CUTOUTS] [ROUNDS]
 
@@ -41,12 +41,12 @@ def main(name: str, n_cutouts: int, rounds: int) -> None:
             Way("keras.predict, one network", keras_once, (folder, cutouts)),
             Way("keras.predict, every fold", keras_per_fold, (folder, cutouts)),
             Way("lensweep, one member", ours, (folder, cutouts, "full", True)),
-            Way("lensweep, committee", ours, (folder, cutouts, "full", False)),
-            Way(f"lensweep, committee, {reduced}", ours, (folder, cutouts, reduced, False)),
+            Way("lensweep, ensemble", ours, (folder, cutouts, "full", False)),
+            Way(f"lensweep, ensemble, {reduced}", ours, (folder, cutouts, reduced, False)),
             Way(f"lensweep, second looks, {reduced}", two_looks, (folder, cutouts, reduced)),
-            Way("ONNX Runtime, committee", onnx, (folder, cutouts)),
-            Way("OpenVINO, committee", openvino, (folder, cutouts, "f32")),
-            Way("OpenVINO, committee, bf16", openvino, (folder, cutouts, "bf16")),
+            Way("ONNX Runtime, ensemble", onnx, (folder, cutouts)),
+            Way("OpenVINO, ensemble", openvino, (folder, cutouts, "f32")),
+            Way("OpenVINO, ensemble, bf16", openvino, (folder, cutouts, "bf16")),
         ]
         if check_bundle(name).description.screen is not None:
             ways.append(Way("lensweep, its screen alone", screen, (folder, cutouts)))
@@ -175,7 +175,7 @@ def keras_per_fold(folder: str, cutouts: str) -> Work:
 
 
 def in_batches(flux: NDArray[np.float32], folder: str, run: Any) -> Work:
-    """The committee by a runtime that gives features of the first trunk."""
+    """The ensemble by a runtime that gives features of the first trunk."""
     bundle = check_bundle(folder)
     name, stretch = bundle.description.trunks[0].name, bundle.description.stretch
     weights, biases = (heads_of(folder)[f"{name}.{part}"] for part in ("weights", "biases"))

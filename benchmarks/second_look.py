@@ -3,7 +3,7 @@
     python benchmarks/second_look.py WORKDIR
 
 From what `lensweep train` keeps: first looks from the features of the test set and the bundle's
-heads, second ones from the scores. A member after second looks has one turn, as in the committee.
+heads, second ones from the scores. A member after second looks has one turn, as in the ensemble.
 """
 
 import json
@@ -25,7 +25,7 @@ SHOWN = {"roc_auc": "ROC AUC", "tpr_at_0.01": "TPR at FPR 1 %", "tpr_at_0.001": 
 
 
 def main(workdir: Path) -> None:
-    """Print one table: committee and members, before and after."""
+    """Print one table: ensemble and members, before and after."""
     bundle = check_bundle(str(workdir / json.loads((workdir / CONFIG).read_text())["name"]))
     trunk = bundle.description.trunks[0]
     if len(bundle.description.trunks) > 1 or trunk.second_look is None:
@@ -41,7 +41,7 @@ def main(workdir: Path) -> None:
           f"{' | '.join(SHOWN.values())} |")  # fmt: skip
     print("|---" * (1 + len(SHOWN)) + "|")
     for name, logits in (("first look", first), ("second look", second)):
-        show(f"committee, {name}", [logits.mean(axis=1)], labels)
+        show(f"ensemble, {name}", [logits.mean(axis=1)], labels)
         show(f"members, {name}, mean", list(logits.T), labels)
     print(f"\nlooked at again: {share(again & labels, labels)} of the lenses, "
           f"{share(again & ~labels, ~labels)} of the others")  # fmt: skip

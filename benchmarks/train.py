@@ -1,4 +1,4 @@
-"""Training a committee: features once and a head per fold, against a training of every fold.
+"""Training a ensemble: features once and a head per fold, against a training of every fold.
 
     python benchmarks/train.py [BUNDLE] [N_CUTOUTS] [EPOCHS]
 

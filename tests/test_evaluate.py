@@ -20,7 +20,7 @@ from lensweep.training.data.simulated_set import make_dataset
 from lensweep.training.evaluation.evaluate import evaluate, open_evaluation
 from lensweep.training.evaluation.report import write_report
 from lensweep.training.evaluation.result_tables import (
-    COMMITTEE,
+    ENSEMBLE,
     Evaluation,
     fold_table,
     passed_table,
@@ -76,8 +76,8 @@ def test_the_committee_beats_its_members_with_and_without_cuts(evaluation):
     table = score_table(evaluation)
     assert len(table) == 8
     for cuts, rows in table.groupby("cuts"):
-        committee = rows[rows["scorer"] == COMMITTEE]["roc_auc"].item()
-        assert committee > rows[rows["scorer"] != COMMITTEE]["roc_auc"].max()
+        ensemble = rows[rows["scorer"] == ENSEMBLE]["roc_auc"].item()
+        assert ensemble > rows[rows["scorer"] != ENSEMBLE]["roc_auc"].max()
         assert (rows["n_lenses"].nunique(), rows["n_lenses"].iloc[0] < 300) == (1, bool(cuts))
     assert (table["tpr_at_0.01_low"] <= table["tpr_at_0.01"]).all()
     assert (table["tpr_at_0.01"] <= table["tpr_at_0.01_high"]).all()
@@ -122,7 +122,7 @@ def test_the_page_says_it_all_and_the_pictures_show_it(evaluation, tmp_path):
          "held_out_loss": [0.7, 0.65], "held_out_auc": [0.6, 0.7]}
     )  # fmt: skip
     page = write_report(evaluation, tmp_path / "out", curves).read_text()
-    for part in ("made-up on made-up cutouts", "300 lenses and 300 others", "committee, with cuts",
+    for part in ("made-up on made-up cutouts", "300 lenses and 300 others", "ensemble, with cuts",
                  "99.84%", "93.0% of the held-out cutouts", "lensed_galaxy"):  # fmt: skip
         assert part in page
     for name in ("scores", "folds", "pooled", "passed", "table_5_1"):
@@ -163,7 +163,7 @@ def test_scores_of_several_trunks_stand_side_by_side(scores):
         {"xception": tuple(f"xception-fold{fold}" for fold in range(3))},
     )
     joined = join_scores([scores, more])
-    assert np.allclose(joined.committee, scores.committee)
+    assert np.allclose(joined.ensemble, scores.ensemble)
     assert set(measure_all(joined)["folds"]) == {"vgg16", "xception"}
 
 
@@ -180,7 +180,7 @@ def test_a_bundle_is_measured_on_the_cluster(tiny_bundle, client, tmp_path):
     )
     others = logits.mean(axis=1)[~examples.labels]
     found = (logits.mean(axis=1)[examples.labels] > others.max()).mean()
-    first = table[~table["cuts"]].loc[COMMITTEE, "tpr_before_first"]
+    first = table[~table["cuts"]].loc[ENSEMBLE, "tpr_before_first"]
     assert first == pytest.approx(found)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from lensweep.catalogs.tables import write_frame
 from lensweep.training.evaluation.result_plots import draw_curves, draw_roc
 from lensweep.training.evaluation.result_tables import (
-    COMMITTEE,
+    ENSEMBLE,
     RATES,
     Evaluation,
     fold_table,
@@ -32,7 +32,7 @@ _RATES = {
 def write_report(evaluation: Evaluation, out: Path, curves: pd.DataFrame | None = None) -> Path:
     """Write everything about an evaluation into a folder.
 
-    `results.md`; `scores.parquet` (committee and members, with and without cuts), `folds.parquet`,
+    `results.md`; `scores.parquet` (ensemble and members, with and without cuts), `folds.parquet`,
     `pooled.parquet` (out of fold), `passed.parquet` (by kind and parameter), `table_5_1.parquet`;
     `roc.png`, and `learning_curves.png` where there are curves.
 
@@ -113,14 +113,14 @@ def _score_lines(scores: pd.DataFrame) -> list[str]:
     rows = []
     for cuts, of_set in scores.groupby("cuts"):
         suffix = ", with cuts" if cuts else ""
-        committee = of_set[of_set["scorer"] == COMMITTEE].iloc[0]
-        members = of_set[of_set["scorer"] != COMMITTEE]
-        rows.append((f"committee{suffix}", *_figures(committee), f"{committee['n_lenses']:,}"))
+        ensemble = of_set[of_set["scorer"] == ENSEMBLE].iloc[0]
+        members = of_set[of_set["scorer"] != ENSEMBLE]
+        rows.append((f"ensemble{suffix}", *_figures(ensemble), f"{ensemble['n_lenses']:,}"))
         spread = [
             _spread(members[name].mean(), members[name].std(ddof=min(1, len(members) - 1)))
             for name in ("roc_auc", "f1", *_RATES)
         ]
-        rows.append((f"members, mean ± std{suffix}", *spread, f"{committee['n_lenses']:,}"))
+        rows.append((f"members, mean ± std{suffix}", *spread, f"{ensemble['n_lenses']:,}"))
         by = f"tpr_at_{RATES[1]}"
         best = members.loc[members[by if members[by].notna().any() else "roc_auc"].idxmax()]
         rows.append((f"best member ({best['scorer']}){suffix}", *_figures(best),

@@ -13,11 +13,11 @@ from lensweep.ground.figures import picture
 from lensweep.training.evaluation.result_tables import Evaluation
 from lensweep.training.fit.metrics import within_cuts
 
-_COMMITTEE, _CUTS, _MEMBER, _GUIDE = "#15171a", "#c8553d", "#3b6ea5", "#9aa3ad"
+_ENSEMBLE, _CUTS, _MEMBER, _GUIDE = "#15171a", "#c8553d", "#3b6ea5", "#9aa3ad"
 
 
 def draw_roc(evaluation: Evaluation, path: Path) -> None:
-    """Draw true-positive rate against false-positive rate, for the committee and each member."""
+    """Draw true-positive rate against false-positive rate, for the ensemble and each member."""
     with picture(path, (7.0, 5.2)) as figure:
         _draw_rates(figure.subplots(), evaluation)
 
@@ -27,11 +27,11 @@ def _draw_rates(panel: Axes, evaluation: Evaluation) -> None:
     least = 0.5 / max(1, int((~labels).sum()))
     for number, logits in enumerate(np.asarray(evaluation.logits).T):
         _curve(panel, logits, labels, least, _MEMBER, 0.8, "members" if number == 0 else None)
-    committee = evaluation.committee
+    ensemble = evaluation.ensemble
     if labels[inside].any() and not inside.all():
-        label = "committee; θ_E 0.5-2.5″, source to 25.5 mag"
-        _curve(panel, committee[inside], labels[inside], least, _CUTS, 2.0, label)
-    _curve(panel, committee, labels, least, _COMMITTEE, 2.0, "committee, all lenses")
+        label = "ensemble; θ_E 0.5-2.5″, source to 25.5 mag"
+        _curve(panel, ensemble[inside], labels[inside], least, _CUTS, 2.0, label)
+    _curve(panel, ensemble, labels, least, _ENSEMBLE, 2.0, "ensemble, all lenses")
     for rate in (1e-2, 1e-3):
         if rate > least:
             panel.axvline(rate, color=_GUIDE, linestyle=":", linewidth=1.0, zorder=0)

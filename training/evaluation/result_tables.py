@@ -14,7 +14,7 @@ from lensweep.training.fit.backbones import BACKBONES
 from lensweep.training.fit.metrics import Metrics, measure, passed_by, threshold, within_cuts
 
 PUBLISHED = Path(__file__).parent.parent / "published" / "table_5_1.csv"
-COMMITTEE = "committee"
+ENSEMBLE = "ensemble"
 RATES = ("0.01", "0.001")
 
 
@@ -44,13 +44,13 @@ class Evaluation:
         return np.asarray(self.truth["is_lens"], bool)
 
     @property
-    def committee(self) -> NDArray[np.float64]:
+    def ensemble(self) -> NDArray[np.float64]:
         """Mean logit of the members."""
         return np.asarray(np.mean(self.logits, axis=1, dtype=np.float64))
 
 
 def score_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Performance of the committee and of every member, without the cuts and with them.
+    """Performance of the ensemble and of every member, without the cuts and with them.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def score_table(evaluation: Evaluation) -> pd.DataFrame:
     sets = [(False, np.ones(len(labels), bool))]
     if labels[inside].any():
         sets.append((True, inside))
-    columns = {COMMITTEE: evaluation.committee}
+    columns = {ENSEMBLE: evaluation.ensemble}
     for number, member in enumerate(evaluation.description.members):
         columns[member] = np.asarray(evaluation.logits[:, number], np.float64)
     return pd.DataFrame(
@@ -137,10 +137,10 @@ def passed_table(evaluation: Evaluation) -> pd.DataFrame:
 
     By kind, Einstein radius, source magnitude and signal-to-noise: `metrics.passed_by`.
     """
-    others = evaluation.committee[~evaluation.labels]
+    others = evaluation.ensemble[~evaluation.labels]
     cuts = {f"above_{rate}": threshold(others, float(rate)) for rate in RATES}
     truth = evaluation.truth.reset_index(drop=True)
-    return passed_by(evaluation.committee, truth, cuts)
+    return passed_by(evaluation.ensemble, truth, cuts)
 
 
 def thesis_table(descriptions: Iterable[Description]) -> pd.DataFrame:

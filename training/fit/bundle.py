@@ -43,7 +43,7 @@ class Scores:
     members: dict[str, tuple[str, ...]]
 
     @property
-    def committee(self) -> NDArray[np.float64]:
+    def ensemble(self) -> NDArray[np.float64]:
         """Mean logit of all members on the test set."""
         names = [name for names in self.members.values() for name in names]
         return np.asarray(self.test[names].to_numpy(np.float64).mean(axis=1))
@@ -86,7 +86,7 @@ def write_bundle(
     screen : Screening, optional
     """
     test_labels = scores.test["is_lens"].to_numpy(bool)
-    others = scores.committee[~test_labels]
+    others = scores.ensemble[~test_labels]
     description = Description(
         name=name,
         trunks=tuple(described),
@@ -109,7 +109,7 @@ def measure_all(scores: Scores) -> dict[str, Any]:
     rows, test = scores.out_of_fold, scores.test
     metrics = {
         **_with_and_without_cuts("out_of_fold", scores.mean_out_of_fold, rows),
-        **_with_and_without_cuts("committee_on_test", scores.committee, test),
+        **_with_and_without_cuts("committee_on_test", scores.ensemble, test),
         "members_on_test": [
             _measured(test[name], test) for names in scores.members.values() for name in names
         ],
@@ -146,4 +146,4 @@ def read_scores(workdir: Path, members: dict[str, tuple[str, ...]]) -> Scores:
 def write_scores(workdir: Path, scores: Scores) -> None:
     """Keep scores beside a training's other work."""
     write_frame(scores.out_of_fold, workdir / OUT_OF_FOLD)
-    write_frame(scores.test.assign(logit_mean=scores.committee), workdir / TEST_SCORES)
+    write_frame(scores.test.assign(logit_mean=scores.ensemble), workdir / TEST_SCORES)

@@ -80,7 +80,7 @@ class TrainConfig:
     n_train : int
         Cutouts on which the folds' heads are trained and calibrated.
     n_test : int
-        Cutouts on which the committee is measured.
+        Cutouts on which the ensemble is measured.
     n_folds : int
     protocol : str
         ``grouped``: the copies of one object share a fold. ``thesis``: augmented first, split

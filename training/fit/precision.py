@@ -24,7 +24,7 @@ _BLOCK = 512
 def check_precision(
     bundle: Bundle, stores: Sequence[Path], labels: NDArray[np.bool_]
 ) -> tuple[str, PrecisionCheck] | None:
-    """Compare the committee's mean logits in this machine's reduced precision with float32's.
+    """Compare the ensemble's mean logits in this machine's reduced precision with float32's.
 
     Of the first look: a second one runs the same network.
 

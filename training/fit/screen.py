@@ -23,7 +23,7 @@ from lensweep.training.fit.on_device import batch_of, of_unstretched
 
 CHANNELS = (16, 32, 64, 128)
 LEARNING_RATE = 2e-3
-# Of the lenses that the committee finds with 0.1 % false positives, this share must pass.
+# Of the lenses that the ensemble finds with 0.1 % false positives, this share must pass.
 RECALL = 0.995
 FOUND_AT_FPR = 0.001
 _BLOCK = 512
@@ -40,7 +40,7 @@ class Screening:
     threshold : float
         Cutouts below this logit need no trunk.
     metrics : dict
-        Shares that pass it, on cutouts that neither screen nor committee was trained on.
+        Shares that pass it, on cutouts that neither screen nor ensemble was trained on.
     """
 
     network: keras.Model

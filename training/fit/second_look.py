@@ -17,7 +17,7 @@ from lensweep.training.fit.heads import Head
 
 @dataclass(frozen=True)
 class SecondLook:
-    """From the logits of first looks to those that the committee's second looks make of them.
+    """From the logits of first looks to those that the ensemble's second looks make of them.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class SecondLook:
     ) -> NDArray[np.float64]:
         """Of promising cutouts the mean logit over the turns.
 
-        Only one member may be asked about a cutout, so that it takes all turns of the committee.
+        Only one member may be asked about a cutout, so that it takes all turns of the ensemble.
 
         Parameters
         ----------
