@@ -445,4 +445,4 @@ def test_command(mosaic_path, tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert end.value.code == 0
     assert "7 cutouts of 7 objects: 1 lenses, 6 others" in shown
-    assert "99  CASTLES: outside every mosaic" in shown
+    assert "91  CASTLES: outside every mosaic" in shown
