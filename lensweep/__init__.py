@@ -49,7 +49,8 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
     from lensweep.scanner.run.opening import open_run
     from lensweep.scanner.run.paths import RunPaths
     from lensweep.scanner.sky.names import file_names
-    from lensweep.scanner.work.scan import BEGIN_WITH, run_scan
+    from lensweep.scanner.work.scan import run_scan
+    from lensweep.scanner.work.stages import BEGIN_WITH
 
     given = file_names(mosaics, "mosaics")
     config = ScanConfig(with_addresses(given), str(out), **options)

@@ -18,7 +18,8 @@ from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.sky.grid import grid_to_sky, scan_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
-from lensweep.training.data.collect import CollectConfig, collect, open_collection
+from lensweep.training.data.collect import collect, open_collection
+from lensweep.training.data.collection_plan import CollectConfig
 from lensweep.training.data.image_folder import list_images, read_image
 from lensweep.training.data.label_table import (
     describe_labels,

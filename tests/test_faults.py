@@ -308,7 +308,7 @@ def test_a_device_is_full_of_something_else(
 
 def test_every_device_is_full(tiny_bundle, field_there, tmp_path, monkeypatch):
     """That may pass, and costs no shard."""
-    monkeypatch.setattr("lensweep.scanner.work.scan.OTHERS_COME_S", 0.0)
+    monkeypatch.setattr("lensweep.scanner.work.stages.OTHERS_COME_S", 0.0)
     preload = Path(__file__).with_name("full_device.py")
     with (tmp_path / "log").open("w") as log:
         machines = Machines(log)
@@ -324,7 +324,7 @@ def test_every_device_is_full(tiny_bundle, field_there, tmp_path, monkeypatch):
 def test_the_bundle_is_missing_everywhere(
     machines, tiny_bundle, field_there, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("lensweep.scanner.work.scan.OTHERS_COME_S", 0.0)
+    monkeypatch.setattr("lensweep.scanner.work.stages.OTHERS_COME_S", 0.0)
     bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
     config = ScanConfig((str(field_there),), str(tmp_path / "run"), str(bundle))
     opened, paths = open_run(config)

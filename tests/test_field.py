@@ -7,7 +7,8 @@ from scipy import ndimage
 
 from lensweep.ground.errors import InputError
 from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
-from lensweep.training.simulation.field import EXPOSURE_S, make_field
+from lensweep.training.simulation.exposures import EXPOSURE_S
+from lensweep.training.simulation.field import make_field
 
 SIZE, N_LENSES, SEED = 900, 4, 3
 NAME = "hst_99999_01_acs_wfc_f814w_drz.fits"

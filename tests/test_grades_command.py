@@ -28,12 +28,8 @@ from lensweep.scanner.run.plan import read_plan
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
 from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
-from lensweep.training.simulation.field import (
-    GALAXIES_PER_ARCSEC2,
-    NOISE_BLUR_PX,
-    READ_NOISE,
-    SKY_RATE,
-)
+from lensweep.training.simulation.exposures import NOISE_BLUR_PX, READ_NOISE, SKY_RATE
+from lensweep.training.simulation.field import GALAXIES_PER_ARCSEC2
 from lensweep.training.simulation.lenses import draw_arcs, draw_lens
 from lensweep.training.simulation.light import draw_galaxy_light
 from lensweep.training.simulation.observation import Observation, record, signal_to_noise

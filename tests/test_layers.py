@@ -124,7 +124,9 @@ def test_dask_is_used_by_the_run_and_opened_by_deploy():
         and DASK & {name.split(".")[0] for name in imported(ast.walk(ast.parse(path.read_text())))}
     }
     elsewhere = {name for name in users if not name.startswith("lensweep.deploy.")}
-    assert elsewhere == {"lensweep.scanner.work.scan", "lensweep.scanner.work.dispatch"}
+    assert elsewhere == {
+        f"lensweep.scanner.work.{name}" for name in ("scan", "stages", "dispatch")
+    }
     assert "lensweep.deploy.cluster" in users
 
 

@@ -12,7 +12,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from lensweep.deploy.cluster import open_client
 from lensweep.deploy.config import CUT, SCORE
 from lensweep.scanner.work.dispatch import IN_FLIGHT_PER_WORKER, Crew, Dispatch
-from lensweep.scanner.work.scan import SHARDS_PER_PROCESS
+from lensweep.scanner.work.stages import SHARDS_PER_PROCESS
 
 SCHEDULER = {"cls": Scheduler, "options": {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}}
 

@@ -150,7 +150,8 @@ def collect_command(
     from lensweep.deploy.cluster import open_client
     from lensweep.ground.progress import open_progress
     from lensweep.scanner.sky.mosaics import HeaderOverrides
-    from lensweep.training.data.collect import CollectConfig, collect, open_collection
+    from lensweep.training.data.collect import collect, open_collection
+    from lensweep.training.data.collection_plan import CollectConfig
     from lensweep.training.data.label_table import describe_labels, read_labels
 
     config = CollectConfig(

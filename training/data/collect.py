@@ -1,102 +1,27 @@
 """Labelled cutouts from mosaics, catalogues, tables and folders of images."""
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from distributed import Client
-from numpy.typing import NDArray
 
-from lensweep.catalogs.lens_lists import known_lenses
 from lensweep.ground.errors import InputError
 from lensweep.ground.outputs import check_folder
 from lensweep.ground.progress import Progress
-from lensweep.ground.settings import check_types, within
 from lensweep.scanner.run.cutout_store import Cutouts
-from lensweep.scanner.sky.cutouts import cut_windows
-from lensweep.scanner.sky.grid import ScanGrid, grid_to_sky, on_grid, random_corners, sky_to_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic
-from lensweep.scanner.sky.pixels import check_pixels
-from lensweep.scanner.sky.sources import detect_sources
-from lensweep.scanner.sky.windows import centred_windows
-from lensweep.scanner.work.dispatch import spread
+from lensweep.scanner.sky.mosaics import HeaderOverrides
 from lensweep.training.data import labelled_set as labelled_store
-from lensweep.training.data.image_folder import Image, examine, list_images, read_image
+from lensweep.training.data.collection_plan import (
+    CollectConfig,
+    _keep_away,
+    plan_collection,
+)
+from lensweep.training.data.image_folder import Image, list_images, read_image
 from lensweep.training.data.label_table import gather_labels
-from lensweep.training.data.places import away_from, group_overlapping, keep_apart
-from lensweep.training.data.real_cutouts import MIDDLE_PX, Opened, cut_rows, open_mosaics
-
-MISSING_COLUMNS = ("source", "source_row", "name", "ra_deg", "dec_deg", "is_lens", "reason")
-# Half a window's diagonal: nearer lenses can lie in the window.
-MIN_EXCLUSION_ARCSEC = 3.6
-# Random windows that are looked at for each that is wanted: many overlap, or have no data.
-_TRIES, _LEAST_TRIES = 4, 200
-_BATCH = 512
-
-
-@dataclass(frozen=True)
-class CollectConfig:
-    """What is collected.
-
-    Attributes
-    ----------
-    mosaics : tuple of str
-        FITS files; may be empty if there are images.
-    catalogues : tuple of str
-        Whose positions are lenses: see `label_table.read_catalogue`.
-    labels : tuple of str
-        Tables of labelled or graded positions.
-    images : str or None
-        Folder of labelled images.
-    random_positions, random_sources : int
-        Non-lenses to take from the mosaics.
-    exclusion_radius_arcsec : float
-        Their windows' centres keep this far from every known lens.
-    known : tuple of str
-        Lists of known lenses to keep away from, besides the shipped ones and the positives.
-    min_valid_fraction : float
-        Of a window's pixels.
-    seed : int
-    min_grade : str or None
-        Lenses of a weaker grade are no labels: see `lensweep.catalogs.grade_scales.at_least`.
-    """
-
-    mosaics: tuple[str, ...]
-    catalogues: tuple[str, ...] = ("castles",)
-    labels: tuple[str, ...] = ()
-    images: str | None = None
-    random_positions: int = 100
-    random_sources: int = 100
-    exclusion_radius_arcsec: float = 10.0
-    known: tuple[str, ...] = ()
-    min_valid_fraction: float = 0.9
-    seed: int = 2018
-    min_grade: str | None = None
-
-    def __post_init__(self) -> None:
-        if not self.mosaics and self.images is None:
-            raise InputError("no mosaics and no images: name FITS files, or a folder of images")
-        check_types(self)
-        within("seed", self.seed, 0, 2**31)
-        if self.labels and not self.mosaics:
-            raise InputError(f"labels {self.labels[0]}: no mosaics to cut its positions from")
-        if min(self.random_positions, self.random_sources) < 0:
-            raise InputError(
-                f"{self.random_positions} random positions and {self.random_sources} random "
-                "sources: must be 0 or more"
-            )
-        if not 0.0 < self.min_valid_fraction <= 1.0:
-            raise InputError(
-                f"min_valid_fraction = {self.min_valid_fraction}: must be above 0, up to 1"
-            )
-        if not self.exclusion_radius_arcsec >= MIN_EXCLUSION_ARCSEC:
-            raise InputError(
-                f"exclusion radius {self.exclusion_radius_arcsec} arcsec: at least "
-                f"{MIN_EXCLUSION_ARCSEC}, half a window's diagonal, or windows hold known lenses"
-            )
+from lensweep.training.data.real_cutouts import Opened, cut_rows, open_mosaics
 
 
 @dataclass(frozen=True)
@@ -184,62 +109,6 @@ def collect(
     return plan, missing
 
 
-def plan_collection(
-    config: CollectConfig, opened: Opened, wanted: pd.DataFrame, known: pd.DataFrame,
-    images: Sequence[Image], image_overrides: HeaderOverrides, client: Client,
-) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
-    """Decide which cutouts a collection has, and what it cannot have; see `collect`."""
-    for mosaic, _ in opened.values():
-        check_pixels(mosaic)
-    surveys = client.gather([
-        client.submit(survey, mosaic, grid, wanted, config, len(opened), pure=False)
-        for mosaic, grid in opened.values()
-    ])  # fmt: skip
-    windows = pd.concat([_empty_plan(), *surveys], ignore_index=True)
-    drawn = windows["source_row"] < 0
-    placed, enough = windows[~drawn], windows["valid_fraction"] >= config.min_valid_fraction
-    random, lacking = _choose_random(config, windows[~drawn & enough], windows[drawn & enough],
-                                     known)  # fmt: skip
-    plan = pd.concat([windows[~drawn & enough], random], ignore_index=True)
-    plan["object_id"] = group_overlapping(*_centres(plan, opened))
-    pictures, unread = _images(images, image_overrides, client)
-    # Every image is taken for an object of its own.
-    n_objects = plan["object_id"].nunique()
-    pictures["object_id"] = np.arange(n_objects, n_objects + len(pictures))
-    plan = pd.concat([plan, pictures], ignore_index=True)
-    missing = [_missing_labels(wanted, placed, config), lacking, unread]
-    return _tidy(plan), pd.concat(missing, ignore_index=True)[list(MISSING_COLUMNS)]
-
-
-def survey(
-    mosaic: Mosaic, grid: ScanGrid, wanted: pd.DataFrame, config: CollectConfig, n_mosaics: int
-) -> pd.DataFrame:
-    """The windows of one mosaic: of all labelled positions on it, and of random ones.
-
-    Returns
-    -------
-    DataFrame
-        ``kind``, ``is_lens``, ``source``, ``source_row`` (-1 for random ones), ``name``,
-        ``mosaic``, ``x``, ``y``, ``x0``, ``y0``, ``ra_deg``, ``dec_deg``, ``valid_fraction``.
-    """
-    rng = np.random.default_rng([config.seed, int(mosaic.sha256[:12], 16)])
-    first = wanted[(wanted["repeats"] < 0) & (wanted["weak"] == "")]
-    first = first.drop(columns=["repeats", "weak", "grade"])
-    x, y = sky_to_grid(grid, first["ra_deg"], first["dec_deg"])
-    on = np.flatnonzero(on_grid(grid, x, y))
-    tables = [_windows(mosaic, grid, x[on], y[on], first.iloc[on])]
-    if config.random_positions:
-        corners = random_corners(grid, _n_tries(config.random_positions, n_mosaics), rng)
-        x, y = (corners + MIDDLE_PX).T
-        tables.append(_windows(mosaic, grid, x, y, _unlabelled(grid, x, y, "random_position")))
-    if config.random_sources:
-        x, y = detect_sources(mosaic, grid)
-        tried = rng.permutation(len(x))[: _n_tries(config.random_sources, n_mosaics)]
-        x, y = x[tried], y[tried]
-        tables.append(_windows(mosaic, grid, x, y, _unlabelled(grid, x, y, "random_source")))
-    return pd.concat(tables, ignore_index=True)
-
-
 def make_shard(
     start: int, stop: int, plan: Path, opened: Opened, overrides: HeaderOverrides
 ) -> tuple[Cutouts, pd.DataFrame]:
@@ -250,150 +119,6 @@ def make_shard(
         flux, valid_fraction = read_image(str(rows["image"].iloc[index]), overrides)
         cutouts.flux[index], cutouts.valid_fraction[index] = flux, valid_fraction
     return cutouts, rows
-
-
-def _n_tries(wanted: int, n_mosaics: int) -> int:
-    return max(_LEAST_TRIES, _TRIES * wanted // n_mosaics)
-
-
-def _windows(
-    mosaic: Mosaic, grid: ScanGrid, x: NDArray[np.float64], y: NDArray[np.float64],
-    rows: pd.DataFrame,
-) -> pd.DataFrame:  # fmt: skip
-    """Windows centred on grid positions, with the share of their pixels that has data."""
-    corners, order = centred_windows(x, y)
-    fraction = np.empty(len(corners), np.float32)
-    for begin in range(0, len(corners), _BATCH):
-        _, fraction[begin : begin + _BATCH] = cut_windows(
-            mosaic, grid, corners[begin : begin + _BATCH]
-        )
-    return rows.iloc[order].assign(
-        mosaic=mosaic.name, x=x[order], y=y[order], x0=corners[:, 0], y0=corners[:, 1],
-        valid_fraction=fraction,
-    )  # fmt: skip
-
-
-def _unlabelled(
-    grid: ScanGrid, x: NDArray[np.float64], y: NDArray[np.float64], kind: str
-) -> pd.DataFrame:
-    ra_deg, dec_deg = grid_to_sky(grid, x, y)
-    return pd.DataFrame({
-        "source": kind, "source_row": -1, "name": "", "ra_deg": ra_deg, "dec_deg": dec_deg,
-        "is_lens": False, "kind": kind,
-    }, index=np.arange(len(x)))  # fmt: skip
-
-
-def _keep_away(config: CollectConfig, wanted: pd.DataFrame) -> pd.DataFrame:
-    """Every lens that random windows keep away from."""
-    known = known_lenses(config.known)
-    return pd.DataFrame({
-        "ra_deg": [*known["known_ra_deg"], *wanted.loc[wanted["is_lens"], "ra_deg"]],
-        "dec_deg": [*known["known_dec_deg"], *wanted.loc[wanted["is_lens"], "dec_deg"]],
-    })  # fmt: skip
-
-
-def _choose_random(
-    config: CollectConfig, labelled: pd.DataFrame, drawn: pd.DataFrame, known: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Random windows, away from lenses, that share no pixel with any other window."""
-    far = away_from(drawn["ra_deg"].to_numpy(), drawn["dec_deg"].to_numpy(),
-                    known["ra_deg"].to_numpy(), known["dec_deg"].to_numpy(),
-                    config.exclusion_radius_arcsec)  # fmt: skip
-    drawn = drawn[far].sample(frac=1.0, random_state=config.seed)
-    taken, chosen, lacking = labelled, [], []
-    # Sources first: there are fewer of them than places.
-    wanted = {"random_source": config.random_sources, "random_position": config.random_positions}
-    wanted = wanted if config.mosaics else {}
-    for kind, n in wanted.items():
-        tried = pd.concat([taken, drawn[drawn["kind"] == kind]], ignore_index=True)
-        kept = keep_apart(tried["ra_deg"].to_numpy(), tried["dec_deg"].to_numpy(), len(taken))
-        chosen.append(tried[kept].iloc[len(taken) :].head(n))
-        taken = pd.concat([taken, chosen[-1]], ignore_index=True)
-        if len(chosen[-1]) < n:
-            lacking.append({
-                "source": kind, "is_lens": False, "reason":
-                f"{len(chosen[-1])} of {n} could be had: no more windows with data that share no "
-                f"pixel and lie {config.exclusion_radius_arcsec:g} arcsec from every known lens",
-            })  # fmt: skip
-    lack = pd.DataFrame(lacking, columns=list(MISSING_COLUMNS))
-    return pd.concat([drawn.iloc[:0], *chosen]), lack
-
-
-def _missing_labels(
-    wanted: pd.DataFrame, placed: pd.DataFrame, config: CollectConfig
-) -> pd.DataFrame:
-    best = placed.groupby(["source", "source_row"])["valid_fraction"].max()
-    reasons = []
-    for row in wanted.itertuples():
-        fraction = best.get((row.source, row.source_row))
-        if row.weak:
-            reasons.append(row.weak)
-        elif row.repeats >= 0:
-            same = wanted.iloc[row.repeats]
-            reasons.append(f"the same object as {same['source']} row {same['source_row']}")
-        elif fraction is None:
-            reasons.append("outside every mosaic")
-        elif fraction < config.min_valid_fraction:
-            reasons.append(
-                f"at most {fraction:.0%} of its window has data, not "
-                f"{config.min_valid_fraction:.0%}"
-            )
-        else:
-            reasons.append("")
-    missing = wanted.assign(reason=pd.Series(reasons, index=wanted.index, dtype="str"))
-    return missing[missing["reason"] != ""][list(MISSING_COLUMNS)]
-
-
-def _images(
-    images: Sequence[Image], overrides: HeaderOverrides, client: Client
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows of the images that can be read, and of those that cannot."""
-    paths = [image.path for image in images]
-    batches = [tuple(paths[start : start + _BATCH]) for start in range(0, len(paths), _BATCH)]
-    examined = dict(spread(client, examine, batches, overrides=overrides))
-    reasons = [reason for batch in batches for reason in examined[batch]]
-    is_lens = np.array([image.is_lens for image in images], np.bool_)
-    table = pd.DataFrame({
-        "source": "images", "source_row": np.arange(len(images)),
-        "name": [Path(path).stem for path in paths], "is_lens": is_lens, "image": paths,
-        "kind": np.where(is_lens, "image_lens", "image_nonlens"), "reason": reasons,
-        "x0": 0, "y0": 0, "x": MIDDLE_PX, "y": MIDDLE_PX, "ra_deg": np.nan, "dec_deg": np.nan,
-    }, index=np.arange(len(images)))  # fmt: skip
-    readable = table["reason"] == ""
-    return table[readable].drop(columns="reason"), table[~readable][list(MISSING_COLUMNS)]
-
-
-def _centres(
-    plan: pd.DataFrame, opened: Opened
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centres of the rows' windows, ICRS degrees."""
-    centres = np.empty((2, len(plan)))
-    for name, members in plan.groupby("mosaic", sort=False).indices.items():
-        corners = plan[["x0", "y0"]].to_numpy(np.float64)[members]
-        centres[:, members] = grid_to_sky(opened[str(name)][1], *(corners + MIDDLE_PX).T)
-    return centres[0], centres[1]
-
-
-def _empty_plan() -> pd.DataFrame:
-    """No rows, with the types of those of `survey`."""
-    text = dict.fromkeys(("kind", "source", "name", "mosaic"), "str")
-    numbers = dict.fromkeys(("x", "y", "ra_deg", "dec_deg"), "float64")
-    types = text | numbers | {"is_lens": "bool", "source_row": "int64", "x0": "int32",
-                              "y0": "int32", "valid_fraction": "float32"}  # fmt: skip
-    return pd.DataFrame(columns=list(types)).astype(types)
-
-
-def _tidy(plan: pd.DataFrame) -> pd.DataFrame:
-    """The plan's columns, in an order in which neighbours are read together."""
-    plan = plan.sort_values(["mosaic", "y0", "x0"], kind="stable", ignore_index=True)
-    plan["x_px"], plan["y_px"] = plan["x"] - plan["x0"], plan["y"] - plan["y0"]
-    if "image" not in plan:
-        plan["image"] = None
-    plan["image"] = plan["image"].astype("str")
-    columns = ["kind", "is_lens", "object_id", "source", "source_row", "name", "mosaic", "x0",
-               "y0", "ra_deg", "dec_deg", "x_px", "y_px", "image"]  # fmt: skip
-    types = {"x0": "int32", "y0": "int32", "object_id": "int64", "is_lens": "bool"}
-    return plan[columns].astype(types)
 
 
 def _refuse_one_class(plan: pd.DataFrame, missing: pd.DataFrame, out: Path) -> None:

@@ -35,7 +35,7 @@ from lensweep.scanner.run.plan import Plan, plan_mosaic, read_windows
 from lensweep.scanner.run.score_store import read_seen
 from lensweep.scanner.sky.grid import grid_to_sky, read_grid_region
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
-from lensweep.scanner.work.scan import prepare_stores
+from lensweep.scanner.work.stores import prepare_stores
 from lensweep.scanner.work.tasks import cut_shard, load_ensemble, score_shard
 from lensweep.training.data import labelled_set
 from lensweep.training.evaluation.planting import (

@@ -9,20 +9,30 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from astropy.io import fits
-from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from lensweep.ground.errors import InputError
-from lensweep.ground.files import whole_file
-from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
 from lensweep.training.simulation import confusers
 from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
 from lensweep.training.simulation.defects import asteroid_trail, satellite_trail
+from lensweep.training.simulation.exposures import (
+    N_EXPOSURES,
+    NOISE_BLUR_PX,
+    Coverage,
+    add_rays,
+    draw_coverage,
+    observation_of,
+)
+from lensweep.training.simulation.field_file import (
+    sky_header,
+    with_sky_positions,
+    write_field,
+    write_truth,
+)
 from lensweep.training.simulation.lenses import Lens, draw_arcs, draw_lens, truth
 from lensweep.training.simulation.light import Image, draw_galaxy_light, draw_point, flux_of
-from lensweep.training.simulation.observation import Observation, add_cosmic_rays, signal_to_noise
+from lensweep.training.simulation.observation import Observation, signal_to_noise
 from lensweep.training.simulation.psf import OVERSAMPLING, Psf, draw_psf
 from lensweep.training.simulation.simulate import MIN_PIXELS, MIN_SECOND_IMAGE_SIGMA
 
@@ -39,16 +49,6 @@ FAINT_STARS = 40
 # grow as 10 ** (0.3 m), 0.042 are brighter than the generator's limit of 26.5.
 GALAXIES_PER_ARCSEC2 = 0.042
 
-# COSMOS' recipe: one orbit in four exposures of 507 s.
-EXPOSURE_S, N_EXPOSURES = 507.0, 4
-SKY_RATE, READ_NOISE, NOISE_BLUR_PX = 0.094, 5.0, 0.45
-GAP_WIDTH_PX = 50.0
-# Steps along and across the gap; across it they are too small to fill it.
-DITHER_PX = ((-45.0, -9.0), (-15.0, 3.0), (15.0, 9.0), (45.0, -3.0))
-# Share of an exposure's pixels that its cosmic rays cost.
-REJECTED_SHARE = 0.015
-CUTOUT_AREA_PX = 100 * 100
-LEFT_RAYS_PER_CUTOUT, SINGLE_EXPOSURE_RAYS_PER_CUTOUT = 0.1, 25.0
 
 # Planted lenses are clearer than those of training: Collett's (2015) magnification of 3.
 MIN_SIGNAL_TO_NOISE, MIN_MAGNIFICATION = 30.0, 3.0
@@ -63,24 +63,6 @@ DRAWN_COLUMNS = (
 # The PSF is carried on to where the wings of the brightest star drop below the noise.
 PSF_HALF_SIZE_PX, WIDE_PSF_HALF_SIZE_PX = 110, 230
 VIEW_HALF_PX = 320
-
-# Formula and sources of light.ZERO_POINT_AB.
-PHOTFLAM, PHOTPLAM = 7.03e-20, 8057.0
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """Which exposures see which pixel.
-
-    Attributes
-    ----------
-    context : ndarray, shape (ny, nx), int32
-        Bit k is set where exposure k counts; 0 where there are no data.
-    n_exposures : ndarray, shape (ny, nx), uint8
-    """
-
-    context: NDArray[np.int32]
-    n_exposures: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -130,41 +112,18 @@ def make_field(path: Path, seed: int, size_px: int = 3000, n_lenses: int = 12) -
 def make_known_field(path: Path, seed: int, size_px: int, n_lenses: int) -> KnownField:
     """As `make_field`, for those who want to know what else was drawn."""
     rng = np.random.default_rng([seed, 98])
-    coverage = _draw_coverage(rng, size_px)
+    coverage = draw_coverage(rng, size_px)
     places = _places(rng, coverage, n_lenses)
     psf = _with_wide_wings(draw_psf(rng, PSF_HALF_SIZE_PX), WIDE_PSF_HALF_SIZE_PX)
     light = np.zeros((size_px, size_px))
     others = _draw_population(light, psf, rng, places)
     rows = _plant(light, psf, np.random.default_rng([seed, 99]), coverage, places)
     flux = _record(light, coverage, rng, places)
-    header = _sky_header(rng, size_px)
-    table = _with_sky_positions(pd.DataFrame(rows, columns=list(DRAWN_COLUMNS)), header)
-    _write(path, flux, coverage, header, seed)
-    _write_truth(path.with_name(f"{path.stem}_truth.csv"), table)
+    header = sky_header(rng, size_px)
+    table = with_sky_positions(pd.DataFrame(rows, columns=list(DRAWN_COLUMNS)), header)
+    write_field(path, flux, coverage, header, seed)
+    write_truth(path.with_name(f"{path.stem}_truth.csv"), table)
     return KnownField(table, others)
-
-
-def _draw_coverage(rng: np.random.Generator, size_px: int) -> Coverage:
-    turn = np.deg2rad(rng.uniform(6.0, 14.0))
-    # The largest square of that turn within the image, less the dither's reach.
-    reach = max(along for along, _ in DITHER_PX)
-    half = 0.5 * size_px / (np.cos(turn) + np.sin(turn)) - 0.4 * reach
-    offset = np.arange(size_px) - (size_px - 1) / 2.0
-    along = offset[None, :] * np.cos(turn) + offset[:, None] * np.sin(turn)
-    across = offset[:, None] * np.cos(turn) - offset[None, :] * np.sin(turn)
-    context = np.zeros((size_px, size_px), np.int32)
-    for number, (step_along, step_across) in enumerate(DITHER_PX):
-        seen = (np.abs(along - step_along) < half) & (np.abs(across - step_across) < half)
-        seen &= np.abs(across - step_across) > GAP_WIDTH_PX / 2.0
-        seen &= ~_rejected(rng, size_px)
-        context |= seen.astype(np.int32) << number
-    return Coverage(context, np.bitwise_count(context))
-
-
-def _rejected(rng: np.random.Generator, size_px: int) -> NDArray[np.bool_]:
-    """Pixels of one exposure that are lost to cosmic rays: short streaks."""
-    struck = rng.random((size_px, size_px)) < REJECTED_SHARE / 6.0
-    return np.asarray(ndimage.binary_dilation(struck))
 
 
 def _places(rng: np.random.Generator, coverage: Coverage, n_lenses: int) -> NDArray[np.float64]:
@@ -245,7 +204,7 @@ def _plant(
     rows = []
     for number, place in enumerate(places):
         scene = _view(light, place[0], place[1], psf, rng)
-        lens, seen = _draw_clear_lens(scene, _observation(N_EXPOSURES), number % 4 == 3)
+        lens, seen = _draw_clear_lens(scene, observation_of(N_EXPOSURES), number % 4 == 3)
         rows.append(
             {"x_pix": float(place[0]), "y_pix": float(place[1]), "kind": lens.kind}
             | truth(lens)
@@ -298,13 +257,6 @@ def _with_wide_wings(psf: Psf, half_size_px: int) -> Psf:
     return Psf(kernel / kernel.sum())
 
 
-def _observation(n_exposures: int) -> Observation:
-    return Observation(
-        n_exposures * EXPOSURE_S, n_exposures, SKY_RATE, READ_NOISE, NOISE_BLUR_PX,
-        LEFT_RAYS_PER_CUTOUT,
-    )  # fmt: skip
-
-
 def _record(
     light: Image, coverage: Coverage, rng: np.random.Generator, lenses: NDArray[np.float64]
 ) -> NDArray[np.float32]:
@@ -312,28 +264,17 @@ def _record(
     sigma = np.zeros_like(light)
     for n_exposures in range(1, N_EXPOSURES + 1):
         here = coverage.n_exposures == n_exposures
-        sigma[here] = _observation(n_exposures).sigma(light[here])
+        sigma[here] = observation_of(n_exposures).sigma(light[here])
     noise = rng.standard_normal(light.shape) * sigma
     flux = light + ndimage.gaussian_filter(noise, NOISE_BLUR_PX, truncate=3.0)
-    _add_rays(flux, coverage, rng)
+    add_rays(flux, coverage, rng)
     _add_trails(flux, rng, lenses)
     return np.where(coverage.context > 0, flux, 0.0).astype(np.float32)
 
 
-def _add_rays(flux: Image, coverage: Coverage, rng: np.random.Generator) -> None:
-    """A few cosmic rays everywhere, many where one exposure leaves nothing to compare with."""
-    n_cutouts = flux.size / CUTOUT_AREA_PX
-    add_cosmic_rays(flux, _observation(N_EXPOSURES), rng, LEFT_RAYS_PER_CUTOUT * n_cutouts)
-    rays = np.zeros_like(flux)
-    add_cosmic_rays(rays, _observation(1), rng, SINGLE_EXPOSURE_RAYS_PER_CUTOUT * n_cutouts)
-    # Lone pixels that only one exposure sees lost the others to rays; the rims are meant here.
-    rim = ndimage.binary_opening(coverage.n_exposures == 1, np.ones((3, 3)))
-    flux[rim] += rays[rim]
-
-
 def _add_trails(flux: Image, rng: np.random.Generator, lenses: NDArray[np.float64]) -> None:
     """A satellite's trail across the field and an asteroid's, neither over a lens."""
-    observation = _observation(N_EXPOSURES)
+    observation = observation_of(N_EXPOSURES)
     rows, columns = np.round(lenses[:, ::-1]).astype(int).T
     for _ in range(MAX_TRIES):
         trail = np.zeros_like(flux)
@@ -348,59 +289,3 @@ def _add_trails(flux: Image, rng: np.random.Generator, lenses: NDArray[np.float6
         asteroid_trail(flux[y0 : y0 + 120, x0 : x0 + 120], observation, rng)
 
 
-def _sky_header(rng: np.random.Generator, size_px: int) -> fits.Header:
-    """North-up TAN coordinates about a position drawn in the southern Galactic cap.
-
-    A position of its own for every seed: two fields never overlap, and no catalogue is matched
-    but by chance.
-    """
-    header = fits.Header()
-    header["CTYPE1"], header["CTYPE2"] = "RA---TAN", "DEC--TAN"
-    header["CUNIT1"] = header["CUNIT2"] = "deg"
-    header["CRVAL1"] = float(rng.uniform(0.0, 60.0))
-    header["CRVAL2"] = float(rng.uniform(-60.0, -45.0))
-    header["CRPIX1"] = header["CRPIX2"] = (size_px + 1) / 2.0
-    step = PIXEL_SCALE_ARCSEC / 3600.0
-    header["CD1_1"], header["CD1_2"], header["CD2_1"], header["CD2_2"] = -step, 0.0, 0.0, step
-    header["RADESYS"] = "ICRS"
-    return header
-
-
-def _with_sky_positions(table: pd.DataFrame, header: fits.Header) -> pd.DataFrame:
-    ra_deg, dec_deg = WCS(header).all_pix2world(table["x_pix"], table["y_pix"], 0)
-    table.insert(0, "ra_deg", ra_deg)
-    table.insert(1, "dec_deg", dec_deg)
-    return table
-
-
-def _write(
-    path: Path, flux: NDArray[np.float32], coverage: Coverage, sky: fits.Header, seed: int
-) -> None:
-    primary = fits.PrimaryHDU()
-    exposure = {"EXPTIME": (N_EXPOSURES * EXPOSURE_S, "seconds")}
-    primary.header.update(
-        {
-            "TELESCOP": "HST", "INSTRUME": "ACS", "DETECTOR": "WFC", "FILTER1": "CLEAR1L",
-            "FILTER2": "F814W", "TARGNAME": "SIMULATED", **exposure,
-            "SIMULATD": (True, "these pixels are SIMULATED, not observed"),
-            "SIMSEED": (seed, "seed of the simulation"),
-        }
-    )  # fmt: skip
-    primary.header["COMMENT"] = "Simulated by lensweep; not Hubble data."
-    science = fits.ImageHDU(flux, header=sky, name="SCI")
-    science.header.update(
-        {
-            "BUNIT": "ELECTRONS/S", **exposure, "PHOTFLAM": PHOTFLAM, "PHOTPLAM": PHOTPLAM,
-            "ORIENTAT": (0.0, "position angle of the image's y axis, degrees"),
-        }
-    )  # fmt: skip
-    weight = (coverage.n_exposures * EXPOSURE_S).astype(np.float32)
-    planes = [primary, science, fits.ImageHDU(weight, sky, "WHT"),
-              fits.ImageHDU(coverage.context, sky, "CTX")]  # fmt: skip
-    with whole_file(path) as aside:
-        fits.HDUList(planes).writeto(aside)
-
-
-def _write_truth(path: Path, table: pd.DataFrame) -> None:
-    with whole_file(path) as aside:
-        table.to_csv(aside, index=False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lensweep.ground.errors import InputError
-from lensweep.training.simulation.field import NOISE_BLUR_PX
+from lensweep.training.simulation.exposures import NOISE_BLUR_PX
 from lensweep.training.simulation.lenses import Lens, draw_arcs, draw_lens, truth
 from lensweep.training.simulation.light import ZERO_POINT_AB, Image, draw_galaxy_light
 from lensweep.training.simulation.observation import Observation, signal_to_noise

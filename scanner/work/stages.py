@@ -1,0 +1,309 @@
+"""The stages of a scan that need its cluster, and what is done about what goes wrong there."""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from distributed import CancelledError, Client, Future, KilledWorker
+from numpy.typing import NDArray
+
+from lensweep.deploy.config import CUT, SCORE
+from lensweep.deploy.local import grow
+from lensweep.ground.errors import InputError, TryAgainError
+from lensweep.ground.progress import Progress, duration
+from lensweep.scanner.network.bundle_store import Bundle
+from lensweep.scanner.network.ensemble import EnsembleError, Scoring
+from lensweep.scanner.run.config import ScanConfig
+from lensweep.scanner.run.cutout_store import LostCutoutsError
+from lensweep.scanner.run.opening import abandon
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.plan import Plan, note_of_positions_outside
+from lensweep.scanner.run.records import write_record
+from lensweep.scanner.run.tally import planned_mosaics
+from lensweep.scanner.sky.mosaics import CompanionError
+from lensweep.scanner.sky.names import mosaic_name, printable
+from lensweep.scanner.work.attempts import ATTEMPTS, AttemptsError
+from lensweep.scanner.work.dispatch import POLL_S, Crew, Dispatch, reconnected
+from lensweep.scanner.work.patience import Patience, is_unwritable
+from lensweep.scanner.work.tasks import (
+    WorkerFullError,
+    cut_unless_done,
+    ensemble_problem,
+    plan_unless_lost,
+    score_unless_done,
+)
+
+# How long others are waited for when no worker that is there can score. A pod takes a minute to
+# start.
+OTHERS_COME_S = 120.0
+# Processes of this machine before it is known how many shards there are; and how many shards are
+# worth a process more, which takes as long to begin as a few of them.
+BEGIN_WITH, SHARDS_PER_PROCESS = 2, 4
+# From the addresses of workers to why each of those that answer cannot score; None if it can.
+Problems = Callable[[Sequence[str]], dict[str, str | None]]
+
+
+@dataclass(frozen=True)
+class Shard:
+    plan: Plan
+    number: int
+
+    @property
+    def windows(self) -> int:
+        start, stop = self.plan.bounds(self.number)
+        return stop - start
+
+
+class Stages:
+    """What the stages of one scan that need its cluster have in common."""
+
+    def __init__(
+        self,
+        config: ScanConfig,
+        bundle: Bundle,
+        client: Client,
+        paths: RunPaths,
+        progress: Progress,
+        hold: Callable[[], None],
+    ) -> None:
+        self.config, self.bundle, self.client = config, bundle, client
+        self.paths, self.progress, self.hold = paths, progress, hold
+        self.crew = Crew(client)
+        self.patience = Patience(paths.root, config.storage_wait_s, progress)
+        # How often a piece has met a worker that cannot score, or was lost after it was cut.
+        self._in_vain: Counter[str | tuple[str, int]] = Counter()
+        self.crew.look()
+        if not self.crew.places:
+            progress.note(f"cluster {config.cluster}: no worker yet; waiting for the first")
+
+    def plan_all(self) -> tuple[list[Plan], dict[str, str]]:
+        """Plan every mosaic; those that cannot be scanned are written down with the reason."""
+        stage = self.progress.stage("planning", len(self.config.mosaics), unit="mosaics")
+        band, root = self.bundle.description.band, str(self.paths.root)
+
+        def submit(path: str) -> list[Future[tuple[Plan, str | None]]]:
+            return [
+                self.client.submit(
+                    plan_unless_lost, path, self.config, band, root, pure=False,
+                    resources=self.crew.needs(CUT),
+                )
+            ]  # fmt: skip
+
+        plans, failed, passed_over, later = [], {}, [], True
+        work = Dispatch(self.client, self.crew, iter(self.config.mosaics), submit)
+        for path, future, _ in work:
+            self.hold()
+            error = self._error_of(future)
+            if self._worth_another_try(error, path):
+                work.again(path)
+                continue
+            name = mosaic_name(path)
+            if error is None:
+                self.patience.over()
+                plan, reading = future.result()
+                plans.append(plan)
+                if reading:
+                    self.progress.note(reading)
+                self.paths.mosaic_failure(name).unlink(missing_ok=True)
+                for note in plans[-1].mosaic.notes:
+                    self.progress.note(f"mosaic {plans[-1].mosaic.file_name}: {note}")
+            elif isinstance(error, CompanionError):
+                passed_over.append(str(error))
+                self.progress.note(str(error))
+            elif isinstance(error, InputError | AttemptsError):
+                failed[name] = str(error)
+                later = later and isinstance(error, TryAgainError)
+                # Of the only mosaic, it is what the command ends with.
+                if len(self.config.mosaics) > 1:
+                    self.progress.note(str(error))
+                self._write_failure(self.paths.mosaic_failure(name), {"reason": str(error)})
+            else:
+                raise error
+            self.progress.advance(stage, 1)
+        reasons = "\n".join([*passed_over, *(failed[name] for name in sorted(failed))])
+        if not plans and failed and later:
+            # An archive that is silent for now: what came of its files stays.
+            raise TryAgainError(reasons)
+        if not plans:
+            if not planned_mosaics(self.paths.root):
+                abandon(self.paths)
+            raise InputError(reasons)
+        outside = note_of_positions_outside(self.config, plans)
+        if outside:
+            self.progress.note(outside)
+        return sorted(plans, key=lambda plan: plan.mosaic.name), failed
+
+    def work_through(self, plans: Sequence[Plan]) -> None:
+        """Cut and score what is not done, a bounded number of shards at a time."""
+        left = sum(
+            plan.n_shards - len(self.paths.score_markers(plan.mosaic.name)) for plan in plans
+        )
+        grow(self.client, math.ceil(left / SHARDS_PER_PROCESS))
+        total = sum(plan.n_windows for plan in plans)
+        done = sum(_windows_done(self.paths, plan) for plan in plans)
+        cutting = self.progress.stage("cutting", total, done=done)
+        scoring = self.progress.stage("scoring", total, done=done)
+        work = Dispatch(self.client, self.crew, shards_to_do(self.paths, plans), self._submit)
+        cut: set[tuple[str, int]] = set()
+        for shard, future, last in work:
+            self.hold()
+            error, key = self._error_of(future), (shard.plan.mosaic.name, shard.number)
+            if (last or error is None) and key not in cut:
+                cut.add(key)
+                self.progress.advance(cutting, shard.windows)
+            if not last:
+                continue
+            if self._worth_another_try(error, key):
+                work.again(shard)
+                continue
+            cut.discard(key)
+            if error is None:
+                # Not for a cut: one that an earlier command made has written nothing now.
+                self.patience.over()
+            else:
+                name, reason = shard.plan.mosaic.name, f"{type(error).__name__}: {error}"
+                self.progress.note(f"mosaic {name}: shard {shard.number} failed: {reason}")
+                self._write_failure(
+                    self.paths.failure(name, shard.number), failure_of(shard, reason)
+                )
+            self.progress.advance(scoring, shard.windows)
+
+    def on_workers(
+        self, look: Callable[[str], NDArray[np.int64]], mosaics: list[str]
+    ) -> Iterator[NDArray[np.int64]]:
+        """Look at mosaics on the workers, as many at once as these hold; what is found."""
+
+        def submit(name: str) -> list[Future[NDArray[np.int64]]]:
+            return [
+                self.client.submit(
+                    look, name, pure=False, retries=ATTEMPTS - 1, resources=self.crew.needs(CUT)
+                )
+            ]
+
+        work = Dispatch(self.client, self.crew, iter(mosaics), submit)
+        for name, future, _ in work:
+            error = self._error_of(future)
+            if self._worth_another_try(error, name):
+                work.again(name)
+                continue
+            if error is not None:
+                raise error
+            yield future.result()
+
+    def _submit(self, shard: Shard) -> list[Future[None]]:
+        name = shard.plan.mosaic.name
+        key = (str(self.paths.root), name, shard.number)
+        self.paths.failure(name, shard.number).unlink(missing_ok=True)
+        scoring = Scoring(
+            self.bundle.folder, self.bundle.sha256, self.config.precision, self.config.screen
+        )
+        limit_s = self.config.shard_timeout_s
+        # An error may be the moment's: Dask tries again, on whichever worker is free.
+        retries = ATTEMPTS - 1
+        cut = self.client.submit(
+            cut_unless_done, *key, limit_s, pure=False, retries=retries,
+            resources=self.crew.needs(CUT),
+        )  # fmt: skip
+        score = self.client.submit(
+            score_unless_done, cut, *key, scoring, self.config.min_valid_fraction, limit_s,
+            pure=False, retries=retries, resources=self.crew.needs(SCORE),
+        )  # fmt: skip
+        return [cut, score]
+
+    def _error_of(self, future: Future[object]) -> BaseException | None:
+        error: BaseException | None = future.exception()
+        # To Dask a future that was cancelled, or whose result was lost, has no exception.
+        if error is None and future.status != "finished":
+            return CancelledError(f"{future.key} is {future.status}")
+        return error
+
+    def _worth_another_try(
+        self, error: BaseException | None, piece: str | tuple[str, int]
+    ) -> bool:
+        """Whether something else than the work was at fault, and is mended by now."""
+        if error is None:
+            return False
+        if isinstance(error, CancelledError):
+            if self.client.status == "connecting":
+                self.progress.note(f"cluster {self.config.cluster}: lost; waiting for it")
+            if not reconnected(self.client):
+                raise error
+            return True
+        if is_unwritable(error):
+            assert isinstance(error, OSError)
+            self.patience.wait(error)
+            return True
+        if isinstance(error, EnsembleError | WorkerFullError | LostCutoutsError):
+            self._in_vain[piece] += 1
+            return self._answer(error, last_time=self._in_vain[piece] > ATTEMPTS)
+        # Workers died that had been given it. Whether they were at it, `attempt` knows.
+        return isinstance(error, KilledWorker)
+
+    def _answer(
+        self, error: EnsembleError | WorkerFullError | LostCutoutsError, last_time: bool
+    ) -> bool:
+        """Do what can be done about an error; whether the piece is worth another try."""
+        if isinstance(error, LostCutoutsError):
+            # They are not marked as cut any more.
+            self.progress.note(f"{error}{'' if last_time else '; cutting them again'}")
+            return not last_time
+        if isinstance(error, WorkerFullError):
+            full = {error.worker: error.reason}
+            self._retire_unable(error, lambda workers: {who: full.get(who) for who in workers})
+            return not last_time
+        if last_time:
+            raise error
+        self._retire_unable(error, self._ensemble_problems)
+        return True
+
+    def _ensemble_problems(self, workers: Sequence[str]) -> dict[str, str | None]:
+        problems: dict[str, str | None] = self.client.run(
+            ensemble_problem, self.bundle.folder, self.bundle.sha256,
+            workers=list(workers), on_error="ignore",
+        )  # fmt: skip
+        return problems
+
+    def _retire_unable(self, error: Exception, problems: Problems) -> None:
+        """Retire the workers that cannot score, once there are others that can."""
+        deadline = None
+        while True:
+            self.crew.look(afresh=True)
+            answers = problems(self.crew.able(SCORE))
+            unable = {who: why for who, why in answers.items() if why is not None}
+            # Where all have just left, whoever comes next is given the work.
+            if len(unable) < len(answers) or not answers:
+                break
+            if deadline is None:
+                deadline = time.monotonic() + OTHERS_COME_S
+                wait = duration(OTHERS_COME_S)
+                self.progress.note(f"no worker can score: {error}; waiting up to {wait} for others")
+            if time.monotonic() >= deadline:
+                raise error
+            time.sleep(POLL_S)
+        for address, why in unable.items():
+            self.progress.note(f"worker {address} is retired: {why}")
+        if unable:
+            self.client.retire_workers(list(unable), close_workers=True)
+
+    def _write_failure(self, path: Path, failure: dict[str, object]) -> None:
+        self.patience.until_written(lambda: write_record(path, failure))
+
+
+def shards_to_do(paths: RunPaths, plans: Sequence[Plan]) -> Iterator[Shard]:
+    for plan in plans:
+        for number in range(plan.n_shards):
+            if not paths.score_marker(plan.mosaic.name, number).is_file():
+                yield Shard(plan, number)
+
+
+def _windows_done(paths: RunPaths, plan: Plan) -> int:
+    markers = paths.score_markers(plan.mosaic.name)
+    return sum(Shard(plan, int(marker.name.split(".")[0])).windows for marker in markers)
+
+
+def failure_of(shard: Shard, reason: str) -> dict[str, object]:
+    return {"reason": printable(reason), "windows": shard.windows}
