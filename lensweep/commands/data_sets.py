@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lensweep.commands.options import Band, PixelScale, Units, Workers
+from lensweep.ground.terminal import say
 
 # What takes long to import is imported where it is used: `--help` answers at once.
 
@@ -160,7 +161,7 @@ def collect_command(
         exclusion_radius, tuple(known or ()), min_valid_fraction, seed, min_grade,
     )  # fmt: skip
     for path in labels or ():
-        typer.echo(describe_labels(read_labels(path)))
+        say(describe_labels(read_labels(path)))
     overrides = HeaderOverrides(band, pixel_scale, units)
     image_overrides = HeaderOverrides(band, image_scale, units)
     collection = open_collection(config, overrides, image_overrides, out)

@@ -168,7 +168,7 @@ def survey_command(
         open_client(cluster, workers, folder=out / CLUSTER_FOLDER) as client,
     ):
         survey = run_survey(config, out, client, progress)
-    typer.echo(report_survey(survey, config, out, record))
+    say(report_survey(survey, config, out, record))
 
 
 @commands.command("completeness")

@@ -7,6 +7,7 @@ import typer
 
 from lensweep.commands.options import Run
 from lensweep.ground.files import place
+from lensweep.ground.terminal import say
 
 # What takes long to import is imported where it is used: `--help` answers at once.
 
@@ -36,7 +37,7 @@ def export_command(
     """Write a run's candidates in the formats of other tools."""
     from lensweep.scanner.exports.export import export
 
-    typer.echo(f"wrote {export(place(run), to, top, where, out)}")
+    say(f"wrote {export(place(run), to, top, where, out)}")
 
 
 @commands.command("send")
@@ -45,4 +46,4 @@ def send_command(run: Run, top: Top = None, where: Where = None) -> None:
     from lensweep.scanner.exports.samp import send
 
     for told in send(place(run), top, where):
-        typer.echo(f"sent to {told}")
+        say(f"sent to {told}")

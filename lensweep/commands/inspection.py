@@ -6,6 +6,7 @@ import typer
 
 from lensweep.commands.options import Run
 from lensweep.ground.files import place
+from lensweep.ground.terminal import say
 
 # What takes long to import is imported where it is used: `--help` answers at once.
 
@@ -34,6 +35,6 @@ def inspect_command(
 
     root = place(run)
     page = write_planted(root, top, seed, planted) if blind else write_inspection(root, top)
-    typer.echo(f"wrote {page}{'' if serve else '; open it in a browser'}")
+    say(f"wrote {page}{'' if serve else '; open it in a browser'}")
     if serve:
-        serve_page(root, seed if blind else None, typer.echo)
+        serve_page(root, seed if blind else None, say)

@@ -8,6 +8,7 @@ import typer
 from lensweep.commands.data_sets import Seed
 from lensweep.commands.options import Run
 from lensweep.ground.files import place
+from lensweep.ground.terminal import say
 
 # What takes long to import is imported where it is used: `--help` answers at once.
 
@@ -41,8 +42,8 @@ def learn_command(
     with open_progress() as progress:
         learned = learn(place(run), labels, out, progress, ensemble, min_grade, top, seed)
     held_out = learned.held_out
-    typer.echo("\n".join(learned.said))
-    typer.echo(
+    say("\n".join(learned.said))
+    say(
         f"held-out grades: log loss {held_out.log_loss_before:.4f} -> {held_out.log_loss:.4f}, "
         f"ROC AUC {held_out.roc_auc_before:.4f} -> {held_out.roc_auc:.4f}\n"
         f"wrote {learned.bundle.folder}\nwrote {learned.ranking}"
