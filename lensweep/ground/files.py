@@ -91,6 +91,14 @@ def is_remote(where: str | Path) -> bool:
     return _REMOTE in where if isinstance(where, str) else not isinstance(where, Path)
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether there is such a file; a path that no file can have is none."""
+    try:
+        return Path(path).is_file()
+    except OSError:  # of a name that is too long
+        return False
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Fill a file aside; it gets its name when it is whole, and none if filling it fails.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lensweep.ground.errors import InputError
-from lensweep.ground.files import is_remote
+from lensweep.ground.files import is_file, is_remote
 from lensweep.ground.settings import check_types, one_of, read_toml, setting, within
 from lensweep.scanner.sky.names import mosaic_name, printable
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
@@ -169,14 +169,6 @@ def fields_that_decide(what: str) -> tuple[str, ...]:
     """Names of the fields of a config that decide `scores`, `ranking` or `nothing`."""
     fields = dataclasses.fields(ScanConfig)
     return tuple(one.name for one in fields if one.metadata.get(DECIDES, "scores") == what)
-
-
-def is_file(path: str) -> bool:
-    """Whether there is such a file; a path that no file can have is none."""
-    try:
-        return Path(path).is_file()
-    except OSError:  # of a name that is too long
-        return False
 
 
 def make_config(values: dict[str, Any], toml: Path | None) -> ScanConfig:

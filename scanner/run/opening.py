@@ -14,15 +14,10 @@ from lensweep.catalogs.schemas import read_provenance
 from lensweep.catalogs.tables import read_positions
 from lensweep.ground.atomic import sweep
 from lensweep.ground.errors import InputError
-from lensweep.ground.files import is_remote, make_folder, remove_folder
+from lensweep.ground.files import is_file, is_remote, make_folder, remove_folder
 from lensweep.ground.settings import option_of
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
-from lensweep.scanner.run.config import (
-    DEFAULT_LENS_DENSITY,
-    ScanConfig,
-    fields_that_decide,
-    is_file,
-)
+from lensweep.scanner.run.config import DEFAULT_LENS_DENSITY, ScanConfig, fields_that_decide
 from lensweep.scanner.run.lock import unwritable
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.records import DamagedError, read_record, write_record

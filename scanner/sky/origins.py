@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lensweep.ground.errors import InputError
-from lensweep.ground.files import whole_file
+from lensweep.ground.files import is_file, whole_file
 from lensweep.scanner.sky.names import file_name
 
 FORMAT, VERSION = "lensweep-origin", 1
@@ -84,7 +84,7 @@ def read_origin(file: Path) -> Origin | None:
         If it is there and is not what `write_origin` wrote.
     """
     path = origin_path(file)
-    if not path.is_file():
+    if not is_file(path):
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

@@ -11,8 +11,8 @@ from lensweep.deploy.job_record import Job, SubmissionError
 from lensweep.deploy.kubernetes.options import KubernetesOptions
 from lensweep.deploy.submit import Options, refuse_second, submit, what_would_be_submitted
 from lensweep.ground.errors import InputError
-from lensweep.ground.files import is_remote
-from lensweep.scanner.run.config import ScanConfig, is_file
+from lensweep.ground.files import is_file, is_remote
+from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.lock import sole_writer
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.sky.names import printable
