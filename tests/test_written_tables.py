@@ -17,7 +17,7 @@ ROW = {
     "catalogue": "mine", "catalogue_row": 1, "known_name": "0028", "known_ra_deg": 10.5,
     "known_dec_deg": -2.25, "grade": None, "grade_scheme": None, "z_lens": None,
     "z_lens_listed": None, "kind": None, "reference": None, "separation_arcsec": 0.5,
-    "nearest": True, "n_lenses": 1, "n_positions": 1,
+    "nearest": True, "n_lenses": 1, "n_positions": 1, "match_radius_arcsec": 3.0,
 }  # fmt: skip
 
 
