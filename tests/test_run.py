@@ -182,10 +182,12 @@ def test_all_mosaics_bad_leaves_nothing_in_the_way(scan, field, tmp_path):
 
 
 def test_what_others_put_beside_a_hopeless_run_stays(client, tiny_bundle, tmp_path):
-    config = ScanConfig((str(tmp_path / "gone.fits"),), str(tmp_path / "run"), str(tiny_bundle))
+    empty = tmp_path / "empty.fits"
+    empty.write_bytes(b"")
+    config = ScanConfig((str(empty),), str(tmp_path / "run"), str(tiny_bundle))
     bundle, paths = open_run(config)
     (paths.root / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match=r"mosaic empty\.fits: neither"):
         run_scan(config, bundle, paths, client, PlainProgress(io.StringIO(), time.monotonic))
     assert [path.name for path in paths.root.iterdir()] == ["notes.txt"]
 
