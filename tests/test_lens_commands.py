@@ -69,7 +69,7 @@ def test_crossmatch(command, run, tmp_path):
     lensflow92().head(3)[["ra_deg", "dec_deg"]].to_csv(table, index=False)
     status, shown = command("crossmatch", table, "--known", table, "--all")
     assert status == 0
-    assert "mine: 3 of 3 positions match 3 lenses within 3″" in shown
+    assert "mine: 3 of 3 positions match 3 lenses within each lens's own radius" in shown
     assert command("crossmatch", run)[0] == 0
     table.write_text("ra,dec\n10.0046,2.2\n9.98,2.3\n")
     status, shown = command("crossmatch", table)
