@@ -252,7 +252,7 @@ def test_ensembles_that_do_not_fit_are_refused(
     with np.load(tiny_bundle / "heads.npz") as heads:
         arrays = {"tiny": (heads["tiny.weights"], heads["tiny.biases"])}
     other = tmp_path / "other"
-    description = dataclasses.replace(bundle.description, fields=None, **change)
+    description = dataclasses.replace(bundle.description, **change)
     save_bundle(other, description, {"tiny": load_network(tiny_bundle, "tiny")}, arrays)
     with pytest.raises(InputError, match=message):
         scan_here(client, other, [field], tmp_path / "run")

@@ -112,7 +112,7 @@ def test_scores_that_are_no_numbers_fail_their_shard(client, tiny_bundle, field,
     with np.load(tiny_bundle / "heads.npz") as heads:
         arrays = {"tiny": (heads["tiny.weights"] * np.nan, heads["tiny.biases"])}
     other = tmp_path / "other"
-    description = dataclasses.replace(bundle.description, name="broken", fields=None)
+    description = dataclasses.replace(bundle.description, name="broken")
     save_bundle(other, description, {"tiny": load_network(tiny_bundle, "tiny")}, arrays)
     outcome = scan_here(client, other, [field], tmp_path / "run")
     assert outcome.exit_status == 3

@@ -170,6 +170,7 @@ def save_bundle(
     ----------
     folder : Path
     description : Description
+        What is kept of fields was measured on another ensemble, and is left out: `record_fields`.
     trunks : dict of str to keras.Model
         (n, size, size, 3) to (n, features); by trunk name.
     heads : dict of str to (weights, biases)
@@ -181,7 +182,7 @@ def save_bundle(
     for name, trunk in trunks.items():
         save_network(folder, name, trunk, half=True)
     _write_heads(folder, heads)
-    _write_manifest(folder, description)
+    _write_manifest(folder, dataclasses.replace(description, fields=None))
 
 
 def with_other_heads(
