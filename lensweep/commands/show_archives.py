@@ -19,48 +19,32 @@ from lensweep.scanner.archive.find import CAMERAS, Found, find
 from lensweep.scanner.archive.mirror import fetch
 from lensweep.scanner.archive.names import HAP_MVM, HLA
 from lensweep.scanner.archive.products import Product, write_products
-from lensweep.scanner.archive.services import read_services
-from lensweep.scanner.archive.sky import asked_sky
+from lensweep.scanner.archive.request import SkyRequest
+from lensweep.scanner.archive.services import Services, read_services
+from lensweep.scanner.archive.sky import Asked, asked_sky
 
 TOP = 30
 # What `lensweep grades` calls the shipped catalogues.
 _AS_LISTS = {"lensflow": "LensFlow", "castles": "CASTLES"}
 
 
-def find_sky(
-    ra: float | None,
-    dec: float | None,
-    name: str | None,
-    catalogue: str | None,
-    moc: Path | None,
-    radius: str,
-    cameras: Sequence[str] | None,
-    everything: bool,
-    cloud: bool,
-) -> Found:
-    """Find what the options of a command ask for."""
+def find_sky(request: SkyRequest) -> Found:
+    """Find what a command asks for."""
     services = read_services()
-    resolvers = (services.sesame,) if services.sesame else ()
-    asked = asked_sky(ra, dec, name, catalogue, moc, radius, resolvers)
     with open_progress() as progress:
-        found = find(asked, services, progress, cameras or CAMERAS[:1], everything=everything)
-    if cloud:
+        found = find(
+            _asked(request, services), services, progress, request.cameras or CAMERAS[:1],
+            everything=request.everything,
+        )  # fmt: skip
+    if request.cloud:
         found = dataclasses.replace(found, products=in_the_cloud(found.products, services))
     return found
 
 
-def fetch_sky(
-    ra: float | None,
-    dec: float | None,
-    name: str | None,
-    catalogue: str | None,
-    out: Path,
-    cite: bool,
-) -> int:
+def fetch_sky(request: SkyRequest, out: Path, cite: bool) -> int:
     """Fetch cutouts at positions, and say what came and what did not; the exit status."""
-    services = read_services()
-    resolvers = (services.sesame,) if services.sesame else ()
-    asked = asked_sky(ra, dec, name, catalogue, None, "5arcsec", resolvers)
+    services, catalogue = read_services(), request.catalogue
+    asked = _asked(dataclasses.replace(request, radius="5arcsec"), services)
     with open_progress() as progress:
         rows = fetch_cutouts(asked, out, services, progress)
     console, missing = wide_console(), rows[rows["store"] == ""]
@@ -83,6 +67,10 @@ def fetch_sky(
             f"next: lensweep grades --cutouts {out} --list {listed} --control 0 --out GRADES"
         )
     return 3 if len(missing) else 0
+
+
+def _asked(request: SkyRequest, services: Services) -> Asked:
+    return asked_sky(request, (services.sesame,) if services.sesame else ())
 
 
 def show_found(found: Found, out: Path | None) -> None:

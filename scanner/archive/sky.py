@@ -17,6 +17,7 @@ from lensweep.catalogs.coverage import ORDER, area_deg2, read_coverage
 from lensweep.catalogs.known_lenses import castles, lensflow92
 from lensweep.catalogs.tables import check_positions, read_positions
 from lensweep.ground.errors import InputError
+from lensweep.scanner.archive.request import SkyRequest
 
 # A service is asked once for each cell of this order that is touched (0.92 deg a side), not once
 # for each of a hundred neighbours.
@@ -169,39 +170,23 @@ def within_map(path: Path) -> Asked:
     return Asked(path.name, moc, cones, nowhere, nowhere)
 
 
-def asked_sky(
-    ra_deg: float | None,
-    dec_deg: float | None,
-    name: str | None,
-    catalogue: str | None,
-    moc: Path | None,
-    radius: str,
-    resolvers: Sequence[str] = (),
-) -> Asked:
-    """The one piece of sky that the options of a command ask for.
+def asked_sky(request: SkyRequest, resolvers: Sequence[str] = ()) -> Asked:
+    """The piece of sky that is asked for.
 
     Raises
     ------
     InputError
-        If they ask for none, or several, or anything is wrong with it.
+        If anything is wrong with it.
     """
-    if (ra_deg is None) != (dec_deg is None):
-        raise InputError("--ra and --dec go together, in degrees")
-    stated = [ra_deg is not None, name is not None, catalogue is not None, moc is not None]
-    if sum(stated) != 1:
-        raise InputError(
-            "say one piece of sky: --ra and --dec, --name, --catalog (castles, lensflow or a "
-            f"table), or --moc; {sum(stated)} were given"
-        )
-    if moc is not None:
-        return within_map(moc)
-    around = read_radius(radius)
-    if name is not None:
-        return around_name(name, around, resolvers)
-    if catalogue is not None:
-        return around_catalogue(catalogue, around)
-    assert ra_deg is not None and dec_deg is not None
-    return around_position(ra_deg, dec_deg, around)
+    if request.moc is not None:
+        return within_map(Path(request.moc))
+    around = read_radius(request.radius)
+    if request.name is not None:
+        return around_name(request.name, around, resolvers)
+    if request.catalogue is not None:
+        return around_catalogue(request.catalogue, around)
+    assert request.ra_deg is not None and request.dec_deg is not None
+    return around_position(request.ra_deg, request.dec_deg, around)
 
 
 def _around(label: str, ra_deg: object, dec_deg: object, radius: Angle) -> Asked:
