@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -14,9 +15,11 @@ import pytest
 from distributed import Client
 from drizzled_files import add_star, write_hla
 
+from lensweep.__main__ import main
 from lensweep.deploy.environment import DASK_SETTINGS
 from lensweep.ground.progress import PlainProgress
-from lensweep.scanner.network.bundle_store import record_fields, save_bundle
+from lensweep.scanner.network.bundle_additions import record_fields
+from lensweep.scanner.network.bundle_store import save_bundle
 from lensweep.scanner.network.ensemble import Description, FieldFacts, Trunk
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.scanner.results.worth import as_field_scores
@@ -139,6 +142,20 @@ def scan_here(client, bundle, mosaics, out, hold=lambda: None, **options) -> Out
 def scan(client, tiny_bundle):
     """`scan_here` with the tiny ensemble: ``scan(mosaics, out, **options)``."""
     return lambda mosaics, out, **options: scan_here(client, tiny_bundle, mosaics, out, **options)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run ``lensweep ...``: exit status, and what it printed."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lensweep", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capsys.readouterr()
+        return end.value.code, printed.out + printed.err
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lensweep.scanner.network.batch_size import CPU_BATCH
-from lensweep.scanner.network.bundle_store import (
-    _manifest_sha256,
-    check_bundle,
-    record_fields,
-    record_precision,
-)
+from lensweep.scanner.network.bundle_additions import record_fields, record_precision
+from lensweep.scanner.network.bundle_store import _manifest_sha256, check_bundle
 from lensweep.scanner.network.ensemble import (
     EnsembleError,
     FieldFacts,

@@ -2,7 +2,6 @@ import csv
 import json
 import shutil
 import subprocess
-import sys
 import time
 
 import astropy.units as u
@@ -19,7 +18,6 @@ from conftest import scan_here, write_field
 from drizzled_files import sky_cards
 from mocpy import MOC
 
-from lensweep.__main__ import main
 from lensweep.catalogs.known_lenses import lensflow92
 from lensweep.catalogs.schemas import CANDIDATES
 from lensweep.catalogs.tables import write_parquet
@@ -278,20 +276,6 @@ def test_a_run_without_candidates_is_refused(run, tmp_path):
     write_parquet(pq.read_table(path).slice(0, 0), path)
     with pytest.raises(InputError, match="has no candidates"):
         export(tmp_path / "run", "votable")
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run ``lensweep ...``: exit status, and what it printed."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["lensweep", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        return end.value.code, printed.out + printed.err
-
-    return call
 
 
 def test_the_command(run, command, tmp_path):

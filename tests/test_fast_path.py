@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from lensweep.scanner.network.batch_size import CPU_BATCH
-from lensweep.scanner.network.bundle_store import check_bundle, record_precision
+from lensweep.scanner.network.bundle_additions import record_precision
+from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.network.ensemble import PrecisionCheck
 from lensweep.scanner.network.graph_input import images_of_looks
 from lensweep.scanner.network.inference import FULL, Ensemble

@@ -1,12 +1,10 @@
 import shutil
-import sys
 
 import pandas as pd
 import pytest
 from conftest import scan_here, write_field
 from drizzled_files import sky_cards
 
-from lensweep.__main__ import main
 from lensweep.catalogs.known_lenses import lensflow92
 
 
@@ -22,20 +20,6 @@ def run(client, tiny_bundle, tmp_path_factory):
     sky = sky_cards((300, 400), crval=(lens["ra_deg"], lens["dec_deg"]))
     mosaic = write_field(folder / "one_f814w_drz.fits", 4, (300, 400), 50, sky=sky)
     return scan_here(client, tiny_bundle, [mosaic], folder / "run").paths.root
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run ``lensweep ...``: exit status, and what it printed."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["lensweep", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        return end.value.code, printed.out + printed.err
-
-    return call
 
 
 def test_recall(command, run):

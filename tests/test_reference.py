@@ -8,12 +8,8 @@ import numpy as np
 import pytest
 
 from lensweep.scanner.network import inference
-from lensweep.scanner.network.bundle_store import (
-    MANIFEST,
-    add_reference,
-    check_bundle,
-    record_precision,
-)
+from lensweep.scanner.network.bundle_additions import add_reference, record_precision
+from lensweep.scanner.network.bundle_store import MANIFEST, check_bundle
 from lensweep.scanner.network.ensemble import EnsembleError, PrecisionCheck
 from lensweep.scanner.network.inference import BY_CHECK, BY_REFERENCE, FULL, Ensemble
 from lensweep.scanner.network.known_devices import FOLDER_VARIABLE, KnownDevice

@@ -16,7 +16,8 @@ from lensweep.ground.errors import InputError
 from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.lenses.recall import measure_recall
 from lensweep.scanner.network.blank import BLANK_SIGNAL_TO_NOISE, peak_signal_to_noise
-from lensweep.scanner.network.bundle_store import add_screen, check_bundle, set_screen_default
+from lensweep.scanner.network.bundle_additions import add_screen, set_screen_default
+from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.network.ensemble import EnsembleError
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.run import score_store

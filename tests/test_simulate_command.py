@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from astropy.io import fits
 
-from lensweep.__main__ import main
 from lensweep.ground.errors import InputError
 from lensweep.scanner.run import cutout_store
 from lensweep.training.data.labelled_set import read_truth
@@ -27,24 +26,10 @@ def psf_path(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run ``lensweep simulate ...``: exit status, and what it printed."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["lensweep", "simulate", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        return end.value.code, printed.out + printed.err
-
-    return call
-
-
 def test_simulate(command, psf_path, tmp_path):
     arguments = ["--n", N, "--seed", SEED, "--lens-fraction", 0.25, "--psf", psf_path, "--out",
                  tmp_path / "set", "--workers", 1]  # fmt: skip
-    status, shown = command(*arguments)
+    status, shown = command("simulate", *arguments)
     assert status == 0
     assert f"{N} cutouts: 6 lenses, 18 others" in shown
     truth, cutouts = read_truth(tmp_path / "set"), cutout_store.read(tmp_path / "set/cutouts.zarr")
@@ -54,7 +39,7 @@ def test_simulate(command, psf_path, tmp_path):
     # The same cutouts as in Python, with the PSF of the file.
     first = next(simulate([truth["kind"].iloc[0]], SEED, 0, (read_psf(psf_path),)))
     np.testing.assert_array_equal(cutouts.flux[0], first.flux)
-    status, shown = command(*arguments, "--lens-fraction", 0.5)
+    status, shown = command("simulate", *arguments, "--lens-fraction", 0.5)
     assert (status, "another data set (lens_fraction was 0.25" in shown) == (2, True)
 
 
@@ -68,7 +53,7 @@ def test_simulate(command, psf_path, tmp_path):
     ],
 )
 def test_unusable_requests_are_one_message(command, arguments, message, tmp_path):
-    status, shown = command(*arguments, "--out", tmp_path / "out")
+    status, shown = command("simulate", *arguments, "--out", tmp_path / "out")
     assert status == 2
     assert message in shown
     assert "Traceback" not in shown

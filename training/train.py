@@ -15,12 +15,8 @@ from lensweep.ground.atomic import write_json
 from lensweep.ground.errors import InputError
 from lensweep.ground.outputs import check_folder
 from lensweep.ground.progress import Progress
-from lensweep.scanner.network.bundle_store import (
-    MANIFEST,
-    check_bundle,
-    record_precision,
-    sha256_of,
-)
+from lensweep.scanner.network.bundle_additions import record_precision
+from lensweep.scanner.network.bundle_store import MANIFEST, check_bundle, sha256_of
 from lensweep.scanner.network.ensemble import LEAST_WINDOWS, Trunk
 from lensweep.training.data.augment import materialise
 from lensweep.training.data.examples import OBJECT, Examples, check_classes, open_examples

@@ -12,7 +12,8 @@ from scipy.optimize import brentq
 from scipy.stats import gamma
 
 from lensweep.ground.files import whole_file
-from lensweep.scanner.network.bundle_store import check_bundle, record_fields
+from lensweep.scanner.network.bundle_additions import record_fields
+from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.results.calibration import CONFIDENCE, Calibration
 from lensweep.scanner.results.contact_sheet import draw_contact_sheet
 from lensweep.scanner.results.worth import FieldScores, as_field_scores

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lensweep.scanner.network.bundle_store import (
-    check_bundle,
-    record_precision,
-    set_screen_default,
-)
+from lensweep.scanner.network.bundle_additions import record_precision, set_screen_default
+from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.training.data.examples import open_examples
 from lensweep.training.evaluation.screen_loss import measure_screen, screen_markdown
 from lensweep.training.fit.precision import check_precision, make_reference

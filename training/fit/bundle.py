@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lensweep.catalogs.tables import write_frame
-from lensweep.scanner.network.bundle_store import add_screen, save_bundle
+from lensweep.scanner.network.bundle_additions import add_screen
+from lensweep.scanner.network.bundle_store import save_bundle
 from lensweep.scanner.network.ensemble import Description, Trunk
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.scanner.sky.scale import CUTOUT_SIZE

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from lensweep.scanner.network.bundle_store import Bundle, add_reference, check_bundle
+from lensweep.scanner.network.bundle_additions import add_reference
+from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.network.ensemble import PrecisionCheck
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.network.networks import reduced_precision
@@ -39,7 +40,7 @@ def check_precision(
     Returns
     -------
     tuple or None
-        The reduced precision and the figures, for `bundle_store.record_precision`; None if
+        The reduced precision and the figures, for `record_precision`; None if
         this machine has none.
 
     Raises
