@@ -125,5 +125,5 @@ def test_all_shards_of_a_resampled_mosaic_fail(client, tiny_bundle, mosaics, tmp
     assert set(outcome.failed_mosaics) == {"turned_drz"}
     assert set(pd.read_parquet(outcome.paths.candidates)["mosaic"]) == {"good_drz"}
     mosaics[1].write_bytes(whole)
-    mended = scan_here(client, tiny_bundle, mosaics, tmp_path / "run")
+    mended = scan_here(client, tiny_bundle, mosaics, tmp_path / "run", merge_radius_arcsec=2.5)
     assert mended.exit_status == 0

@@ -414,7 +414,8 @@ def test_the_disk_stays_full(client, scan, field_there, tiny_bundle, tmp_path):
                 assert self.waits <= 1, "the wait began anew"
 
         config = ScanConfig((str(field_there),), str(paths.root), str(tiny_bundle), screen="off",
-                            windows_per_shard=16, storage_wait_s=3.0)  # fmt: skip
+                            windows_per_shard=16, merge_radius_arcsec=10.0,
+                            storage_wait_s=3.0)  # fmt: skip
         opened, paths = open_run(config)
         progress = Fills(io.StringIO(), time.monotonic)
         with pytest.raises(StorageError, match="No space left on device"):

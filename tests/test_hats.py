@@ -152,6 +152,7 @@ def test_a_short_list_against_a_catalogue(catalogues, tables):
     known = known.reset_index(drop=True).assign(
         catalogue="mine", catalogue_row=range(4), known_name="", grade=None, grade_scheme=None,
         z_lens=np.nan, z_lens_listed=None, kind=None, reference=None,
+        match_radius_arcsec=RADIUS_ARCSEC,
     )  # fmt: skip
     assert len(match_lenses(rows.assign(rank=None), known, RADIUS_ARCSEC, True)) == len(first)
 

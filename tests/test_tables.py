@@ -182,7 +182,7 @@ def test_spaces_and_byte_order_mark_in_a_csv_header(tmp_path):
         ("a.fits", "not a readable FITS file"),
         ("a.xml", "not a readable VOTable"),
         ("a.parquet", "not a readable Parquet file"),
-        ("a.txt", r"unknown file ending; .* \.csv, \.fits"),
+        ("a.txt", r"unknown file ending; .* \.csv, \.ecsv, \.fits"),
         ("parquet", "unknown file ending"),  # a name, not an ending
     ],
 )
