@@ -7,8 +7,10 @@ from scipy import ndimage
 
 from lensweep.ground.errors import InputError
 from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.training.simulation.confusers import LIGHT
 from lensweep.training.simulation.exposures import EXPOSURE_S
-from lensweep.training.simulation.field import make_field
+from lensweep.training.simulation.field import make_field, make_known_field
+from lensweep.training.simulation.field_population import CROWDED, SKY, Population
 
 SIZE, N_LENSES, SEED = 900, 4, 3
 NAME = "hst_99999_01_acs_wfc_f814w_drz.fits"
@@ -132,3 +134,26 @@ def test_too_many_lenses_have_no_room(tmp_path):
     with pytest.raises(InputError, match=r"field of 500 pixels: room for \d lenses"):
         make_field(tmp_path / NAME, 1, 500, 12)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("population", [CROWDED, SKY])
+def test_a_population_names_generators(population):
+    assert set(population.counts) <= set(LIGHT)
+
+
+def test_the_sky_has_as_many_galaxies_as_are_counted():
+    """42 brighter than I = 22 in 6.25 arcmin2 (0.015 per arcsec2 to 25, growing as 10 ** 0.3 m)."""
+    stars = ("bright_star", "chance_quasar_pair")
+    galaxies = sum(count for kind, count in SKY.counts.items() if kind not in stars)
+    counted = 0.015 * 10.0 ** (0.3 * (SKY.brightest - 25.0)) * (3000 * 0.05) ** 2
+    assert 0.9 * galaxies == pytest.approx(counted, rel=0.1)
+
+
+def test_of_nothing_an_empty_field(tmp_path):
+    nothing = Population({}, 0.0, 22.0, 0.0, 0.0)
+    path = tmp_path / "field_f814w_drz.fits"
+    assert make_known_field(path, SEED, 600, 0, nothing).others.empty
+    flux, weight = fits.getdata(path, "SCI"), fits.getdata(path, "WHT")
+    deepest = flux[weight == weight.max()]
+    # But for what all exposures lost to cosmic rays.
+    assert (np.abs(deepest) > 6 * deepest.std()).mean() < 2e-4

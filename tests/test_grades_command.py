@@ -29,7 +29,7 @@ from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
 from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
 from lensweep.training.simulation.exposures import NOISE_BLUR_PX, READ_NOISE, SKY_RATE
-from lensweep.training.simulation.field import GALAXIES_PER_ARCSEC2
+from lensweep.training.simulation.field_population import CROWDED
 from lensweep.training.simulation.lenses import draw_arcs, draw_lens
 from lensweep.training.simulation.light import draw_galaxy_light
 from lensweep.training.simulation.observation import Observation, record, signal_to_noise
@@ -331,7 +331,7 @@ def draw_lens_field(path, number, lens, psf):
     """A mosaic of 25 arcsec with galaxies as in COSMOS, and a lens of the training's population."""
     rng, side = np.random.default_rng([11, number]), 500
     light, middle = np.zeros((side, side)), (side - 1) / 2
-    scatter_field_galaxies(Scene(light, 0.0, 0.0, psf, rng), GALAXIES_PER_ARCSEC2)
+    scatter_field_galaxies(Scene(light, 0.0, 0.0, psf, rng), CROWDED.galaxies_per_arcsec2)
     # As deep as COSMOS.
     observation = Observation(2028.0, 4, SKY_RATE, READ_NOISE, NOISE_BLUR_PX, 0.0)
     while True:

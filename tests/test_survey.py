@@ -32,7 +32,8 @@ from lensweep.training.evaluation.survey_report import (
     survey_lines,
 )
 from lensweep.training.evaluation.weighted import weighted_share
-from lensweep.training.simulation.field import make_field
+from lensweep.training.simulation.field import make_known_field
+from lensweep.training.simulation.field_population import SKY
 
 SEED, SIZE = 81, 700
 
@@ -57,7 +58,7 @@ def surveyed(second_look_bundle, out, client):
 def test_a_field_is_scored_as_a_scan_scores_it(surveyed, second_look_bundle, client, tmp_path):
     """The same field made and scanned by the command's own functions: the same candidates."""
     path = tmp_path / f"empty{SEED}_f814w_drz.fits"
-    make_field(path, SEED, SIZE, n_lenses=0)
+    make_known_field(path, SEED, SIZE, 0, SKY)
     run = scan_here(client, second_look_bundle, [path], tmp_path / "run", screen="auto",
                     merge_radius_arcsec=2.5)  # fmt: skip
     scanned = pd.read_parquet(run.paths.candidates)

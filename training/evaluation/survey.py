@@ -47,6 +47,7 @@ from lensweep.training.evaluation.planting import (
 )
 from lensweep.training.evaluation.population import collett_weights
 from lensweep.training.simulation.field import make_known_field
+from lensweep.training.simulation.field_population import SKY
 from lensweep.training.simulation.painting import Depth
 from lensweep.training.simulation.simulate import psf_bank
 
@@ -203,7 +204,7 @@ def field_scores(survey: Survey, config: SurveyConfig) -> FieldScores:
         len(survey.facts),
         sum(len(lenses) for lenses in survey.planted.values()),
         {
-            "fields": "simulated, without lenses: training.simulation.field",
+            "fields": "simulated, without lenses: training.simulation.field_population.SKY",
             "first_seed": config.seed, "size_px": config.size_px,
             "lenses": "planted one at a time, lensed galaxies weighted to Collett (2015)",
             "scan": settings_of(scan),
@@ -219,7 +220,7 @@ def survey_field(seed: int, out: Path, config: SurveyConfig, bundle: Bundle) -> 
     folder.mkdir(parents=True, exist_ok=True)
     scratch.mkdir(parents=True)
     mosaic = scratch / f"empty{seed}_f814w_drz.fits"
-    known = make_known_field(mosaic, seed, config.size_px, n_lenses=0)
+    known = make_known_field(mosaic, seed, config.size_px, n_lenses=0, population=SKY)
     facts: dict[str, Any] = {"seed": seed}
     for centres in config.centres:
         asked = ScanConfig((str(mosaic),), str(scratch / centres), config.ensemble, centres)

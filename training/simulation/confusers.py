@@ -50,12 +50,12 @@ class Scene:
         return self.x_px + step * np.cos(angle_rad), self.y_px + step * np.sin(angle_rad)
 
 
-def scatter_field_galaxies(scene: Scene, per_arcsec2: float) -> None:
-    """Scatter faint galaxies over the whole image: counts grow as 10 ** (0.3 m) from 20 to 26.5."""
+def scatter_field_galaxies(scene: Scene, per_arcsec2: float, brightest: float = 20.0) -> None:
+    """Scatter faint galaxies over the whole image: counts grow as 10 ** (0.3 m) up to 26.5."""
     rng = scene.rng
     ny, nx = scene.image.shape
     for _ in range(rng.poisson(per_arcsec2 * nx * ny * PIXEL_SCALE_ARCSEC**2)):
-        magnitude = np.log10(rng.uniform(10.0**6.0, 10.0**7.95)) / 0.3
+        magnitude = np.log10(rng.uniform(10.0 ** (0.3 * brightest), 10.0**7.95)) / 0.3
         components = draw_galaxy(rng, float(magnitude), 0.0, 0.0)
         x, y = rng.uniform(0, nx), rng.uniform(0, ny)
         draw_galaxy_light(scene.image, x, y, components, scene.psf)

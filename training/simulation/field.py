@@ -30,25 +30,12 @@ from lensweep.training.simulation.field_file import (
     write_field,
     write_truth,
 )
+from lensweep.training.simulation.field_population import CROWDED, REFERENCE_SIZE_PX, Population
 from lensweep.training.simulation.lenses import Lens, draw_arcs, draw_lens, truth
 from lensweep.training.simulation.light import Image, draw_galaxy_light, draw_point, flux_of
 from lensweep.training.simulation.observation import Observation, signal_to_noise
 from lensweep.training.simulation.psf import OVERSAMPLING, Psf, draw_psf
 from lensweep.training.simulation.simulate import MIN_PIXELS, MIN_SECOND_IMAGE_SIGMA
-
-# Numbers in a field of 3000 x 3000 pixels. A thousand faint galaxies outnumber these; still, bright
-# ones are denser than in an ordinary field, so that one mosaic holds several of each.
-REFERENCE_SIZE_PX = 3000
-COUNTS = {
-    "elliptical": 20, "elliptical_with_companions": 5, "companion_pair": 4, "edge_on_disc": 8,
-    "face_on_spiral": 10, "ring_galaxy": 4, "merger": 4, "irregular": 8, "chance_quasar_pair": 3,
-    "active_galaxy": 3, "bright_star": 8,
-}  # fmt: skip
-FAINT_STARS = 40
-# 0.015 galaxies per arcsec2 are brighter than I = 25 in COSMOS (Collett 2015); with counts that
-# grow as 10 ** (0.3 m), 0.042 are brighter than the generator's limit of 26.5.
-GALAXIES_PER_ARCSEC2 = 0.042
-
 
 # Planted lenses are clearer than those of training: Collett's (2015) magnification of 3.
 MIN_SIGNAL_TO_NOISE, MIN_MAGNIFICATION = 30.0, 3.0
@@ -109,16 +96,18 @@ def make_field(path: Path, seed: int, size_px: int = 3000, n_lenses: int = 12) -
     return make_known_field(path, seed, size_px, n_lenses).lenses
 
 
-def make_known_field(path: Path, seed: int, size_px: int, n_lenses: int) -> KnownField:
-    """As `make_field`, for those who want to know what else was drawn."""
+def make_known_field(
+    path: Path, seed: int, size_px: int, n_lenses: int, population: Population = CROWDED
+) -> KnownField:
+    """As `make_field`, of any population, for those who want to know what else was drawn."""
     rng = np.random.default_rng([seed, 98])
     coverage = draw_coverage(rng, size_px)
     places = _places(rng, coverage, n_lenses)
     psf = _with_wide_wings(draw_psf(rng, PSF_HALF_SIZE_PX), WIDE_PSF_HALF_SIZE_PX)
     light = np.zeros((size_px, size_px))
-    others = _draw_population(light, psf, rng, places)
+    others = _draw_population(light, psf, rng, places, population)
     rows = _plant(light, psf, np.random.default_rng([seed, 99]), coverage, places)
-    flux = _record(light, coverage, rng, places)
+    flux = _record(light, coverage, rng, places, population.trails)
     header = sky_header(rng, size_px)
     table = with_sky_positions(pd.DataFrame(rows, columns=list(DRAWN_COLUMNS)), header)
     write_field(path, flux, coverage, header, seed)
@@ -157,13 +146,16 @@ def _distance(
 
 
 def _draw_population(
-    light: Image, psf: Psf, rng: np.random.Generator, lenses: NDArray[np.float64]
-) -> pd.DataFrame:
+    light: Image, psf: Psf, rng: np.random.Generator, lenses: NDArray[np.float64],
+    population: Population,
+) -> pd.DataFrame:  # fmt: skip
     """Everything but the planted lenses; confusers and stars keep away from those."""
     drawn = []
-    scatter_field_galaxies(Scene(light, 0.0, 0.0, psf, rng), GALAXIES_PER_ARCSEC2)
+    scatter_field_galaxies(
+        Scene(light, 0.0, 0.0, psf, rng), population.galaxies_per_arcsec2, population.brightest
+    )
     share = (len(light) / REFERENCE_SIZE_PX) ** 2
-    for name, count in COUNTS.items():
+    for name, count in population.counts.items():
         distance = STAR_SEPARATION_PX if name == "bright_star" else CONFUSER_SEPARATION_PX
         for _ in range(int(count * share + rng.random())):
             place = _free_place(rng, len(light), lenses, distance)
@@ -172,7 +164,7 @@ def _draw_population(
                 view = _view if name == "bright_star" else Scene
                 confusers.LIGHT[name](view(light, place[0], place[1], psf, rng))
                 drawn.append((name, *place.tolist()))
-    for _ in range(rng.poisson(FAINT_STARS * share)):
+    for _ in range(rng.poisson(population.faint_stars * share)):
         x_px, y_px = rng.uniform(0.0, len(light), size=2)
         draw_point(light, x_px, y_px, flux_of(rng.uniform(19.0, 26.0)), psf)
     return pd.DataFrame(drawn, columns=["kind", "x_pix", "y_pix"])
@@ -258,8 +250,9 @@ def _with_wide_wings(psf: Psf, half_size_px: int) -> Psf:
 
 
 def _record(
-    light: Image, coverage: Coverage, rng: np.random.Generator, lenses: NDArray[np.float64]
-) -> NDArray[np.float32]:
+    light: Image, coverage: Coverage, rng: np.random.Generator, lenses: NDArray[np.float64],
+    trails: float,
+) -> NDArray[np.float32]:  # fmt: skip
     """The mosaic's pixels: noise as deep as each was exposed, defects, zeros without data."""
     sigma = np.zeros_like(light)
     for n_exposures in range(1, N_EXPOSURES + 1):
@@ -268,24 +261,30 @@ def _record(
     noise = rng.standard_normal(light.shape) * sigma
     flux = light + ndimage.gaussian_filter(noise, NOISE_BLUR_PX, truncate=3.0)
     add_rays(flux, coverage, rng)
-    _add_trails(flux, rng, lenses)
+    # What is sure takes no random number.
+    if trails >= 1.0 or rng.random() < trails:
+        _add_satellite(flux, rng, lenses)
+    if trails >= 1.0 or rng.random() < trails:
+        _add_asteroid(flux, rng, lenses)
     return np.where(coverage.context > 0, flux, 0.0).astype(np.float32)
 
 
-def _add_trails(flux: Image, rng: np.random.Generator, lenses: NDArray[np.float64]) -> None:
-    """A satellite's trail across the field and an asteroid's, neither over a lens."""
-    observation = observation_of(N_EXPOSURES)
+def _add_satellite(flux: Image, rng: np.random.Generator, lenses: NDArray[np.float64]) -> None:
+    """A satellite's trail across the field, not over a lens."""
     rows, columns = np.round(lenses[:, ::-1]).astype(int).T
     for _ in range(MAX_TRIES):
         trail = np.zeros_like(flux)
-        satellite_trail(trail, observation, rng)
+        satellite_trail(trail, observation_of(N_EXPOSURES), rng)
         nearby = ndimage.maximum_filter(trail[::20, ::20], 7)
         if (nearby[rows // 20, columns // 20] < 1e-6).all():
             flux += trail
             break
+
+
+def _add_asteroid(flux: Image, rng: np.random.Generator, lenses: NDArray[np.float64]) -> None:
+    """An asteroid's trail, not over a lens."""
     place = _free_place(rng, len(flux), lenses, STAR_SEPARATION_PX)
     if place is not None:
         x0, y0 = (max(0, int(centre) - 60) for centre in place)
-        asteroid_trail(flux[y0 : y0 + 120, x0 : x0 + 120], observation, rng)
-
-
+        view = flux[y0 : y0 + 120, x0 : x0 + 120]
+        asteroid_trail(view, observation_of(N_EXPOSURES), rng)
