@@ -161,15 +161,7 @@ def build_candidates(
     """
     _check_detections(detections, limit)
     check_radius(match_radius_arcsec)
-    ordered = detections.sort_values(
-        ["logit_mean", "mosaic", "window"],
-        ascending=[False, True, True],
-        kind="stable",
-        ignore_index=True,
-    )
-    keep, group = merge_overlaps(
-        ordered["ra_deg"], ordered["dec_deg"], ordered["logit_mean"], merge_radius_arcsec
-    )
+    ordered, keep, group = _merged(detections, merge_radius_arcsec)
     rows = ordered.iloc[keep].reset_index(drop=True)
     rows["ra_deg"] = _wrapped(rows["ra_deg"].to_numpy(dtype=np.float64))
     rows["rank"] = np.arange(1, len(rows) + 1)
@@ -179,6 +171,43 @@ def build_candidates(
     rows = rows.head(len(rows) if limit is None else limit)
     known = match_known(rows["ra_deg"], rows["dec_deg"], match_radius_arcsec)
     return _as_table(pd.concat([rows, known], axis=1))
+
+
+def ranks_of_detections(
+    detections: pd.DataFrame, merge_radius_arcsec: float
+) -> NDArray[np.int64]:
+    """The rank of the candidate that each detection is, or was merged into.
+
+    Parameters
+    ----------
+    detections, merge_radius_arcsec
+        As of `build_candidates`.
+
+    Returns
+    -------
+    ndarray, shape (n,), int64
+        In the order of the detections.
+    """
+    ordered, _, group = _merged(detections, merge_radius_arcsec)
+    ranks = np.empty(len(detections), np.int64)
+    ranks[ordered["at"]] = group + 1
+    return ranks
+
+
+def _merged(
+    detections: pd.DataFrame, merge_radius_arcsec: float
+) -> tuple[pd.DataFrame, NDArray[np.int64], NDArray[np.int64]]:
+    """Detections, best first, each with where it was; and of these what `merge_overlaps` gives."""
+    ordered = detections.assign(at=np.arange(len(detections))).sort_values(
+        ["logit_mean", "mosaic", "window"],
+        ascending=[False, True, True],
+        kind="stable",
+        ignore_index=True,
+    )
+    keep, group = merge_overlaps(
+        ordered["ra_deg"], ordered["dec_deg"], ordered["logit_mean"], merge_radius_arcsec
+    )
+    return ordered, keep, group
 
 
 def _as_table(rows: pd.DataFrame) -> pa.Table:

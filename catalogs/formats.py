@@ -1,8 +1,9 @@
 """The file formats of astronomers' tables: names, units and values of the columns that matter.
 
-Readable endings: ``.csv`` ``.ecsv`` (comment lines may come first, commas separate), ``.fits``
-``.fit`` ``.fits.gz`` (first table extension), ``.xml`` ``.vot`` ``.votable`` (first table),
-``.parquet``.
+Readable endings: ``.csv`` (comment lines may come first, commas separate), ``.ecsv``, ``.txt``
+``.dat`` ``.tsv`` ``.tab`` ``.tbl`` ``.mrt`` ``.ascii`` (whatever form of text table astropy
+recognises), ``.fits`` ``.fit`` ``.fits.gz`` (first table extension), ``.xml`` ``.vot`` ``.votable``
+(first table), ``.parquet``.
 """
 
 import itertools
@@ -16,8 +17,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from astropy.coordinates import SkyCoord
+from astropy.io import ascii as text_tables
 from astropy.io import fits, votable
 from astropy.io.votable.exceptions import VOTableSpecError
+from astropy.table import Table
+from astropy.time import Time
 from numpy.typing import NDArray
 
 from lensweep.catalogs.frames import Frame, FrameError, frame_of
@@ -25,6 +30,9 @@ from lensweep.ground.errors import InputError
 
 # Not NA, as pandas has it: a lens may be called that.
 _CSV_NULLS = ["", "nan", "NaN", "null", "NULL"]
+_ECSV = "# %ECSV"
+# Names in lower case of the columns to read; None for all.
+Wanted = Collection[str] | None
 
 
 class TableError(InputError):
@@ -44,24 +52,27 @@ class RawTable:
     frames : dict of str to Frame or str
         Of columns that are declared to be in another frame than ICRS; a name instead of a frame
         is of one that nothing is known of here.
+    untyped : bool
+        Whether the file says nothing of types: all values are text then.
     """
 
     names: list[str]
     values: dict[str, NDArray[Any]]
     units: dict[str, str] = field(default_factory=dict)
     frames: dict[str, Frame | str] = field(default_factory=dict)
+    untyped: bool = False
 
 
-def read_columns(path: Path, wanted: Collection[str]) -> RawTable:
+def read_columns(path: Path, wanted: Wanted) -> RawTable:
     """Read columns of a table by their names, whatever its format.
 
     Parameters
     ----------
     path : Path
         Table; the format follows from the ending (see the module's docstring).
-    wanted : collection of str
+    wanted : collection of str or None
         Names in lower case; the file's are matched without regard to case. Those that it lacks
-        are left out.
+        are left out. None reads all.
 
     Returns
     -------
@@ -78,9 +89,10 @@ def read_columns(path: Path, wanted: Collection[str]) -> RawTable:
     return read(path, wanted)
 
 
-def _reader(path: Path) -> Callable[[Path, Collection[str]], RawTable]:
+def _reader(path: Path) -> Callable[[Path, Wanted], RawTable]:
     readers = {
         (".csv", ".ecsv"): _read_csv,
+        (".txt", ".dat", ".tsv", ".tab", ".tbl", ".mrt", ".ascii"): _read_text,
         (".fits", ".fit", ".fits.gz"): _read_fits,
         (".xml", ".vot", ".votable"): _read_votable,
         (".parquet",): _read_parquet,
@@ -92,7 +104,9 @@ def _reader(path: Path) -> Callable[[Path, Collection[str]], RawTable]:
     raise TableError(f"{path}: unknown file ending; a table of positions ends with one of {known}")
 
 
-def _read_csv(path: Path, wanted: Collection[str]) -> RawTable:
+def _read_csv(path: Path, wanted: Wanted) -> RawTable:
+    if _begins_as_ecsv(path):
+        return _read_text(path, wanted)
     # As text: names such as "0028" keep their zeros, and sexagesimal values can be shown back.
     try:
         frame = pd.read_csv(
@@ -106,7 +120,96 @@ def _read_csv(path: Path, wanted: Collection[str]) -> RawTable:
         raise TableError(f"{path}: rows have more values than the header has names")
     frame.columns = pd.Index([str(name).strip() for name in frame.columns])
     names = list(frame.columns)
-    return RawTable(names, {name: frame[name].to_numpy() for name in _wanted(names, wanted)})
+    values = {name: frame[name].to_numpy() for name in _wanted(names, wanted)}
+    return RawTable(names, values, untyped=True)
+
+
+def _begins_as_ecsv(path: Path) -> bool:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return file.readline().startswith(_ECSV)
+
+
+def _read_text(path: Path, wanted: Wanted) -> RawTable:
+    typed = _begins_as_ecsv(path)
+    try:
+        if typed:
+            table = Table.read(path, format="ascii.ecsv")
+        else:
+            table, typed = _guessed(path)
+    except (text_tables.InconsistentTableError, ValueError, TypeError, KeyError) as error:
+        # astropy's own words are a page of guesses.
+        raise TableError(
+            f"{path}: not a readable text table, in any form that astropy knows"
+        ) from error
+    raw = columns_of_table(table, str(path))
+    values = {name: raw.values[name] for name in _wanted(raw.names, wanted)}
+    return RawTable(raw.names, values, raw.units, raw.frames, untyped=not typed)
+
+
+def _guessed(path: Path) -> tuple[Table, bool]:
+    """A text table of whatever form, and whether it says of what types its columns are."""
+    try:
+        # As text, for the reasons of a CSV table.
+        return text_tables.read(path, converters={"*": [text_tables.convert_numpy(str)]}), False
+    except text_tables.InconsistentTableError:
+        # Of IPAC and the CDS: whoever says types wants no others.
+        return text_tables.read(path), True
+
+
+def columns_of_table(table: Table, what: str) -> RawTable:
+    """The columns of a table that is in memory already.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        Plain columns, quantities, times; one column of positions (`SkyCoord`) at most, which
+        becomes ``ra_deg`` and ``dec_deg``, ICRS.
+    what : str
+        What it is, for messages.
+
+    Raises
+    ------
+    TableError
+        If it has several columns of positions, or positions of its own beside one.
+    """
+    sky = [name for name in table.colnames if isinstance(table[name], SkyCoord)]
+    if len(sky) > 1:
+        raise TableError(f"{what}: {len(sky)} columns of positions, {', '.join(sky)}; keep one")
+    values: dict[str, NDArray[Any]] = {}
+    units: dict[str, str] = {}
+    for name in table.colnames:
+        column = table[name]
+        if name in sky:
+            units |= {"ra_deg": "deg", "dec_deg": "deg"}
+            values |= {"ra_deg": column.icrs.ra.deg, "dec_deg": column.icrs.dec.deg}
+            continue
+        units[str(name)] = str(getattr(column, "unit", None) or "")
+        values[str(name)] = _plain(column)
+    return RawTable(list(values), values, units)
+
+
+def _plain(column: Any) -> NDArray[Any]:
+    """A column as an array; what is masked is NaN, or None."""
+    if isinstance(column, Time):
+        return np.asarray(column.isot)
+    values = getattr(column, "value", column)
+    if not np.ma.is_masked(values):
+        return np.asarray(values)
+    if values.dtype.kind == "f":
+        return _unmasked(values)
+    # Not as floats: an ID 12 would become 12.0.
+    found = np.array(values, object)
+    found[values.mask] = None
+    return found
+
+
+def columns_of_frame(frame: pd.DataFrame) -> RawTable:
+    """The columns of a table of pandas; an index that has a name is one of them."""
+    named = [name for name in frame.index.names if name is not None]
+    columns = frame.reset_index() if named else frame
+    names = [str(name) for name in columns.columns]
+    values = [columns.iloc[:, number].to_numpy() for number in range(len(names))]
+    return RawTable(names, dict(zip(names, values, strict=True)))
 
 
 def _remarks(path: Path) -> int:
@@ -115,7 +218,7 @@ def _remarks(path: Path) -> int:
         return sum(1 for _ in itertools.takewhile(lambda line: line.startswith("#"), file))
 
 
-def _read_fits(path: Path, wanted: Collection[str]) -> RawTable:
+def _read_fits(path: Path, wanted: Wanted) -> RawTable:
     try:
         with fits.open(path) as hdus:
             table = next((h for h in hdus if isinstance(h, fits.BinTableHDU | fits.TableHDU)), None)
@@ -131,7 +234,7 @@ def _read_fits(path: Path, wanted: Collection[str]) -> RawTable:
     return RawTable(names, values, units, frames)
 
 
-def _read_votable(path: Path, wanted: Collection[str]) -> RawTable:
+def _read_votable(path: Path, wanted: Wanted) -> RawTable:
     try:
         whole = votable.parse(path, verify="ignore")
         table = whole.get_first_table()
@@ -184,7 +287,7 @@ def _stated(system: str, equinox: Any, epoch: Any) -> Frame | str | None:
         return str(error)
 
 
-def _read_parquet(path: Path, wanted: Collection[str]) -> RawTable:
+def _read_parquet(path: Path, wanted: Wanted) -> RawTable:
     try:
         schema = pq.read_schema(path)
         names = schema.names
@@ -204,5 +307,5 @@ def _unmasked(values: Any) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def _wanted(names: Iterable[str], wanted: Collection[str]) -> list[str]:
-    return [name for name in names if name.lower() in wanted]
+def _wanted(names: Iterable[str], wanted: Wanted) -> list[str]:
+    return [name for name in names if wanted is None or name.lower() in wanted]

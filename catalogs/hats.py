@@ -17,11 +17,11 @@ from mocpy import MOC
 from numpy.typing import ArrayLike, NDArray
 
 from lensweep.catalogs.crossmatch import check_radius
+from lensweep.catalogs.hats_folders import HATS_PROPERTIES, is_hats
 from lensweep.catalogs.lens_lists import list_of
 from lensweep.catalogs.tables import NAME_COLUMNS, TableError
-from lensweep.ground.files import is_remote, place, reached
+from lensweep.ground.files import place, reached
 
-_PROPERTIES = ("hats.properties", "collection.properties", "properties")
 # Cells of 3 arcsec: cones of any radius in use are followed closely.
 _CONE_ORDER = 16
 
@@ -36,23 +36,6 @@ PAIR_COLUMNS = (
 
 class HatsError(TableError):
     """A HATS catalogue that cannot be matched."""
-
-
-def is_hats(path: str | Path) -> bool:
-    """Whether a path is a HATS catalogue or collection: a folder with HATS' properties file.
-
-    Raises
-    ------
-    lensweep.ground.files.StoreError
-        If an address does not answer.
-    """
-    folder = place(path)
-    with reached(folder):
-        found = any((folder / name).is_file() for name in _PROPERTIES)
-        if not found and is_remote(folder):
-            # To fsspec a file of a web server that does not answer is absent; a listing tells.
-            folder.is_dir()
-    return found
 
 
 def match_hats(
@@ -149,6 +132,28 @@ def rows_near(
     return positions.astype({"name": "str"})[["row", "name", "ra_deg", "dec_deg"]]
 
 
+def read_hats(source: str | Path) -> pd.DataFrame:
+    """Read all rows and columns of a HATS catalogue, in the order of its partitions.
+
+    Returns
+    -------
+    DataFrame
+        Its columns of position are called ``ra_deg`` and ``dec_deg``, degrees; the index is HATS'
+        own.
+
+    Raises
+    ------
+    HatsError
+        If LSDB is not installed, or the folder is not a HATS catalogue.
+    """
+    lsdb, path = _lsdb(source), place(source)
+    with reached(path):
+        catalogue = lsdb.open_catalog(path, columns="all")
+        info = catalogue.hc_structure.catalog_info
+        rows = pd.DataFrame(catalogue.compute())
+    return rows.rename(columns={info.ra_column: "ra_deg", info.dec_column: "dec_deg"})
+
+
 def count_rows(source: str | Path) -> int:
     """Number of rows of a HATS catalogue, from its properties.
 
@@ -182,7 +187,7 @@ def lenses_near(
 
 def _lsdb(path: str | Path) -> Any:
     if not is_hats(path):
-        raise HatsError(f"{path}: not a HATS catalogue (no {', '.join(_PROPERTIES)})")
+        raise HatsError(f"{path}: not a HATS catalogue (no {', '.join(HATS_PROPERTIES)})")
     if importlib.util.find_spec("lsdb") is None:
         raise HatsError(f"HATS catalogue {path}: needs LSDB; `pip install 'lensweep[hats]'`")
     return importlib.import_module("lsdb")

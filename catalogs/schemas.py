@@ -126,6 +126,11 @@ LEDGER_COLUMNS = (
            "First column of the window on the scanning grid; may lie outside the image."),
     Column("y0", pa.int32(), "pixel", "pos.cartesian.y;instr.pixel",
            "First row of the window on the scanning grid; may lie outside the image."),
+    Column("ra_deg", pa.float64(), "deg", "pos.eq.ra;meta.main",
+           "ICRS right ascension of what the window is for: its centre, or the source or listed"
+           " position nearest to its centre."),
+    Column("dec_deg", pa.float64(), "deg", "pos.eq.dec;meta.main",
+           "ICRS declination of the same."),
     Column("state", pa.string(), "", "meta.code.status",
            "What became of the window: scored, screened (looked at, and passed over), masked or"
            " failed."),
@@ -133,6 +138,59 @@ LEDGER_COLUMNS = (
            "Why the window was screened, masked or failed; null if it was scored.", True),
     Column("screen_logit", pa.float32(), "", "stat.value",
            "Logit of the ensemble's screen; null where it did not look.", True),
+)
+
+# A row for every row of a table of positions, in its order; the table's own columns follow.
+TARGET_COLUMNS = (
+    Column("row", pa.int64(), "", "meta.record",
+           "Row of the table that was given, counted from 0."),
+    Column("target_id", pa.string(), "", "meta.id;meta.main",
+           "Name or ID of the target in that table, as text; null if it has none.", True),
+    Column("ra_deg", pa.float64(), "deg", "pos.eq.ra;meta.main",
+           "ICRS right ascension that was asked for."),
+    Column("dec_deg", pa.float64(), "deg", "pos.eq.dec;meta.main",
+           "ICRS declination that was asked for."),
+    Column("state", pa.string(), "", "meta.code.status",
+           "What became of the target: scored, screened (looked at, and passed over), masked, off"
+           " the mosaic or failed."),
+    Column("reason", pa.string(), "", "meta.note",
+           "Why it was not scored; null if it was.", True),
+    Column("n_mosaics", pa.int32(), "", "meta.number",
+           "Number of the run's mosaics that hold the position. What follows is of the one that"
+           " serves it best: scored before screened, masked and failed, and of several scores the"
+           " highest."),
+    Column("mosaic", pa.string(), "", "meta.id;meta.file",
+           "Name of that mosaic; null if none holds the position.", True),
+    Column("window", pa.int64(), "", "meta.record", _WINDOW, True),
+    Column("x_pix", pa.float64(), "pixel", "pos.cartesian.x;instr.pixel",
+           "Column of the position in the mosaic's own pixels; the first pixel's centre is 0.",
+           True),
+    Column("y_pix", pa.float64(), "pixel", "pos.cartesian.y;instr.pixel",
+           "Row of the position in the mosaic's own pixels; the first pixel's centre is 0.", True),
+    Column("valid_fraction", pa.float32(), "", "stat.filling",
+           "Fraction of the window's pixels that hold data, 0 to 1.", True),
+    Column("p_lens", pa.float64(), "", "stat.probability",
+           "Probability that the target is a lens, as of a candidate of that score: at the density"
+           " of lenses that the file metadata state.", True),
+    Column("false_per_deg2", pa.float64(), "deg**-2", "stat.value",
+           "Candidates at least this good that a square degree without lenses would give.", True),
+    Column("extrapolated", pa.bool_(), "", "meta.code",
+           "Whether fewer than ten false candidates of the fields scored as high: p_lens and"
+           " false_per_deg2 then follow a fitted tail.", True),
+    Column("p_mean", pa.float32(), "", "stat.probability;stat.mean",
+           "Mean of the members' probabilities, neither calibrated nor shifted to a prior.", True),
+    Column("p_std", pa.float32(), "", "stat.stdev;stat.probability", _P_STD, True),
+    Column("logit_mean", pa.float32(), "", "stat.value;stat.mean",
+           "Mean of the members' logits, uncalibrated.", True),
+    Column("n_members", pa.int16(), "", "meta.number",
+           "Number of ensemble members that scored.", True),
+    Column("screen_logit", pa.float32(), "", "stat.value",
+           "Logit of the ensemble's screen; null where it did not look.", True),
+    Column("candidate_rank", pa.int32(), "", "stat.rank",
+           "Rank of the candidate that the target became; null if it is below the least score of"
+           " a detection. Targets that lie together are one candidate, and share it.", True),
+    Column("candidate_id", pa.string(), "", "meta.id.cross",
+           "Name of that candidate.", True),
 )
 
 # What a bundle keeps of the fields that it was measured on, and a run of its own.
@@ -180,6 +238,7 @@ SCORE_COLUMNS = (
 
 CANDIDATES = pa.schema([column.field() for column in CANDIDATE_COLUMNS])
 LEDGER = pa.schema([column.field() for column in LEDGER_COLUMNS])
+TARGETS = pa.schema([column.field() for column in TARGET_COLUMNS])
 FIELD_SCORES = pa.schema([column.field() for column in FIELD_SCORE_COLUMNS])
 SCORES = pa.schema([column.field() for column in SCORE_COLUMNS])
 

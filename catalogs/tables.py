@@ -4,14 +4,17 @@ Which formats: `lensweep.catalogs.formats`.
 """
 
 import re
+import warnings
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
 
+import astropy.units as u
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from astropy.coordinates import Angle
+from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import ArrayLike, NDArray
 
 from lensweep.catalogs.formats import RawTable, TableError, read_columns
@@ -43,20 +46,29 @@ POSITION_COLUMNS = (
     ("ra", "de"),
 )
 NAME_COLUMNS = ("name", "id", "candidate_id")
-_WANTED = {name for pair in POSITION_COLUMNS for name in pair} | set(NAME_COLUMNS)
-_DEGREE_UNITS = {"", "deg", "degree", "degrees"}
-_HOUR_UNITS = {"h", "hr", "hour", "hours", "hourangle", "h:m:s", '"h:m:s"'}
-_SEXAGESIMAL = re.compile(r"\s*[+-]?\d+\s*[:hHdD°\s]\s*\d+")
+# How the CDS, and the journals' machine-readable tables, write positions: a column for each part.
+_RA_PARTS, _DEC_PARTS = ("rah", "ram", "ras"), ("de-", "ded", "dem", "des")
+_PARTS = {*_RA_PARTS, *_DEC_PARTS}
+_WANTED = {name for pair in POSITION_COLUMNS for name in pair} | set(NAME_COLUMNS) | _PARTS
+# As tables spell them, and astropy does not.
+_UNIT_SPELLINGS = {
+    "": "deg", "degree": "deg", "degrees": "deg", "d:m:s": "deg", "h": "hourangle",
+    "hr": "hourangle", "hour": "hourangle", "hours": "hourangle", "h:m:s": "hourangle",
+}  # fmt: skip
+_SEXAGESIMAL = re.compile(
+    r"\s*[+-]?\d+\s*[:hHdD°\s]\s*\d+(\s*[:mM'′\s]\s*\d+(\.\d*)?|\.\d+)?\s*[mM'′sS\"″]?\s*"
+)
 
 
 def read_positions(path: str | Path) -> pd.DataFrame:
-    """Read the positions of a CSV, FITS, VOTable or Parquet table.
+    """Read the positions of a table in a file.
 
     Column names are matched without regard to case, by the first pair of `POSITION_COLUMNS` that
     the file has. Positions are ICRS, unless a VOTable's COOSYS or a FITS table's RADESYS and
-    EQUINOX declare FK4 or FK5, of any equinox: these are brought to ICRS. Values are taken as
-    decimal degrees, whatever their range; hours are recognised by the declared unit only, never
-    guessed.
+    EQUINOX declare FK4 or FK5, of any equinox: these are brought to ICRS. Numbers are degrees,
+    whatever their range, unless a unit of angle is declared. Sexagesimal text is in the unit that
+    it holds (``10h00m28.6s``), else in the declared one, else RA is in hours and Dec in degrees,
+    as everywhere. The columns RAh, RAm, RAs, DE-, DEd, DEm, DEs of the CDS are a position too.
 
     Parameters
     ----------
@@ -73,9 +85,9 @@ def read_positions(path: str | Path) -> pd.DataFrame:
     ------
     TableError
         File missing, of unknown ending or not readable; no pair of position columns, or two
-        columns that differ in case only; a declared unit other than degrees, or a declared frame
-        other than ICRS, FK5 and FK4; no rows; a position that is not a number, sexagesimal, or
-        off the sphere (RA in [0, 360), Dec in [-90, 90]).
+        columns that differ in case only; a declared unit that is none of an angle, or a declared
+        frame other than ICRS, FK5 and FK4; no rows; a position that is neither a number nor
+        sexagesimal, or off the sphere (RA in [0, 360), Dec in [-90, 90]).
     """
     return read_table(path, ())
 
@@ -105,33 +117,58 @@ def read_table(
     TableError
         As `read_positions`.
     """
-    path = Path(path)
-    raw = read_columns(path, _WANTED | set(extra))
-    ra_name, dec_name = _position_columns(path, raw)
-    ra_deg = _degrees(path, raw, ra_name)
-    dec_deg = _degrees(path, raw, dec_name)
-    if len(ra_deg) == 0:
-        raise TableError(f"{path}: the table has no rows")
-    check_positions(ra_deg, dec_deg, str(path))
-    _check_ra_range(path, ra_deg)
-    frame = _frame(path, raw, ra_name, dec_name)
-    degrees = raw.units.get(ra_name) or "deg" in ra_name.lower()
-    if refuse_hours and not degrees and max(ra_deg) < 24:
-        raise TableError(
-            f"{path}: column {ra_name!r} has no unit, and row 0 to {len(ra_deg) - 1} all lie below"
-            " 24, as hours do; if they are degrees, call the columns ra_deg and dec_deg"
-        )
-    if frame is not None:
-        ra_deg, dec_deg = to_icrs(frame, ra_deg, dec_deg)
+    raw = read_columns(Path(path), _WANTED | set(extra))
+    ra_deg, dec_deg = positions_of(raw, str(path), refuse_hours)
     table = pd.DataFrame({"ra_deg": ra_deg, "dec_deg": dec_deg, "row": np.arange(len(ra_deg))})
-    found = _by_lower_case(path, raw)
-    name = _first_present(NAME_COLUMNS, found)
+    found = _by_lower_case(str(path), raw)
+    name = first_present(NAME_COLUMNS, found)
     if name is not None:
         table["name"] = pd.Series(raw.values[name]).astype("str")
     for column in extra:
         if column in found and column not in table:
             table[column] = pd.Series(raw.values[found[column]]).astype("str")
     return table
+
+
+def positions_of(
+    raw: RawTable, what: str, refuse_hours: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The positions among a table's columns.
+
+    Parameters
+    ----------
+    raw : RawTable
+    what : str
+        Path or name of the table, for messages.
+    refuse_hours : bool
+        As of `read_table`.
+
+    Returns
+    -------
+    ra_deg, dec_deg : ndarray, shape (rows,), float64
+        ICRS.
+
+    Raises
+    ------
+    TableError
+        As `read_positions`.
+    """
+    ra_name, dec_name, raw = _position_columns(what, raw)
+    ra_deg = _degrees(what, raw, ra_name, "hourangle")
+    dec_deg = _degrees(what, raw, dec_name, "deg")
+    if len(ra_deg) == 0:
+        raise TableError(f"{what}: the table has no rows")
+    check_positions(ra_deg, dec_deg, what)
+    _check_ra_range(what, ra_deg)
+    frame = _frame(what, raw, ra_name, dec_name)
+    degrees = raw.units.get(ra_name) or "deg" in ra_name.lower()
+    written_out = _SEXAGESIMAL.fullmatch(str(raw.values[ra_name][0]))
+    if refuse_hours and not degrees and not written_out and max(ra_deg) < 24:
+        raise TableError(
+            f"{what}: column {ra_name!r} has no unit, and row 0 to {len(ra_deg) - 1} all lie below"
+            " 24, as hours do; if they are degrees, call the columns ra_deg and dec_deg"
+        )
+    return (ra_deg, dec_deg) if frame is None else to_icrs(frame, ra_deg, dec_deg)
 
 
 def check_positions(ra_deg: ArrayLike, dec_deg: ArrayLike, what: str) -> None:
@@ -192,50 +229,65 @@ def write_frame(frame: pd.DataFrame, path: str | Path) -> None:
     write_parquet(pa.Table.from_pandas(frame), path)
 
 
-def _by_lower_case(path: Path, raw: RawTable) -> dict[str, str]:
+def _by_lower_case(what: str, raw: RawTable) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in raw.values:
         if name.lower() in found:
             raise TableError(
-                f"{path}: columns {found[name.lower()]!r} and {name!r} differ in case only;"
+                f"{what}: columns {found[name.lower()]!r} and {name!r} differ in case only;"
                 " rename one"
             )
         found[name.lower()] = name
     return found
 
 
-def _first_present(wanted: Iterable[str], found: dict[str, str]) -> str | None:
+def first_present(wanted: Iterable[str], found: dict[str, str]) -> str | None:
+    """The first of some names in lower case that is there, as it is spelled there."""
     return next((found[name] for name in wanted if name in found), None)
 
 
-def _position_columns(path: Path, raw: RawTable) -> tuple[str, str]:
-    found = _by_lower_case(path, raw)
+def _position_columns(what: str, raw: RawTable) -> tuple[str, str, RawTable]:
+    """The names of the pair of columns, and the table that has them."""
+    found = _by_lower_case(what, raw)
     for ra_name, dec_name in POSITION_COLUMNS:
         if ra_name in found and dec_name in found:
-            return found[ra_name], found[dec_name]
+            return found[ra_name], found[dec_name], raw
+    if found.keys() >= _PARTS:
+        return "RAh RAm RAs", "DE- DEd DEm DEs", _joined(raw, found)
     pairs = ", ".join(f"{ra_name}/{dec_name}" for ra_name, dec_name in POSITION_COLUMNS)
     raise TableError(
-        f"{path}: no pair of RA and Dec columns among {', '.join(raw.names) or 'no columns'};"
+        f"{what}: no pair of RA and Dec columns among {', '.join(raw.names) or 'no columns'};"
         f" rename yours to one of {pairs}"
     )
 
 
-def _frame(path: Path, raw: RawTable, ra_name: str, dec_name: str) -> Frame | None:
+def _joined(raw: RawTable, found: dict[str, str]) -> RawTable:
+    """With the parts of positions as text: ``10 00 28.6``, ``-02 12 06``."""
+    parts = {name: pd.Series(raw.values[found[name]]).astype("str") for name in _PARTS}
+    parts["ded"] = parts["de-"].replace("+", "") + parts["ded"]
+    text = {
+        "RAh RAm RAs": parts["rah"].str.cat([parts["ram"], parts["ras"]], " "),
+        "DE- DEd DEm DEs": parts["ded"].str.cat([parts["dem"], parts["des"]], " "),
+    }
+    return RawTable(raw.names, {name: one.to_numpy(object) for name, one in text.items()})
+
+
+def _frame(what: str, raw: RawTable, ra_name: str, dec_name: str) -> Frame | None:
     """The frame of a pair of columns; None for ICRS. Refuse what cannot be brought to it."""
     frame, other = raw.frames.get(ra_name), raw.frames.get(dec_name)
     if frame != other:
         raise TableError(
-            f"{path}: column {ra_name!r} is in {frame or 'ICRS'}, but {dec_name!r} in "
+            f"{what}: column {ra_name!r} is in {frame or 'ICRS'}, but {dec_name!r} in "
             f"{other or 'ICRS'}; give both in ICRS"
         )
     if isinstance(frame, str):
         raise TableError(
-            f"{path}: columns {ra_name!r} and {dec_name!r} are declared in {frame}, which is not "
+            f"{what}: columns {ra_name!r} and {dec_name!r} are declared in {frame}, which is not "
             "understood here; convert them to ICRS"
         )
     if frame is not None and frame.equinox != "J2000" and _says_j2000(ra_name):
         raise TableError(
-            f"{path}: columns {ra_name!r} and {dec_name!r} are declared in {frame}, which their "
+            f"{what}: columns {ra_name!r} and {dec_name!r} are declared in {frame}, which their "
             "names contradict; correct one or the other"
         )
     return frame
@@ -245,40 +297,60 @@ def _says_j2000(name: str) -> bool:
     return "2000" in name or "icrs" in name.lower()
 
 
-def _degrees(path: Path, raw: RawTable, name: str) -> NDArray[np.float64]:
-    unit = raw.units.get(name, "").strip().lower()
-    if unit in _HOUR_UNITS:
-        raise TableError(f"{path}: column {name!r} is in hours ({unit}); convert it to degrees")
-    if unit not in _DEGREE_UNITS:
-        raise TableError(f"{path}: column {name!r} is in {unit!r}; convert it to degrees")
-    values = raw.values[name]
+def _degrees(what: str, raw: RawTable, name: str, sexagesimal: str) -> NDArray[np.float64]:
+    """A column in degrees; its sexagesimal text is in that unit where nothing else is said."""
+    unit, values = _unit_of(what, raw, name), raw.values[name]
     if values.ndim != 1:
-        raise TableError(f"{path}: column {name!r} holds arrays of shape {values.shape[1:]}")
+        raise TableError(f"{what}: column {name!r} holds arrays of shape {values.shape[1:]}")
     if values.dtype.kind in "iuf":
-        return values.astype(np.float64)
-    return _degrees_of_text(path, name, values)
-
-
-def _degrees_of_text(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(values.astype(np.float64) * unit.to(u.deg))
     text = pd.Series(values, dtype="str")
     numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64)
     # A blank stays NaN here and is refused with its row number as a missing position.
     blank = (text.isna() | (text.str.strip() == "")).to_numpy(dtype=np.bool_)
     bad = np.flatnonzero(np.isnan(numbers) & ~blank)
+    if not bad.size:
+        return np.asarray(numbers * unit.to(u.deg))
+    stated = unit if raw.units.get(name) else u.Unit(sexagesimal)
+    return _of_sexagesimal(what, name, text, stated)
+
+
+def _unit_of(what: str, raw: RawTable, name: str) -> u.UnitBase:
+    stated = raw.units.get(name, "").strip().strip('"').lower()
+    try:
+        unit = u.Unit(_UNIT_SPELLINGS.get(stated, stated))
+    except ValueError:
+        unit = u.dimensionless_unscaled
+    if not unit.is_equivalent(u.deg):
+        raise TableError(f"{what}: column {name!r} is in {stated!r}; convert it to degrees")
+    return unit
+
+
+def _of_sexagesimal(
+    what: str, name: str, text: pd.Series, unit: u.UnitBase
+) -> NDArray[np.float64]:
+    fits_form = text.str.fullmatch(_SEXAGESIMAL).fillna(False).to_numpy(dtype=np.bool_)
+    bad = np.flatnonzero(~fits_form)
     if bad.size:
         row = int(bad[0])
-        kind = "sexagesimal" if _SEXAGESIMAL.match(str(text.iloc[row])) else "not a number"
         raise TableError(
-            f"{path}: column {name!r}, row {row} (counted from 0): {text.iloc[row]!r} is {kind};"
-            " convert the column to decimal degrees"
+            f"{what}: column {name!r}, row {row} (counted from 0): {text.iloc[row]!r} is neither a"
+            " number like all others of the column, nor sexagesimal like all others; correct it"
         )
-    return np.asarray(numbers)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # astropy takes 60 seconds for a minute, and says so
+            return np.asarray(Angle(text.to_list(), unit).deg, np.float64)
+    except (ValueError, u.UnitsError, AstropyWarning) as error:
+        raise TableError(
+            f"{what}: column {name!r}: not all of it is sexagesimal ({error}); correct it"
+        ) from error
 
 
-def _check_ra_range(path: Path, ra_deg: NDArray[np.float64]) -> None:
+def _check_ra_range(what: str, ra_deg: NDArray[np.float64]) -> None:
     bad = np.flatnonzero((ra_deg < 0.0) | (ra_deg >= 360.0))
     if bad.size:
         raise TableError(
-            f"{path}: row {bad[0]} (counted from 0) has RA {ra_deg[bad[0]]}, outside [0, 360) deg"
+            f"{what}: row {bad[0]} (counted from 0) has RA {ra_deg[bad[0]]}, outside [0, 360) deg"
             f" ({bad.size} such rows); bring RA into 0 to 360"
         )

@@ -4,6 +4,8 @@ The verbs of the command line, for scripts and notebooks: `scan`, `score`, `read
 `selection_function`. What takes long to import is imported where it is used.
 """
 
+import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +31,8 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
     out : str or Path
         The run's folder.
     **options
-        Fields of `lensweep.scanner.run.config.ScanConfig`.
+        Fields of `lensweep.scanner.run.config.ScanConfig`. `centres` may also be positions: an
+        astropy `Table` or `SkyCoord`, or a `DataFrame`; they are kept in the run's folder.
 
     Returns
     -------
@@ -48,13 +51,19 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
     from lensweep.scanner.run.lock import sole_writer
     from lensweep.scanner.run.opening import open_run
     from lensweep.scanner.run.paths import RunPaths
+    from lensweep.scanner.run.target_list import give_targets
     from lensweep.scanner.sky.names import file_names
     from lensweep.scanner.work.scan import run_scan
     from lensweep.scanner.work.stages import BEGIN_WITH
 
-    given = file_names(mosaics, "mosaics")
+    given, centres = file_names(mosaics, "mosaics"), options.get("centres", "grid")
+    named = isinstance(centres, str | os.PathLike)
+    options["centres"] = os.fsdecode(centres) if named else "sources"
     config = ScanConfig(with_addresses(given), str(out), **options)
     with open_progress() as progress, sole_writer(RunPaths.at(config.out), progress.note) as hold:
+        if not named:
+            where = give_targets(RunPaths.at(config.out), centres)
+            config = dataclasses.replace(config, centres=where)
         bundle, paths = open_run(config)
         shared = None if is_remote(paths.root) else paths.root
         with open_client(

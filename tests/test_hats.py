@@ -12,7 +12,8 @@ from astropy_healpix import HEALPix
 
 from lensweep.__main__ import main
 from lensweep.catalogs.crossmatch import MatchError, all_pairs
-from lensweep.catalogs.hats import HatsError, is_hats, match_hats, rows_near
+from lensweep.catalogs.hats import HatsError, match_hats, rows_near
+from lensweep.catalogs.hats_folders import is_hats
 from lensweep.catalogs.lens_lists import LensListError, read_lens_list
 from lensweep.catalogs.lens_matches import match_lenses
 from lensweep.ground.errors import InputError

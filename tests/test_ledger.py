@@ -52,7 +52,8 @@ def test_a_shard_without_a_marker_is_an_error(done):
     paths, plan = done
     paths.score_marker(NAME, 2).unlink()
     with pytest.raises(LedgerError, match="shard 2 is neither scored nor failed"):
-        shard_ledger(paths.root, plan, 2, 0.5, read_windows(paths.root, NAME).corners)
+        windows = read_windows(paths.root, NAME)
+        shard_ledger(paths.root, plan, 2, 0.5, windows.corners, (windows.x, windows.y))
 
 
 def test_a_marker_that_counts_otherwise_is_an_error(done):

@@ -13,12 +13,14 @@ from lensweep.catalogs.schemas import (
     LEDGER_COLUMNS,
     SCORE_COLUMNS,
     SCORES,
+    TARGET_COLUMNS,
+    TARGETS,
     with_provenance,
 )
 from lensweep.scanner.results.worth import WORTH
 
 TABLES = [(CANDIDATES, CANDIDATE_COLUMNS), (LEDGER, LEDGER_COLUMNS), (SCORES, SCORE_COLUMNS),
-          (FIELD_SCORES, FIELD_SCORE_COLUMNS)]  # fmt: skip
+          (FIELD_SCORES, FIELD_SCORE_COLUMNS), (TARGETS, TARGET_COLUMNS)]  # fmt: skip
 EVERY_COLUMN = [column for _, columns in TABLES for column in columns]
 
 

@@ -87,10 +87,12 @@ def test_pairs_are_not_mixed(tmp_path):
         ("ra,dec\n1,-91\n", "Dec -91.0, outside"),
         ("ra,dec\n1,2\n360,2\n", r"row 1 .* RA 360.0, outside \[0, 360\)"),
         ("ra,dec\n-0.001,2\n", r"RA -0.001, outside \[0, 360\)"),
-        ("ra,dec\n1,2\n10:00:28.6,+02:12:06\n", "'ra', row 1 .* '10:00:28.6' is sexagesimal"),
-        ("ra,dec\n10 00 28.6,2\n", "'10 00 28.6' is sexagesimal"),
-        ("ra,dec\n1,-02d12m06s\n", "'dec', row 0 .* '-02d12m06s' is sexagesimal"),
-        ("ra,dec\n1,north\n", "'north' is not a number"),
+        # Of two forms: which was meant?
+        ("ra,dec\n10:00:28.6,2\n1,+02:12:06\n", "'ra', row 1 .* '1' is neither a number like"),
+        ("ra,dec\n1,north\n", "'north' is neither a number"),
+        ("ra,dec\n10:61:28.6,2\n", "'ra': not all of it is sexagesimal"),
+        ("ra,dec\n10:00:60.6,2\n", "'ra': not all of it is sexagesimal"),
+        ("ra,dec\n150:00:28,2\n", r"'hours' was found \('150.0'\)"),  # nothing says degrees
         ("ra,dec\n", "the table has no rows"),
         ("", "not a readable CSV"),  # no header
         ("ra,dec\n7,1,2\n", "more values than the header has names"),
@@ -106,26 +108,77 @@ def test_unusable_csv_is_refused(tmp_path, text, message):
 
 
 @pytest.mark.parametrize("file", ["a.fits", "a.xml", "a.parquet"])
+def test_a_declared_unit_that_is_no_angle_is_refused(tmp_path, file):
+    with pytest.raises(TableError, match="'RA' is in 'pix'"):
+        read_positions(write(tmp_path / file, RA="pix"))
+
+
 @pytest.mark.parametrize(
-    ("unit", "message"),
+    ("file", "unit", "degrees"),
     [
-        ("h", "'RA' is in hours"),
-        ("rad", "'RA' is in 'rad'"),  # neither hours nor degrees
+        ("a.fits", "rad", 180.0 / np.pi),
+        ("a.parquet", "h", 15.0),  # of RA: hours of angle
+        ("a.parquet", "hourangle", 15.0),
+        ("a.xml", "hourangle", 15.0),  # VOTable has no such word: astropy writes 15 deg
+        ("a.fits", "arcmin", 1.0 / 60.0),
     ],
 )
-def test_a_declared_unit_other_than_degrees_is_refused(tmp_path, file, unit, message):
-    with pytest.raises(TableError, match=message):
-        read_positions(write(tmp_path / file, RA=unit))
+def test_declared_units_of_angle_are_converted(tmp_path, monkeypatch, file, unit, degrees):
+    monkeypatch.setitem(globals(), "RA", [1.5, 0.0, 2.25])
+    table = read_positions(write(tmp_path / file, RA=unit))
+    np.testing.assert_allclose(table["ra_deg"], np.array(RA) * degrees, rtol=1e-12)
 
 
-def test_hour_angle_is_refused(tmp_path):
-    path = write(tmp_path / "a.fits")
-    fits.setval(path, "TUNIT2", value="hourangle", ext=1)  # astropy reads it but does not write it
-    with pytest.raises(TableError, match="'RA' is in hours"):
-        read_positions(path)
-    # VOTable has no such word: astropy writes 15 deg, which is not degrees.
-    with pytest.raises(TableError, match="'RA' is in '15 deg'"):
-        read_positions(write(tmp_path / "a.xml", RA="hourangle"))
+# 10h00m28.6s is 150.119167 deg; -02d12m06s is -2.201667.
+SEXAGESIMAL = (150.0 + 28.6 * 15.0 / 3600.0, -(2.0 + 12.0 / 60.0 + 6.0 / 3600.0))
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec", "unit"),
+    [
+        ("10:00:28.6", "-02:12:06", ""),
+        ("10 00 28.6", "-02 12 06.0", ""),
+        ("10h00m28.6s", "-02d12m06s", ""),
+        ("150d07m09s", "-02d12m06s", ""),  # what is written goes before what is usual
+        ("150:07:09", "-02:12:06", "deg"),  # so does what is declared
+        ("10:00:28.6", "-02:12:06", '"h:m:s"'),  # as VizieR has it
+        ("10:00.47666667", "-02:12.1", ""),
+    ],
+)
+def test_sexagesimal_text(tmp_path, ra, dec, unit):
+    field = pa.field("ra", pa.string(), metadata={"unit": unit})
+    schema = pa.schema([field, pa.field("dec", pa.string())])
+    pq.write_table(pa.table({"ra": [ra], "dec": [dec]}, schema), tmp_path / "a.parquet")
+    found = read_positions(tmp_path / "a.parquet")[["ra_deg", "dec_deg"]].to_numpy()[0]
+    np.testing.assert_allclose(found, SEXAGESIMAL, atol=1e-6)
+
+
+TEXTS = {
+    "fixed.txt": "name  ra      dec\n007   1.50    -2.0\n\"a b\" 2.5   3\n",
+    "tabs.tsv": "name\tra\tdec\n007\t1.50\t-2.0\na b\t2.5\t3\n",
+    "ipac.tbl": "|name  |ra      |dec     |\n|char  |double  |double  |\n"
+    "|      |deg     |deg     |\n 007    1.50     -2.0     \n a b    2.5      3        \n",
+    "a.ecsv": "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: name, datatype: string}\n"
+    "# - {name: ra, unit: deg, datatype: float64}\n# - {name: dec, datatype: float64}\n"
+    "name ra dec\n007 1.5 -2.0\n\"a b\" 2.5 3.0\n",
+    "commas.txt": "name,ra,dec\n007,1.50,-2.0\na b,2.5,3\n",
+}
+
+
+@pytest.mark.parametrize("file", TEXTS)
+def test_text_tables_of_every_form(tmp_path, file):
+    (tmp_path / file).write_text(TEXTS[file])
+    table = read_positions(tmp_path / file)
+    assert table[["ra_deg", "dec_deg"]].to_numpy().tolist() == [[1.5, -2.0], [2.5, 3.0]]
+    assert table["name"].tolist() == ["007", "a b"]
+
+
+def test_positions_in_parts_as_the_cds_has_them(tmp_path):
+    (tmp_path / "a.txt").write_text(
+        "Name RAh RAm RAs DE- DEd DEm DEs\nx 10 00 28.6 - 02 12 06\ny 0 0 0 + 0 30 0\n"
+    )
+    found = read_positions(tmp_path / "a.txt")[["ra_deg", "dec_deg"]].to_numpy()
+    np.testing.assert_allclose(found, [SEXAGESIMAL, [0.0, 0.5]], atol=1e-9)
 
 
 @pytest.mark.parametrize("file", ["a.fits", "a.xml", "a.parquet"])
@@ -182,7 +235,7 @@ def test_spaces_and_byte_order_mark_in_a_csv_header(tmp_path):
         ("a.fits", "not a readable FITS file"),
         ("a.xml", "not a readable VOTable"),
         ("a.parquet", "not a readable Parquet file"),
-        ("a.txt", r"unknown file ending; .* \.csv, \.ecsv, \.fits"),
+        ("a.doc", r"unknown file ending; .* \.csv, \.ecsv, \.txt"),
         ("parquet", "unknown file ending"),  # a name, not an ending
     ],
 )

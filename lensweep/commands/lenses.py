@@ -54,7 +54,7 @@ def crossmatch_command(
     ] = None,
 ) -> None:
     """Which known lenses lie near candidates or positions, on the sphere."""
-    from lensweep.catalogs.hats import is_hats
+    from lensweep.catalogs.hats_folders import is_hats
     from lensweep.scanner.lenses.hats_report import show_hats_matches
     from lensweep.scanner.lenses.lens_report import show_matches
 

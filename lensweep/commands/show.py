@@ -198,10 +198,11 @@ def show_plan(config: ScanConfig) -> int:
                 f"{plan.n_windows:,}", f"{len(plan.shards):,}",
                 f"{plan.n_windows * CUTOUT_BYTES / 1e6:,.0f} MB",
             )  # fmt: skip
+        outside = note_of_positions_outside(config, plans, root)
     console.print(table)
     for note in notes:
         console.print(note)
-    for reason in (*refused, note_of_positions_outside(config, plans)):
+    for reason in (*refused, outside):
         if reason:
             console.print(reason, style="red")
     windows = sum(plan.n_windows for plan in plans)
@@ -250,8 +251,19 @@ def show_outcome(outcome: Outcome, planted: pd.DataFrame | None) -> None:
         f"{tally.planned:,} windows planned = {tally.scored:,} scored + {tally.screened:,} "
         f"screened + {tally.masked:,} masked + {tally.failed:,} failed"
     )
-    for path in (outcome.paths.candidates, outcome.paths.contact_sheet, outcome.paths.ledger):
+    written = [outcome.paths.candidates, outcome.paths.contact_sheet, outcome.paths.ledger]
+    if outcome.paths.targets.is_file():
+        written.append(outcome.paths.targets)
+        console.print(_sum_of_targets(outcome.paths.targets))
+    for path in written:
         console.print(f"wrote {path}")
     show_expectation(candidates, read_facts(outcome.paths.root))
     for reason in outcome.failed_mosaics.values():
         console.print(f"failed: {reason}", style="red")
+
+
+def _sum_of_targets(path: Path) -> str:
+    with path.open("rb") as file:
+        states = pd.read_parquet(file, columns=["state"])["state"].value_counts()
+    counts = " + ".join(f"{count:,} {state}" for state, count in states.items())
+    return f"{states.sum():,} positions given = {counts}"

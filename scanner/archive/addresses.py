@@ -108,7 +108,7 @@ def way_to_read(address: str, config: ScanConfig, band: str, root: str) -> str |
         mosaic = inspect_mosaic(address, overrides, band, config.ensemble, scratch)
     except NoSectionsError:
         return None
-    windows = len(list_windows(mosaic, scan_grid(mosaic), config).corners)
+    windows = len(list_windows(mosaic, scan_grid(mosaic), config, root).corners)
     # A window that is resampled may lie across: its diagonal.
     rows = CUTOUT_SIZE * PIXEL_SCALE_ARCSEC / mosaic.pixel_scale_arcsec * np.sqrt(2.0)
     share = windows * rows / mosaic.shape[0]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from lensweep.catalogs.hats import count_rows, is_hats, match_hats, rows_near
+from lensweep.catalogs.hats import count_rows, match_hats, rows_near
+from lensweep.catalogs.hats_folders import is_hats
 from lensweep.catalogs.lens_lists import ANY_RADIUS_ARCSEC, known_lenses
 from lensweep.catalogs.lens_matches import match_lenses, radii_of
 from lensweep.catalogs.lens_schemas import MATCHES

@@ -9,7 +9,8 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from lensweep.catalogs.hats import is_hats, lenses_near
+from lensweep.catalogs.hats import lenses_near
+from lensweep.catalogs.hats_folders import is_hats
 from lensweep.catalogs.lens_lists import ANY_RADIUS_ARCSEC, known_lenses
 from lensweep.catalogs.lens_matches import count_matches, match_lenses
 from lensweep.catalogs.lens_schemas import MATCHES, RECALL

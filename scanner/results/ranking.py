@@ -17,6 +17,7 @@ from lensweep.scanner.network.bundle_store import Bundle
 from lensweep.scanner.results.contact_sheet import draw_contact_sheet
 from lensweep.scanner.results.detections import read_detections
 from lensweep.scanner.results.finished_run import read_facts
+from lensweep.scanner.results.targets import write_targets
 from lensweep.scanner.results.worth import (
     as_candidates,
     asked_of,
@@ -28,7 +29,8 @@ from lensweep.scanner.run import cutout_store
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.opening import ranking_facts, ranking_in, ranking_of, versions
 from lensweep.scanner.run.paths import RunPaths
-from lensweep.scanner.run.plan import Plan
+from lensweep.scanner.run.plan import Plan, read_plan
+from lensweep.scanner.run.tally import planned_mosaics
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 CONTACT_SHEET_SIZE = 48
@@ -95,7 +97,11 @@ def rank_anew(root: Path, bundle: Bundle, lens_density: float | None) -> None:
     scores = find_field_scores(bundle, paths, centres)
     ranked = with_worth(candidates, scores, centres, density)
     facts |= ranking_facts({"lens_density": density}) | describe_fields(scores)
-    write_parquet(with_provenance(as_candidates(ranked), facts), paths.candidates)
+    table = with_provenance(as_candidates(ranked), facts)
+    write_parquet(table, paths.candidates)
+    if paths.targets.is_file():
+        plans = [read_plan(paths.root, name) for name in planned_mosaics(paths.root)]
+        write_targets(paths, plans, table, scores)
     draw_candidates(paths, ranked)
 
 

@@ -5,6 +5,7 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
 
+from lensweep.catalogs.hats_folders import is_hats
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_file, is_remote
 from lensweep.ground.settings import check_types, one_of, read_toml, setting, within
@@ -123,17 +124,20 @@ class ScanConfig:
         one_of("screen", self.screen, ("auto", "on", "off"))
         one_of("precision", self.precision, ("auto", "full"))
         self._check_paths()
-        if self.centres not in ("grid", "sources") and not is_file(self.centres):
+        if self.lists_targets and not is_file(self.centres) and not is_hats(self.centres):
             raise InputError(
                 f"centres = {self.centres}: neither grid, sources, nor a file that is there"
             )
         self._refuse_name_twice()
 
+    @property
+    def lists_targets(self) -> bool:
+        """Whether windows are placed on the rows of a table."""
+        return self.centres not in ("grid", "sources")
+
     def absolute(self) -> "ScanConfig":
         """The same scan with paths that mean the same wherever a worker runs."""
-        centres = self.centres
-        if centres not in ("grid", "sources"):
-            centres = str(Path(centres).absolute())
+        centres = _absolute(self.centres) if self.lists_targets else self.centres
         mosaics = tuple(_absolute(path) for path in self.mosaics)
         mirror = None if self.mirror is None else str(Path(self.mirror).absolute())
         return dataclasses.replace(self, mosaics=mosaics, centres=centres, mirror=mirror)

@@ -21,6 +21,7 @@ from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import Plan, read_windows
 from lensweep.scanner.run.records import read_record
 from lensweep.scanner.run.tally import Tally, tally
+from lensweep.scanner.sky.grid import grid_to_sky
 
 
 class LedgerError(RuntimeError):
@@ -67,10 +68,13 @@ def _write_rows(
     lengths: Counter[str] = Counter()
     with pq.ParquetWriter(path, LEDGER) as writer:
         for plan in plans:
-            corners = read_windows(root, plan.mosaic.name).corners
+            windows = read_windows(root, plan.mosaic.name)
+            sky = grid_to_sky(plan.grid, windows.x, windows.y)
             for shard in range(plan.n_shards):
                 try:
-                    rows = shard_ledger(root, plan, shard, min_valid_fraction, corners)
+                    rows = shard_ledger(
+                        root, plan, shard, min_valid_fraction, windows.corners, sky
+                    )
                 except LostScoresError as error:
                     RunPaths(root).score_marker(plan.mosaic.name, shard).unlink()
                     lost.append(error)
@@ -91,6 +95,7 @@ def shard_ledger(
     shard: int,
     min_valid_fraction: float,
     corners: NDArray[np.int32],
+    sky: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> pa.Table:
     """The ledger of one shard, a row per window.
 
@@ -101,6 +106,8 @@ def shard_ledger(
     min_valid_fraction : float
     corners : ndarray, shape (n_windows, 2), int32
         Of all windows of the mosaic.
+    sky : tuple of two ndarray, shape (n_windows,), float64
+        RA and Dec of all of them, ICRS degrees.
 
     Raises
     ------
@@ -131,6 +138,8 @@ def shard_ledger(
         "window": np.arange(start, stop, dtype=np.int64),
         "x0": corners[:, 0],
         "y0": corners[:, 1],
+        "ra_deg": sky[0][start:stop],
+        "dec_deg": sky[1][start:stop],
         "state": state,
         "reason": reason,
         "screen_logit": pa.array(screen_logit, from_pandas=True),

@@ -1,17 +1,14 @@
 """Begin a run in its folder, or continue the one that is there; refuse what cannot end well."""
 
-import hashlib
 import os
 import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from lensweep.catalogs.schemas import read_provenance
-from lensweep.catalogs.tables import read_positions
 from lensweep.ground.atomic import sweep
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_file, is_remote, make_folder, remove_folder
@@ -21,6 +18,7 @@ from lensweep.scanner.run.config import DEFAULT_LENS_DENSITY, ScanConfig, fields
 from lensweep.scanner.run.lock import unwritable
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.records import DamagedError, read_record, write_record
+from lensweep.scanner.run.target_list import asked_targets, keep_targets, what_decides_of
 from lensweep.scanner.sky.names import mosaic_name
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 
@@ -46,6 +44,7 @@ def open_run(config: ScanConfig) -> tuple[Bundle, RunPaths]:
     _refuse_unfit(bundle, config)
     paths = RunPaths.at(config.out)
     _refuse_nothing_to_read(paths, config)
+    targets = asked_targets(config)
     asked = what_decides(config) | {"ensemble_sha256": bundle.sha256}
     try:
         make_folder(paths.root)
@@ -53,10 +52,14 @@ def open_run(config: ScanConfig) -> tuple[Bundle, RunPaths]:
         if found is not None:
             _refuse_another(paths, found["asked"], asked)
             # Its time is when the command was last given.
+            if targets is not None:
+                keep_targets(paths, targets)
             _write_run(paths, found)
             _refuse_another_ranking(paths, config, bundle)
         else:
             _refuse_strangers(paths)
+            if targets is not None:
+                keep_targets(paths, targets)
             command = " ".join(sys.argv)
             _write_run(paths, {"asked": asked, "versions": versions(), "command": command})
         for pattern in (".*.partial", "plan/.*.partial", "done/*/.*.partial", "failed/.*.partial",
@@ -83,7 +86,8 @@ def abandon(paths: RunPaths) -> None:
     for folder in (paths.failures, paths.plans, paths.scratch, paths.attempts, paths.certificates):
         remove_folder(folder)
     paths.run.unlink()
-    paths.run_copy.unlink(missing_ok=True)
+    for file in (paths.run_copy, paths.centres):
+        file.unlink(missing_ok=True)
     if not is_remote(paths.root) and not any(paths.root.iterdir()):
         paths.root.rmdir()
 
@@ -124,11 +128,7 @@ def what_decides(config: ScanConfig) -> dict[str, Any]:
     values["mosaics"] = sorted(
         path if is_remote(path) else os.path.realpath(path) for path in config.mosaics
     )
-    if config.centres not in ("grid", "sources"):
-        read_positions(config.centres)
-        values["centres"] = os.path.realpath(config.centres)
-        values["centres_sha256"] = hashlib.sha256(Path(config.centres).read_bytes()).hexdigest()
-    return values
+    return values | what_decides_of(config.centres) if config.lists_targets else values
 
 
 def _refuse_unfit(bundle: Bundle, config: ScanConfig) -> None:
@@ -203,7 +203,7 @@ def _refuse_strangers(paths: RunPaths) -> None:
         for path in (paths.root.iterdir() if paths.root.is_dir() else ())
         if not (path.name.startswith(".") and path.name.endswith(".partial"))
         # Of a submitted run of which nothing came, and of this command.
-        and path.name not in (paths.job.name, paths.lock.name)
+        and path.name not in (paths.job.name, paths.lock.name, paths.centres.name)
     )
     if strangers:
         raise InputError(

@@ -53,6 +53,16 @@ class RunPaths:
         return self.root / "candidates.parquet"
 
     @property
+    def centres(self) -> Path:
+        """The table of positions that was given, as it was read; there if one was."""
+        return self.root / "centres.parquet"
+
+    @property
+    def targets(self) -> Path:
+        """What became of every row of that table."""
+        return self.root / "targets.parquet"
+
+    @property
     def contact_sheet(self) -> Path:
         """Pictures of the first candidates."""
         return self.root / "candidates.png"

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lensweep.catalogs.tables import read_positions
 from lensweep.ground.files import is_remote, make_folder, whole_file
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.records import DamagedError, read_record, sum_of_parts, write_record
+from lensweep.scanner.run.target_list import targets_of
 from lensweep.scanner.sky.grid import ScanGrid, on_grid, scan_grid, sky_to_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, MosaicError, inspect_mosaic
 from lensweep.scanner.sky.origins import Origin, origin_now, origin_path, read_origin
@@ -70,11 +70,14 @@ class Windows:
         First pixel (x0, y0) on the grid.
     x, y : ndarray, shape (n,), float64
         The point on the grid that the window is for: its centre, or the source's position.
+    target : ndarray, shape (n,), int64
+        Of which row of the run's targets that is; of shape (0,) in a run without a table of them.
     """
 
     corners: NDArray[np.int32]
     x: NDArray[np.float64]
     y: NDArray[np.float64]
+    target: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def plan_mosaic(path: str, config: ScanConfig, band: str, root: str) -> Plan:
@@ -92,7 +95,7 @@ def plan_mosaic(path: str, config: ScanConfig, band: str, root: str) -> Plan:
     mosaic = inspect_mosaic(
         path, overrides, band, config.ensemble, paths.scratch, given=config.mosaics
     )
-    kept = _kept(paths, mosaic.name)
+    kept = _kept(paths, mosaic.name, config)
     if kept is not None:
         # The same file may be named by another path.
         if dataclasses.replace(
@@ -109,7 +112,7 @@ def plan_mosaic(path: str, config: ScanConfig, band: str, root: str) -> Plan:
     if not is_remote(mosaic.pixels_path):
         check_pixels(mosaic)
     grid = scan_grid(mosaic)
-    windows = list_windows(mosaic, grid, config)
+    windows = list_windows(mosaic, grid, config, root)
     plan = Plan(mosaic, grid, len(windows.corners), config.windows_per_shard, origin)
     target = paths.windows(mosaic.name)
     make_folder(target.parent)
@@ -141,18 +144,20 @@ def _origin(mosaic: Mosaic) -> Origin | None:
     return origin
 
 
-def _kept(paths: RunPaths, mosaic: str) -> Plan | None:
+def _kept(paths: RunPaths, mosaic: str, config: ScanConfig) -> Plan | None:
     """The plan that is there; None if there is none, or it is damaged and has to be made again."""
     if not paths.plan(mosaic).is_file():
         return None
     try:
-        read_windows(paths.root, mosaic)
-        return read_plan(paths.root, mosaic)
+        windows, plan = read_windows(paths.root, mosaic), read_plan(paths.root, mosaic)
     except DamagedError:
         return None
+    # Older versions did not write down which window is whose.
+    known = not config.lists_targets or len(windows.target) == len(windows.corners)
+    return plan if known else None
 
 
-def list_windows(mosaic: Mosaic, grid: ScanGrid, config: ScanConfig) -> Windows:
+def list_windows(mosaic: Mosaic, grid: ScanGrid, config: ScanConfig, root: str) -> Windows:
     """List the windows that a config asks for: a grid, sources, or positions from a table."""
     if config.centres == "grid":
         corners = grid_windows(grid.shape, config.stride)
@@ -160,18 +165,19 @@ def list_windows(mosaic: Mosaic, grid: ScanGrid, config: ScanConfig) -> Windows:
         return Windows(corners, x, y)
     if config.centres == "sources":
         x, y = detect_sources(mosaic, grid)
-    else:
-        x, y, inside = _positions_inside(grid, read_positions(config.centres))
-        x, y = x[inside], y[inside]
-    corners, order = centred_windows(x, y)
-    return Windows(corners, x[order], y[order])
+        corners, order = centred_windows(x, y)
+        return Windows(corners, x[order], y[order])
+    x, y, inside = _positions_inside(grid, _positions(config, root))
+    corners, order = centred_windows(x[inside], y[inside])
+    target = np.flatnonzero(inside)[order]
+    return Windows(corners, x[target], y[target], target)
 
 
-def note_of_positions_outside(config: ScanConfig, plans: Sequence[Plan]) -> str:
+def note_of_positions_outside(config: ScanConfig, plans: Sequence[Plan], root: str) -> str:
     """What to say of a table's positions that lie on none of the mosaics; empty if all do."""
-    if config.centres in ("grid", "sources"):
+    if not config.lists_targets:
         return ""
-    table = read_positions(config.centres)
+    table = _positions(config, root)
     outside = np.ones(len(table), np.bool_)
     for plan in plans:
         outside &= ~_positions_inside(plan.grid, table)[2]
@@ -183,6 +189,10 @@ def note_of_positions_outside(config: ScanConfig, plans: Sequence[Plan]) -> str:
         f"{config.centres}: {outside.sum():,} of {len(table):,} positions lie on no mosaic of this "
         f"scan, the first in row {row + 1} (RA {ra_deg:.5f}, Dec {dec_deg:.5f})"
     )
+
+
+def _positions(config: ScanConfig, root: str) -> pd.DataFrame:
+    return targets_of(config, root).select(["ra_deg", "dec_deg"]).to_pandas()
 
 
 def _positions_inside(
@@ -228,4 +238,4 @@ def read_windows(root: Path, mosaic: str) -> Windows:
     if not content or (expected is not None and sum_of_parts([content]) != tuple(expected)):
         raise DamagedError(f"{path}: is damaged; repeat the scan's command to have it made again")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return Windows(arrays["corners"], arrays["x"], arrays["y"])
+        return Windows(**arrays)

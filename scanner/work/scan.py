@@ -13,6 +13,8 @@ from lensweep.ground.progress import Progress
 from lensweep.scanner.network.bundle_store import Bundle
 from lensweep.scanner.results.footprint import DamagedPixelsError, Each, run_footprint
 from lensweep.scanner.results.ranking import draw_candidates, rank_candidates
+from lensweep.scanner.results.targets import write_targets
+from lensweep.scanner.results.worth import find_field_scores
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.ledger import LostScoresError, write_ledger
 from lensweep.scanner.run.opening import say_in_run
@@ -131,6 +133,8 @@ def _finish(
     total = write_ledger(paths.root, plans, config.min_valid_fraction)
     candidates = rank_candidates(config, bundle, paths, plans)
     write_parquet(candidates, paths.candidates)
+    if config.lists_targets:
+        write_targets(paths, plans, candidates, find_field_scores(bundle, paths, config.centres))
     draw_candidates(paths, candidates.to_pandas())
     if total.seen:
         run_footprint(paths.root, on_workers)

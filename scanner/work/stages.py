@@ -132,7 +132,7 @@ class Stages:
             if not planned_mosaics(self.paths.root):
                 abandon(self.paths)
             raise InputError(reasons)
-        outside = note_of_positions_outside(self.config, plans)
+        outside = note_of_positions_outside(self.config, plans, root)
         if outside:
             self.progress.note(outside)
         return sorted(plans, key=lambda plan: plan.mosaic.name), failed
