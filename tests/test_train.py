@@ -4,6 +4,7 @@ import dataclasses
 import json
 import resource
 import sys
+import threading
 
 import keras
 import numpy as np
@@ -23,7 +24,9 @@ from lensweep.scanner.network.noise import measure_noise
 from lensweep.scanner.network.second_look import TURNS
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.work.tasks import ensemble_once, load_ensemble
+from lensweep.training import train as module
 from lensweep.training.data.examples import open_examples
+from lensweep.training.data.simulated_set import make_dataset
 from lensweep.training.evaluation.evaluate import evaluate, open_evaluation
 from lensweep.training.evaluation.report import read_curves
 from lensweep.training.fit.classifier import PREPROCESSING, build_trunk, split_trunk
@@ -362,6 +365,30 @@ def test_cutouts_of_every_round_are_drawn_anew(client, tmp_path):
     (first,), (second,) = sets.adapt
     assert len(first) == len(second) == 64
     assert first.fingerprint != second.fingerprint
+
+
+def test_later_rounds_are_simulated_while_a_gpu_trains(client, tmp_path, monkeypatch):
+    """Nothing that comes before the second round waits for it."""
+    config, waited = dataclasses.replace(TINY, adapt_rounds=2), threading.Event()
+    asked = threading.Event()
+
+    def held(folder, *args):
+        if folder.name == "adapt-2":
+            assert asked.wait(120)
+            waited.set()
+        make_dataset(folder, *args)
+
+    monkeypatch.setattr(module, "on_gpu", lambda: True)
+    monkeypatch.setattr(module, "make_dataset", held)
+    with open_progress(False) as progress:
+        sets = prepare_sets(config, tmp_path, client, progress)
+        assert len(sets.adapt) == 2
+        assert len(sets.adapt[0][0]) == len(open_examples(tmp_path / "adapt", 64))
+        assert not waited.is_set()
+        asked.set()
+        (second,) = sets.adapt[1]
+    assert waited.is_set()
+    assert second.fingerprint != sets.adapt[0][0].fingerprint
 
 
 def test_a_full_disk_leaves_no_half_config_behind(tmp_path):

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from lensweep.ground.progress import Progress
 from lensweep.scanner.network.bundle_additions import record_precision
 from lensweep.scanner.network.bundle_store import MANIFEST, check_bundle, sha256_of
 from lensweep.scanner.network.ensemble import LEAST_WINDOWS, Trunk
+from lensweep.scanner.network.networks import on_gpu
 from lensweep.training.data.augment import materialise
 from lensweep.training.data.examples import OBJECT, Examples, check_classes, open_examples
 from lensweep.training.data.folds import assign_folds, leaked_fraction
@@ -41,6 +44,32 @@ from lensweep.training.fit.pretrained import find_weights
 from lensweep.training.fit.screen import Screening, judge_screen, train_screen
 
 
+class Rounds(Sequence[list[Examples]]):
+    """The sets of every round of adapting; who asks for one that is still simulated waits for it.
+
+    Parameters
+    ----------
+    rounds : sequence of callable
+        Each waits for the sets of a round and returns them.
+    """
+
+    def __init__(self, rounds: Sequence[Callable[[], list[Examples]]]) -> None:
+        self._rounds = rounds
+
+    @overload
+    def __getitem__(self, number: int) -> list[Examples]: ...
+    @overload
+    def __getitem__(self, number: slice) -> "Rounds": ...
+
+    def __getitem__(self, number: int | slice) -> "list[Examples] | Rounds":
+        if isinstance(number, slice):
+            return Rounds(self._rounds[number])
+        return self._rounds[number]()
+
+    def __len__(self) -> int:
+        return len(self._rounds)
+
+
 @dataclass(frozen=True)
 class Sets:
     """Labelled cutouts, apart by object: to adapt on, to cross-validate on, to measure on.
@@ -48,7 +77,7 @@ class Sets:
     Those to adapt on are several sets for every round.
     """
 
-    adapt: list[list[Examples]]
+    adapt: Sequence[list[Examples]]
     train: Examples
     test: Examples
 
@@ -157,32 +186,46 @@ def claim(workdir: Path, config: TrainConfig) -> None:
 
 
 def prepare_sets(config: TrainConfig, workdir: Path, client: Client, progress: Progress) -> Sets:
-    """Simulate the cutouts, or open those that are given; augment first where that is asked."""
+    """Simulate the cutouts, or open those that are given; augment first where that is asked.
+
+    Where a GPU adapts the trunk, the rounds after the first are simulated meanwhile.
+    """
     def ready(name: str, n_cutouts: int, seed: int, hard_weight: int = 1) -> Examples:
         folder = (Path(config.data) if config.data else workdir) / name
         if not config.data:
             make_dataset(folder, n_cutouts, seed, client, progress, hard_weight)
         return open_examples(folder, n_cutouts, both_classes=not name.startswith("adapt"))
 
-    adapt: list[list[Examples]] = []
-    also = [open_examples(Path(folder), both_classes=False) for folder in config.adapt_also]
-    for number in range(config.rounds):
+    def ready_round(number: int) -> list[Examples]:
         name = f"adapt-{number + 1}" if number else "adapt"
         seed = config.of_round(number).seed
         drawn = [ready(name, config.n_adapt, seed, config.hard_weight)] if config.n_adapt else []
-        if drawn or also:
-            check_classes(drawn + also)
-            adapt.append(drawn + also)
+        check_classes(drawn + also)
+        return drawn + also
+
+    also = [open_examples(Path(folder), both_classes=False) for folder in config.adapt_also]
+    rounds = range(config.rounds if config.n_adapt or also else 0)
+    adapt = [_made(ready_round(number)) for number in rounds[:1]]
     train = ready("train", config.n_train, config.seed + 1)
     test = ready("test", config.n_test, config.seed + 2)
+    if on_gpu():
+        ahead = ThreadPoolExecutor(1, "simulating")
+        adapt += [ahead.submit(ready_round, number).result for number in rounds[1:]]
+        ahead.shutdown(wait=False)
+    else:
+        adapt += [_made(ready_round(number)) for number in rounds[1:]]
     if not config.augmented_lenses:
-        return Sets(adapt, train, test)
+        return Sets(Rounds(adapt), train, test)
     folder = workdir / "augmented"
     materialise(
         train, folder, config.augmented_lenses, config.augmented_others, config.seed,
         client, progress,
     )  # fmt: skip
-    return Sets(adapt, open_examples(folder), test)
+    return Sets(Rounds(adapt), open_examples(folder), test)
+
+
+def _made(sets: list[Examples]) -> Callable[[], list[Examples]]:
+    return lambda: sets
 
 
 def gather_scores(

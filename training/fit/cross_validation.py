@@ -1,5 +1,6 @@
 """Cross-validation: a head per fold on a shared trunk, or a network per fold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,7 @@ class Members:
 
 def cross_validate(
     config: TrainConfig,
-    rounds: list[list[Examples]],
+    rounds: Sequence[list[Examples]],
     train: Examples,
     test: Examples,
     folds: NDArray[np.int64],
@@ -63,7 +64,7 @@ def cross_validate(
     Parameters
     ----------
     config : TrainConfig
-    rounds : list of list of Examples
+    rounds : sequence of list of Examples
         On which a shared trunk is adapted, round after round.
     train, test : Examples
     folds : ndarray of int, shape (n_train,)
@@ -121,7 +122,7 @@ def grouped_instead(
 def ready_trunk(
     name: str,
     config: TrainConfig,
-    rounds: list[list[Examples]],
+    rounds: Sequence[list[Examples]],
     rows: NDArray[np.int64] | None,
     workdir: Path,
     progress: Progress,
