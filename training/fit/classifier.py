@@ -77,7 +77,7 @@ def _assemble(config: TrainConfig) -> tuple[keras.Model, keras.Model]:
     """The trunk on cutouts, and its pretrained part alone, which shares the layers."""
     backbone = BACKBONES[config.backbone]
     images = keras.Input(INPUT_SHAPE)
-    scaled = _preprocess(_upsample(images, config), backbone.caffe)
+    scaled = preprocess(_upsample(images, config), backbone.caffe)
     features = backbone.build(
         weights=None, include_top=False, pooling="avg", input_tensor=scaled
     ).output
@@ -125,7 +125,7 @@ def bilinear_kernel(factor: int) -> NDArray[np.float32]:
     return np.asarray(kernel, np.float32)
 
 
-def _preprocess(images: keras.KerasTensor, caffe: bool) -> keras.KerasTensor:
+def preprocess(images: keras.KerasTensor, caffe: bool) -> keras.KerasTensor:
     """From [-1, 1] to what the network was pretrained on, as a frozen 1 x 1 convolution."""
     if not caffe:
         return images

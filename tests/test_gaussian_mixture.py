@@ -1,0 +1,97 @@
+"""Gaussian mixtures: how many components, whose probabilities, which features."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import multivariate_normal
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+from sklearn.utils.estimator_checks import check_estimator
+from toy_stamps import draw_toy
+
+from lensweep.ground.errors import InputError
+from lensweep.training.published.gaussian_mixture import (
+    BANDS,
+    MixtureClassifier,
+    MixtureFinder,
+    PhotometryColumns,
+    photometric_features,
+)
+
+
+def populations(seed, n=600):
+    """One class of two Gaussians far apart, another of one, between them."""
+    rng = np.random.default_rng(seed)
+    first = rng.normal(0.0, 1.0, (n, 3))
+    first[: n // 2] += 8.0
+    second = rng.normal(4.0, 1.0, (n // 2, 3))
+    return np.concatenate([first, second]), np.repeat([False, True], [n, n // 2])
+
+
+def test_the_criterion_finds_how_many_components_there_are():
+    X, y = populations(1)
+    found = MixtureClassifier(random_state=0).fit(X, y)
+    assert [mixture.n_components for mixture in found.mixtures_] == [2, 1]
+    # Three numbers each: mean, covariance and weight, of which one follows from the others.
+    assert found.n_parameters_ == (2 * (3 + 6 + 1) - 1) + (3 + 6)
+
+
+def test_probabilities_are_those_of_equation_1():
+    X, y = populations(2)
+    found = MixtureClassifier(random_state=0).fit(X, y)
+    likelihoods = []
+    for mixture, prior in zip(found.mixtures_, (2 / 3, 1 / 3), strict=True):
+        parts = zip(mixture.weights_, mixture.means_, mixture.covariances_, strict=True)
+        density = sum(share * multivariate_normal(mean, cov).pdf(X) for share, mean, cov in parts)
+        likelihoods.append(prior * density)
+    expected = likelihoods[1] / (likelihoods[0] + likelihoods[1])
+    assert found.predict_proba(X)[:, 1] == pytest.approx(expected, abs=1e-9)
+
+
+def test_it_is_an_estimator():
+    check_estimator(MixtureClassifier(max_components=2, n_starts=2, random_state=0), on_skip=None)
+
+
+def test_restarts_find_what_one_start_misses():
+    X, y = populations(3)
+    many, one = (
+        MixtureClassifier(max_components=2, n_starts=n, random_state=4).fit(X, y) for n in (10, 1)
+    )
+    assert many.mixtures_[0].lower_bound_ >= one.mixtures_[0].lower_bound_
+
+
+def test_rings_are_told_from_galaxies_by_nine_numbers():
+    flux, labels = draw_toy(160)
+    finder = MixtureFinder(random_state=0).fit(flux[:120], labels[:120])
+    assert roc_auc_score(labels[120:], finder.decision_function(flux[120:])) > 0.99
+    again = clone(finder).fit(flux[:120], labels[:120])
+    assert np.array_equal(finder.predict_proba(flux), again.predict_proba(flux))
+
+
+def photometry(n=5):
+    """Magnitudes that are told apart: bands differ by tenths, PSF from model by a hundredth."""
+    values = {}
+    for number, band in enumerate(BANDS):
+        values[f"modelMag_{band}"] = np.full(n, 20.0 - 0.1 * number**2)
+        values[f"psfMag_{band}"] = values[f"modelMag_{band}"] + 0.01 * (number + 1)
+    return pd.DataFrame({**values, "w1mpro": np.full(n, 16.0), "w2mpro": np.full(n, 15.2)})
+
+
+def test_photometry_becomes_nine_features():
+    features = photometric_features(photometry(), PhotometryColumns.of_sdss())
+    expected = [0.01, 0.02, 0.03, 0.04, 0.1, 0.3, 3.6, 0.8, 15.2]
+    assert features == pytest.approx(np.tile(expected, (5, 1)))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        # A column is called otherwise.
+        (lambda table: table.rename(columns={"w1mpro": "W1"}), "lacks w1mpro; it has .*W1"),
+        # A source was not seen in a band.
+        (lambda table: table.assign(w2mpro=[15.0, np.nan, 15.0, 15.0, 15.0]), "row 1 lacks"),
+    ],
+)
+def test_photometry_that_cannot_be_used_is_refused(spoil, said):
+    with pytest.raises(InputError, match=said):
+        photometric_features(spoil(photometry()), PhotometryColumns.of_sdss())

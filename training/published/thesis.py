@@ -1,0 +1,158 @@
+"""The thesis' transfer-learned networks, by its own recipe (section 5 and equations 2 to 5).
+
+A few deconvolutions bring the one channel to the size and the three channels of the pretrained
+network; its intermediate layers stay as they are, are all trained, or begin at random by Xavier
+Glorot's rule; its last layers are replaced by equivalent ones for two classes, with batch
+normalisation and dropout. What the thesis does not say, and is our choice: two deconvolutions of
+5 x 5, the first of 16 maps, the second within [-1, 1]; a whole factor, and a border cropped or
+added to the exact size; dropout of a half, as VGG's authors; the passes, the batch and the rate.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensweep.training.data.augment import transform_at_random
+from lensweep.training.fit.backbones import BACKBONES
+from lensweep.training.fit.classifier import preprocess
+from lensweep.training.fit.keras_on_tensorflow import keras
+from lensweep.training.fit.pretrained import find_weights, load_weights
+from lensweep.training.published.network_finder import NetworkFinder
+
+# Those of Table 5-1, in its order.
+NETWORKS = ("xception", "inceptionv3", "resnet50", "nasnetlarge", "vgg16", "vgg19")
+MIDDLES = ("frozen", "trained", "xavier")
+# Equations 2 to 5: RMSProp forgets a tenth a step, and 1e-8 keeps it from dividing by nothing.
+_DECAY, _EPSILON = 0.9, 1e-8
+OPTIMIZERS = {
+    "sgd": lambda rate: keras.optimizers.SGD(rate),
+    "rmsprop": lambda rate: keras.optimizers.RMSprop(rate, rho=_DECAY, epsilon=_EPSILON),
+    "adam": lambda rate: keras.optimizers.Adam(rate, epsilon=_EPSILON),
+    "nadam": lambda rate: keras.optimizers.Nadam(rate, epsilon=_EPSILON),
+}
+FRONT_MAPS, FRONT_WIDTH_PX = 16, 5
+# VGG's two dense layers before its last (Simonyan & Zisserman 2014); the others have none.
+DENSE = {"vgg16": (4096, 4096), "vgg19": (4096, 4096)}
+
+
+class ThesisNetwork(NetworkFinder):
+    """One of the six networks of Table 5-1.
+
+    Parameters
+    ----------
+    backbone : str
+        One of `NETWORKS`.
+    middle : str
+        ``frozen``: the pretrained layers stay as they are. ``trained``: they begin pretrained, and
+        all is trained. ``xavier``: all is trained from random weights.
+    optimizer_name : str
+        One of `OPTIMIZERS`.
+    epochs, batch_size : int
+    learning_rate : float
+    dropout : float
+    input_px : int
+        Pixels a side that the pretrained network sees; 0: those it was pretrained on.
+    weights : str
+        File of its ImageNet weights without the top; empty for Keras' download.
+    random_state : int, RandomState or None
+    """
+
+    def __init__(
+        self,
+        backbone: str = "xception",
+        middle: str = "frozen",
+        optimizer_name: str = "adam",
+        epochs: int = 3,
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        dropout: float = 0.5,
+        input_px: int = 0,
+        weights: str = "",
+        random_state: Any = None,
+    ) -> None:
+        self.backbone = backbone
+        self.middle = middle
+        self.optimizer_name = optimizer_name
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.dropout = dropout
+        self.input_px = input_px
+        self.weights = weights
+        self.random_state = random_state
+
+    def build(self, shape: tuple[int, int, int]) -> keras.Model:
+        path = self.find_weights()
+        network, pretrained = self.layers(shape)
+        if path is not None:
+            load_weights(pretrained, path, self.backbone)
+        else:
+            xavier(network, self._seed())
+        for layer in pretrained.layers:
+            layer.trainable = self.middle != "frozen"
+        return network
+
+    def find_weights(self) -> Path | None:
+        """The file of the pretrained weights, checked; None where all begins at random.
+
+        Raises
+        ------
+        InputError
+            If there is none, and Keras cannot download it.
+        """
+        init = "random" if self.middle == "xavier" else "imagenet"
+        return find_weights(self.backbone, init, self.weights, "")
+
+    def layers(self, shape: tuple[int, int, int]) -> tuple[keras.Model, keras.Model]:
+        """The whole network and, sharing its layers, what of it is pretrained; any weights."""
+        known = BACKBONES[self.backbone]
+        images = keras.Input(shape)
+        scaled = preprocess(
+            _deconvolved(images, self.input_px or known.native_size), known.caffe
+        )
+        maps = known.build(weights=None, include_top=False, input_tensor=scaled).output
+        x = self._head(maps)
+        network = keras.Model(images, keras.layers.Dense(2)(x), name=self.backbone)
+        return network, keras.Model(scaled, maps)
+
+    def optimizer(self, n_steps: int, learning_rate: float) -> Any:
+        return OPTIMIZERS[self.optimizer_name](learning_rate)
+
+    def augmented(
+        self, scaled: NDArray[np.float32], rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Rotation, zoom, shear and flips of section 5.1, and shifts; nothing beyond the edge."""
+        return np.nan_to_num(transform_at_random(scaled, rng), copy=False)
+
+    def _head(self, maps: keras.KerasTensor) -> keras.KerasTensor:
+        dense = DENSE.get(self.backbone, ())
+        pool = keras.layers.Flatten() if dense else keras.layers.GlobalAveragePooling2D()
+        x = keras.layers.BatchNormalization()(pool(maps))
+        for width in dense:
+            x = keras.layers.Dense(width, activation="relu")(keras.layers.Dropout(self.dropout)(x))
+        return keras.layers.Dropout(self.dropout)(x)
+
+
+def xavier(network: keras.Model, seed: int) -> None:
+    """Begin all kernels at random by Glorot & Bengio's (2010) rule; NASNet's own is another."""
+    for number, variable in enumerate(network.variables):
+        if variable.name.endswith("kernel") and len(variable.shape) > 1:
+            begin = keras.initializers.GlorotUniform(seed + number)
+            variable.assign(begin(variable.shape))
+
+
+def _deconvolved(images: keras.KerasTensor, size_px: int) -> keras.KerasTensor:
+    """A few learned deconvolutions to three channels of another size."""
+    factor = max(1, round(size_px / images.shape[1]))
+    for maps, stride, activation in ((FRONT_MAPS, factor, "relu"), (3, 1, "tanh")):
+        images = keras.layers.Conv2DTranspose(
+            maps, FRONT_WIDTH_PX, stride, "same", activation=activation
+        )(images)
+    missing = size_px - images.shape[1]
+    if not missing:
+        return images
+    border = (abs(missing) // 2, abs(missing) - abs(missing) // 2)
+    fit = keras.layers.ZeroPadding2D if missing > 0 else keras.layers.Cropping2D
+    return fit((border, border))(images)
