@@ -1,26 +1,36 @@
 """lensweep: find strong gravitational lenses in Hubble I-band (F814W) mosaics.
 
-The verbs of the command line, for scripts and notebooks: `scan`, `score`, `read_candidates`,
-`selection_function`. What takes long to import is imported where it is used.
+The verbs of the command line, for scripts and notebooks: `scan`, `open`, `score`,
+`read_candidates`, `selection_function`. What takes long to import is imported where it is used.
 """
 
 import dataclasses
 import os
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lensweep.ground.keywords import keywords_of
+from lensweep.scanner.run.config import ScanConfig
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lensweep.opened_run import OpenedRun
     from lensweep.scanner.results.selection_function import SelectionFunction
     from lensweep.scanner.work.scan import Outcome
 
-__all__ = ["read_candidates", "scan", "score", "selection_function"]
+__all__ = ["open", "read_candidates", "scan", "score", "selection_function"]
+__version__ = version("lensweep")
 
 
+@keywords_of(ScanConfig)
 def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options: Any) -> "Outcome":
     """Scan mosaics from pixels to a ranked catalogue; continues a run that was stopped.
+
+    `centres` may also be positions: an astropy `Table` or `SkyCoord`, or a `DataFrame`; they are
+    kept in the run's folder.
 
     In a script, call it under ``if __name__ == "__main__":``, since worker processes import it.
 
@@ -31,8 +41,6 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
     out : str or Path
         The run's folder.
     **options
-        Fields of `lensweep.scanner.run.config.ScanConfig`. `centres` may also be positions: an
-        astropy `Table` or `SkyCoord`, or a `DataFrame`; they are kept in the run's folder.
 
     Returns
     -------
@@ -47,7 +55,6 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
     from lensweep.ground.files import is_remote
     from lensweep.ground.progress import open_progress
     from lensweep.scanner.archive.addresses import with_addresses
-    from lensweep.scanner.run.config import ScanConfig
     from lensweep.scanner.run.lock import sole_writer
     from lensweep.scanner.run.opening import open_run
     from lensweep.scanner.run.paths import RunPaths
@@ -68,9 +75,31 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
         shared = None if is_remote(paths.root) else paths.root
         with open_client(
             config.cluster, config.workers, tls=config.tls, folder=shared,
-            begin_with=max(BEGIN_WITH, len(config.mosaics)),
+            begin_with=max(BEGIN_WITH, len(config.mosaics)), tell=progress.note,
         ) as client:  # fmt: skip
             return run_scan(config, bundle, paths, client, progress, hold)
+
+
+def open(run: str | Path) -> "OpenedRun":
+    """Open a run, to look at its candidates, pixels, ledger and coverage.
+
+    Parameters
+    ----------
+    run : str or Path
+        The run's folder, or `s3://BUCKET/FOLDER`.
+
+    Returns
+    -------
+    lensweep.opened_run.OpenedRun
+
+    Raises
+    ------
+    lensweep.ground.errors.InputError
+        If there is no run.
+    """
+    from lensweep.opened_run import OpenedRun
+
+    return OpenedRun(run)
 
 
 def score(

@@ -18,10 +18,9 @@ from PIL import Image
 
 from lensweep.ground.errors import InputError
 from lensweep.scanner.exports.own_folder import replaced_folder
-from lensweep.scanner.inspection.wide_stamps import GONE, cut_stamps, stamp_corners
+from lensweep.scanner.inspection.wide_stamps import GONE, cut_stamps, stamp_wcs
 from lensweep.scanner.results.contact_sheet import stretch_for_display
 from lensweep.scanner.run.plan import Plan, read_plan
-from lensweep.scanner.sky.grid import sky_to_grid
 
 MANIFEST = "manifest.csv"
 # Pixels of the picture for each of the stamp: 200 would be small on a screen.
@@ -105,11 +104,7 @@ def _file_name(row: pd.Series) -> str:
 
 
 def _header(plan: Plan, row: pd.Series) -> fits.Header:
-    x, y = sky_to_grid(plan.grid, np.array([row["ra_deg"]]), np.array([row["dec_deg"]]))
-    (corner,) = stamp_corners(x, y)
-    wcs = plan.grid.wcs
-    wcs.wcs.crpix = wcs.wcs.crpix - corner
-    header = wcs.to_header()
+    header = stamp_wcs(plan, float(row["ra_deg"]), float(row["dec_deg"])).to_header()
     header.update({
         "BUNIT": "electron/s", "FILTER": plan.mosaic.band, "OBJECT": row["candidate_id"],
         "MOSAIC": (plan.mosaic.file_name, "cut from this"), "RANK": int(row["rank"]),

@@ -1,4 +1,5 @@
-"""Stamps of 10 arcsec about candidates: from the mosaics, or from stored windows without them.
+"""Stamps about candidates, of 10 arcsec unless more is asked for: from the mosaics, or from stored
+windows without them.
 
 A scan's window is 5 arcsec and lies where the grid leaves it: wide quads reach out of it.
 """
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from lensweep.ground.errors import InputError
@@ -36,7 +38,7 @@ class Stamp:
     ----------
     row : int
         Of the table that was asked for, counted from 0.
-    flux : ndarray, shape (200, 200), float32, e-/s
+    flux : ndarray, shape (side, side), float32, e-/s
         North up, east left, the position in the middle to half a pixel; NaN where there is no
         data.
     source : str
@@ -48,7 +50,9 @@ class Stamp:
     source: str
 
 
-def cut_stamps(root: Path, positions: pd.DataFrame, scratch: Path) -> Iterator[Stamp]:
+def cut_stamps(
+    root: Path, positions: pd.DataFrame, scratch: Path, side_px: int = STAMP_SIDE_PX
+) -> Iterator[Stamp]:
     """Cut a stamp about every position, mosaic by mosaic; memory holds one at a time.
 
     Parameters
@@ -59,6 +63,7 @@ def cut_stamps(root: Path, positions: pd.DataFrame, scratch: Path) -> Iterator[S
         ``ra_deg``, ``dec_deg``, ``mosaic`` (a name) and ``window``, of that mosaic.
     scratch : Path
         Receives compressed mosaics, unpacked.
+    side_px : int
 
     Yields
     ------
@@ -70,24 +75,37 @@ def cut_stamps(root: Path, positions: pd.DataFrame, scratch: Path) -> Iterator[S
         rows = positions.iloc[members]
         mosaic = usable_mosaic(root, plan, int(rows["window"].iloc[0]), scratch)
         x, y = sky_to_grid(plan.grid, rows["ra_deg"].to_numpy(), rows["dec_deg"].to_numpy())
-        for row, corner in zip(members.tolist(), stamp_corners(x, y), strict=True):
+        for row, corner in zip(members.tolist(), stamp_corners(x, y, side_px), strict=True):
             if mosaic is None:
-                yield Stamp(row, *_from_windows(root, plan, corner))
+                yield Stamp(row, *_from_windows(root, plan, corner, side_px))
             else:
-                yield Stamp(row, cut_stamp(mosaic, plan, corner), FROM_MOSAIC)
+                yield Stamp(row, cut_stamp(mosaic, plan, corner, side_px), FROM_MOSAIC)
 
 
-def stamp_corners(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int32]:
+def stamp_corners(
+    x: NDArray[np.float64], y: NDArray[np.float64], side_px: int = STAMP_SIDE_PX
+) -> NDArray[np.int32]:
     """First pixels (x0, y0), shape (n, 2), of the stamps about positions on the grid."""
-    middle = np.stack([x, y], axis=1) - (STAMP_SIDE_PX - 1) / 2.0
+    middle = np.stack([x, y], axis=1) - (side_px - 1) / 2.0
     # A whole pixel comes back from the sky a hair below itself.
     return np.floor(middle + 0.5 + 1e-3).astype(np.int32)
 
 
-def cut_stamp(mosaic: Mosaic, plan: Plan, corner: NDArray[np.int32]) -> NDArray[np.float32]:
+def stamp_wcs(plan: Plan, ra_deg: float, dec_deg: float, side_px: int = STAMP_SIDE_PX) -> WCS:
+    """Sky coordinates of the stamp about a position on a mosaic."""
+    x, y = sky_to_grid(plan.grid, np.array([ra_deg]), np.array([dec_deg]))
+    (corner,) = stamp_corners(x, y, side_px)
+    wcs = plan.grid.wcs
+    wcs.wcs.crpix = wcs.wcs.crpix - corner
+    return wcs
+
+
+def cut_stamp(
+    mosaic: Mosaic, plan: Plan, corner: NDArray[np.int32], side_px: int = STAMP_SIDE_PX
+) -> NDArray[np.float32]:
     """Cut one stamp from a mosaic; NaN beyond its edges."""
     x0, y0 = corner.tolist()
-    rows, cols = slice(y0, y0 + STAMP_SIDE_PX), slice(x0, x0 + STAMP_SIDE_PX)
+    rows, cols = slice(y0, y0 + side_px), slice(x0, x0 + side_px)
     return read_grid_region(mosaic, plan.grid, rows, cols)
 
 
@@ -141,17 +159,18 @@ def _inspected_again(root: Path, plan: Plan, scratch: Path) -> Mosaic | None:
 
 
 def _from_windows(
-    root: Path, plan: Plan, corner: NDArray[np.int32]
+    root: Path, plan: Plan, corner: NDArray[np.int32], side_px: int
 ) -> tuple[NDArray[np.float32], str]:
     """What the stored windows hold of a stamp."""
-    flux = np.full((STAMP_SIDE_PX, STAMP_SIDE_PX), np.nan, np.float32)
+    flux = np.full((side_px, side_px), np.nan, np.float32)
     store = RunPaths(root).cutouts(plan.mosaic.name)
     if not cutout_store.is_made(store):
         return flux, GONE
-    halves = (0, CUTOUT_SIZE)
-    quarters = [(x, y) for y in halves for x in halves]
+    starts = range(0, side_px, CUTOUT_SIZE)
+    tiles = [(x, y) for y in starts for x in starts]
     stored = read_windows(root, plan.mosaic.name).corners
-    parts, _ = paste_windows(store, stored, corner + np.array(quarters, np.int32))
-    for (x, y), part in zip(quarters, parts, strict=True):
-        flux[y : y + CUTOUT_SIZE, x : x + CUTOUT_SIZE] = part
+    parts, _ = paste_windows(store, stored, corner + np.array(tiles, np.int32))
+    for (x, y), part in zip(tiles, parts, strict=True):
+        here = flux[y : y + CUTOUT_SIZE, x : x + CUTOUT_SIZE]
+        here[:] = part[: here.shape[0], : here.shape[1]]
     return flux, FROM_WINDOWS
