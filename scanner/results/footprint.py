@@ -66,8 +66,13 @@ def run_footprint(root: Path, each: Each = map) -> MOC:
                 return coverage
     cells = each(functools.partial(mosaic_cells, root), planned_mosaics(root))
     coverage = joined(map(coverage_of, cells))
-    write_coverage(coverage, path, {"NSEEN": seen, "CELLRULE": "centre on valid pixel"})
+    write_coverage(coverage, path, footprint_facts(seen))
     return coverage
+
+
+def footprint_facts(seen: int) -> dict[str, str | int]:
+    """What the file of a footprint says of itself: of how many windows it is."""
+    return {"NSEEN": seen, "CELLRULE": "centre on valid pixel"}
 
 
 def seen_windows(root: Path) -> int:

@@ -49,10 +49,7 @@ def prepare(
 def prepare_stores(paths: RunPaths, plan: Plan, bundle: Bundle) -> None:
     """Create a mosaic's stores, or make those of a stopped run fit to be continued."""
     mosaic = plan.mosaic
-    for root in (paths.all_cutouts, paths.all_scores):
-        if not is_metadata(root / METADATA):
-            (root / METADATA).unlink(missing_ok=True)
-        zarr.open_group(zarr_location(root), mode="a", zarr_format=3)
+    make_groups(paths)
     attributes = StoreAttributes(
         mosaic.name, mosaic.sha256, mosaic.band, bundle.description.pixel_scale_arcsec,
         plan.grid.wcs_header, plan.windows_per_shard,
@@ -69,6 +66,14 @@ def prepare_stores(paths: RunPaths, plan: Plan, bundle: Bundle) -> None:
         remove_folder(paths.markers(mosaic.name))
     elif len(paths.score_markers(mosaic.name)) < plan.n_shards:
         sweep_stores(paths, mosaic.name)
+
+
+def make_groups(paths: RunPaths) -> None:
+    """Make the groups that hold the stores of all mosaics, unless they are there."""
+    for root in (paths.all_cutouts, paths.all_scores):
+        if not is_metadata(root / METADATA):
+            (root / METADATA).unlink(missing_ok=True)
+        zarr.open_group(zarr_location(root), mode="a", zarr_format=3)
 
 
 def sweep_stores(paths: RunPaths, mosaic: str) -> None:

@@ -1,0 +1,137 @@
+"""Runs of parts of a survey, joined: as if their mosaics had been scanned together."""
+
+import hashlib
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from conftest import scan_here, write_field
+from drizzled_files import CRVAL, sky_cards
+
+import lensweep
+from lensweep.scanner.run.paths import RunPaths
+from lensweep.scanner.run.status import read_status
+
+
+@pytest.fixture(scope="module")
+def survey(client, tiny_bundle, tmp_path_factory):
+    """Two overlapping mosaics and one that is none, in two runs and in one."""
+    folder = tmp_path_factory.mktemp("survey")
+    beside = sky_cards((420, 730), crval=(CRVAL[0] + 12.0 / 3600, CRVAL[1]))
+    mosaics = [
+        write_field(folder / "a_f814w_drz.fits", seed=3),
+        write_field(folder / "b_f814w_drz.fits", seed=3, sky=beside),
+    ]
+    bad = folder / "bad.fits"
+    bad.write_bytes(b"no FITS at all")
+    scan_here(client, tiny_bundle, mosaics[:1], folder / "0000")
+    scan_here(client, tiny_bundle, [mosaics[1], bad], folder / "0001")
+    scan_here(client, tiny_bundle, [*mosaics, bad], folder / "whole")
+    return folder
+
+
+@pytest.fixture
+def join(command, survey, tiny_bundle):
+    """Run ``lensweep join``: exit status, and what it printed."""
+
+    def call(*runs, out):
+        return command("join", *(survey / run for run in runs), "-o", out,
+                       "--ensemble", tiny_bundle)  # fmt: skip
+
+    return call
+
+
+def sums(folder):
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_joined_is_as_if_scanned_together(join, survey, tmp_path):
+    before = sums(survey / "0000") | sums(survey / "0001")
+    status, shown = join("0000", "0001", out=tmp_path / "joined")
+    assert status == 0
+    whole, joined = (lensweep.open(path) for path in (survey / "whole", tmp_path / "joined"))
+    pd.testing.assert_frame_equal(joined.candidates, whole.candidates)
+    pd.testing.assert_frame_equal(joined.ledger, whole.ledger)
+    assert joined.coverage == whole.coverage
+    parts = [lensweep.open(survey / part) for part in ("0000", "0001")]
+    n_before = sum(len(part.candidates) for part in parts)
+    # They overlap: what both have seen is one candidate.
+    assert len(joined.candidates) < n_before
+    assert f"2 mosaics, {len(joined.candidates):,} candidates of {n_before:,} in the parts" in shown
+    assert "failed: mosaic bad.fits" in shown
+    assert read_status(joined.root).finished
+    assert joined.facts["calibration"] == whole.facts["calibration"]
+    assert joined.candidates["p_lens"].notna().all()
+    # Of the parts nothing has changed.
+    assert sums(survey / "0000") | sums(survey / "0001") == before
+
+
+def test_a_joined_run_is_a_run(join, command, survey, tiny_bundle, tmp_path):
+    """Its pixels are there, though no mosaic is cut again, and so is all that is made of a run."""
+    out = tmp_path / "joined"
+    join("0000", "0001", out=out)
+    run = lensweep.open(out)
+    assert run._repr_html_().count("<img") == min(12, len(run.candidates))
+    for part, name in (("0000", "a_f814w_drz"), ("0001", "b_f814w_drz")):
+        theirs, ours = (RunPaths(root).cutouts(name) for root in (survey / part, out))
+        file = "flux/c/0/0/0"
+        assert (theirs / file).stat().st_ino == (ours / file).stat().st_ino
+    assert pq.read_schema(RunPaths(out).ledger).names == pq.read_schema(
+        RunPaths(survey / "whole").ledger
+    ).names  # fmt: skip
+    assert json.loads(run.facts["run"])["joined"] == [str(survey / "0000"), str(survey / "0001")]
+    assert command("inspect", out)[0] in (0, None)
+    assert command("sheet", out, "--top", 9)[0] in (0, None)
+    assert RunPaths(out).sheet.is_file()
+    assert np.isfinite(run.rank("median", str(tiny_bundle))["aggregate_score"]).all()
+
+
+def test_a_mosaic_of_both_counts_once(join, survey, tmp_path):
+    assert join("0000", "whole", out=tmp_path / "joined")[0] == 0
+    whole, joined = (lensweep.open(path) for path in (survey / "whole", tmp_path / "joined"))
+    pd.testing.assert_frame_equal(joined.candidates, whole.candidates)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stride": 100}, "stride is 50 in the first, 100 in the second"),
+        ({"screen": "auto"}, "screen is off in the first, auto in the second"),
+        ({"min_logit": 0.5}, "min_logit is -1000000.0 in the first, 0.5 in the second"),
+        ({"lens_density": 3.0}, "lens_density is 10.0 in the first, 3.0 in the second"),
+    ],
+)
+def test_parts_of_another_survey_are_refused(join, survey, client, tiny_bundle, tmp_path, options,
+                                             message):  # fmt: skip
+    other = write_field(tmp_path / "c_f814w_drz.fits", seed=5, shape=(150, 300))
+    scan_here(client, tiny_bundle, [other], tmp_path / "other", **options)
+    status, shown = join("0000", tmp_path / "other", out=tmp_path / "joined")
+    assert status == 2
+    assert message in shown
+    assert f"runs {survey / '0000'} and {tmp_path / 'other'}" in shown
+    assert not (tmp_path / "joined").exists()
+
+
+def test_nothing_is_overwritten_or_half_joined(join, survey, client, tiny_bundle, tmp_path):
+    out = tmp_path / "there"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    status, shown = join("0000", "0001", out=out)
+    assert (status, [path.name for path in out.iterdir()]) == (2, ["notes.txt"])
+    assert "is there already; name a new one" in shown
+    # Another mosaic of the same name.
+    other = write_field(tmp_path / "a_f814w_drz.fits", seed=6)
+    outcome = scan_here(client, tiny_bundle, [other], tmp_path / "other")
+    status, shown = join("0000", tmp_path / "other", out=tmp_path / "joined")
+    assert status == 2
+    assert "mosaic a_f814w_drz: " in shown
+    assert str(other) in shown
+    outcome.paths.score_marker("a_f814w_drz", 1).unlink()
+    status, shown = join("0001", tmp_path / "other", out=tmp_path / "joined")
+    assert status == 2
+    assert "is not finished (16 of 112 planned windows wait)" in shown
+    assert join("0000", out=tmp_path / "joined")[0] == 2
+    assert [path.name for path in tmp_path.iterdir() if "joined" in path.name] == []
