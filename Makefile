@@ -18,7 +18,7 @@ lint: venv
 
 # Everything in docs/performance.md; hours on two cores.
 bench: venv
-	$(BIN)/pip install --quiet --editable '.[bench]'
+	$(BIN)/pip install --editable '.[bench]'
 	for benchmark in cut score field scale train overhead planned_windows growth; do \
 		$(BIN)/python benchmarks/$$benchmark.py || exit 1; done
 
@@ -26,5 +26,5 @@ venv: .venv/installed
 
 .venv/installed: setup.cfg
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[test]'
+	$(BIN)/pip install --progress-bar on --editable '.[test]'
 	touch $@

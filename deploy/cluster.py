@@ -3,8 +3,10 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import dask
@@ -39,6 +41,7 @@ def open_client(
     tls: bool = False,
     folder: Path | None = None,
     begin_with: int | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> Iterator[Client]:
     """Open a client of a cluster, and close what was opened for it.
 
@@ -56,6 +59,8 @@ def open_client(
         Where certificates are put that workers on other machines have to read.
     begin_with : int, optional
         Processes on this machine's cores before `lensweep.deploy.local.grow` asks for more.
+    tell : callable, optional
+        Is told where the cluster can be watched.
 
     Raises
     ------
@@ -64,7 +69,15 @@ def open_client(
     """
     config = read_cluster(cluster, workers, tls) if isinstance(cluster, str) else cluster
     with _opened(config, timeout_s, folder, begin_with) as client:
+        address = dashboard_of(client)
+        if tell is not None and address is not None:
+            tell(f"dashboard: {address}")
         yield client
+
+
+def dashboard_of(client: Client) -> str | None:
+    """Where a browser shows what a cluster is doing; None without bokeh, which draws it."""
+    return client.dashboard_link if find_spec("bokeh") is not None else None
 
 
 def _opened(
@@ -124,7 +137,9 @@ def _running(config: ClusterConfig, timeout_s: float) -> Iterator[Client]:
     try:
         # A client that fails to connect is closed whenever it is collected, which can stop a second
         # one for good (both take one lock): so ask first.
-        asyncio.run(_ask(address, timeout_s, security))
+        # In a thread of its own, since a notebook's has a loop that runs.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _ask(address, timeout_s, security)).result()
         # It is there: from now on it is waited for.
         client = Client(address, timeout=RECONNECT_S, security=security)
     except (OSError, ValueError, TypeError, RuntimeError) as error:

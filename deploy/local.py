@@ -20,6 +20,8 @@ from lensweep.deploy.config import (
 )
 from lensweep.deploy.cores import usable_cores
 from lensweep.deploy.environment import ALLOCATOR, DASK_SETTINGS, worker_environment
+from lensweep.deploy.main_guard import refuse_without_guard
+from lensweep.ground.loudness import Loudness, loudness
 
 # How long a process of this machine may take to answer while others keep its cores busy; Dask's own
 # 30 s are for a network. It is what a cluster waits that cannot start at all, too.
@@ -56,6 +58,7 @@ def open_local(config: ClusterConfig, begin_with: int | None = None) -> Iterator
     begin_with : int, optional
         Processes before `grow` is called; all that may be by default.
     """
+    refuse_without_guard()
     workers = config.workers or usable_cores()
     with dask.config.set(_LOCAL_SETTINGS), ExitStack() as opened:
         with _starting(config):
@@ -103,6 +106,7 @@ def open_cuda(config: ClusterConfig, begin_with: int | None = None) -> Iterator[
     ClusterError
         If dask-cuda is not installed, or there is no GPU or no driver.
     """
+    refuse_without_guard()
     with dask.config.set(_LOCAL_SETTINGS), ExitStack() as opened:
         with _starting(config):
             cluster = opened.enter_context(_gpu_cluster(config))
@@ -156,7 +160,7 @@ def _common(config: ClusterConfig) -> dict[str, Any]:
         "host": config.listen,
         "dashboard_address": config.dashboard,
         # What goes wrong in a task comes back to who asked for it, and is told there.
-        "silence_logs": "CRITICAL",
+        "silence_logs": False if loudness() is Loudness.VERBOSE else "CRITICAL",
         # The certificate never leaves the memory of these processes.
         **({"security": Security.temporary()} if config.tls else {}),
     }

@@ -170,10 +170,10 @@ def test_a_scheduler_that_does_not_answer_may_do_so_later(command, scanning, tmp
 
 def test_a_plan_writes_nothing(command, scanning, field, tmp_path):
     before = files(tmp_path)
-    status, out, _ = command("scan", field, "--out", tmp_path / "run", "--plan", *scanning)
+    status, out, _ = command("scan", field, "--plan", *scanning)
     assert status == 0
     assert "730 x 420" in out
-    assert "112 windows at most" in out
+    assert "112 windows, about" in out
     assert files(tmp_path) == before
     status, out, _ = command("scan", field, "gone.fits", "--out", "run", "--plan", *scanning)
     assert status == 3

@@ -17,6 +17,7 @@ def candidates(n, castles=None, lensflow=None):
     table = pd.DataFrame(
         {
             "rank": np.arange(1, n + 1),
+            "candidate_id": [f"LSWP J1000{number:02d}.17+021301.4" for number in range(n)],
             "p_mean": np.linspace(0.99, 0.5, n, dtype=np.float32),
             "p_lens": np.linspace(0.1, 1e-5, n),
             "castles_name": pd.Series([None] * n, dtype=object),
@@ -54,7 +55,7 @@ def test_page_grows_by_rows(tmp_path, n, limit, n_rows):
     draw_contact_sheet(path, candidates(n), noise(n), limit=limit)
     height, width, _ = imread(path).shape
     assert 1500 <= width <= 1700
-    assert height == pytest.approx(86 + 240 * n_rows, abs=2)
+    assert height == pytest.approx(86 + 254 * n_rows, abs=2)
     assert [file.name for file in tmp_path.iterdir()] == ["candidates.png"]
 
 

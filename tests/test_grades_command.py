@@ -157,6 +157,16 @@ def test_fetched_grades_are_used_with_the_thesis_beside(mosaics, tiny_bundle, tm
     shown = capsys.readouterr().out
     assert "confident" not in shown
     assert (tmp_path / "grades" / "grades.md").read_text().strip() in shown
+    assert "Table 5-2 of the thesis" in shown
+
+
+def test_published_numbers_stand_under_their_own_list_only(made, mosaics, tiny_bundle, tmp_path):
+    lens = made.scores.lenses.iloc[0]
+    own = tmp_path / "own.csv"
+    own.write_text(f"ra,dec,grade\n{lens['known_ra_deg']},{lens['known_dec_deg']},A\n")
+    report(mosaics, tiny_bundle, tmp_path / "grades", str(own), n_control=0)
+    shown = (tmp_path / "grades" / "grades.md").read_text()
+    assert "thesis" not in shown.split("* ensemble_sha256")[1]
 
 
 def test_random_windows_are_seeded_and_hold_no_lens(made, mosaics, tiny_bundle, tmp_path):

@@ -48,6 +48,30 @@ def test_an_earlier_attempt_does_not_slow_the_rate(half_done):
     assert read_status(half_done.root).windows_per_second == pytest.approx(5.0, rel=1e-3)
 
 
+def test_while_only_cutting(half_done, capsys):
+    """Workers load their networks while others cut: the run is not idle."""
+    for shard in range(3):
+        half_done.score_marker("a", shard).unlink()
+    half_done.failure("a", 3).unlink()
+    now = time.time()
+    for shard in range(4):
+        write_json(half_done.cut_marker("a", shard), {"windows": 10})
+        os.utime(half_done.cut_marker("a", shard), (now - 10 + shard, now - 10 + shard))
+    status = read_status(half_done.root)
+    assert (status.cut, status.tally.waiting, status.only_cutting) == (40, 100, True)
+    assert status.windows_per_second == pytest.approx(10.0, rel=1e-3)
+    assert status.seconds_left is None
+    show_status(half_done.root)
+    shown = capsys.readouterr().out
+    assert "cut       40 windows" in shown
+    assert "last      shard cut" in shown
+    assert "10 windows/s, cut" in shown
+    # Once one is scored, the pace is that of scoring.
+    write_json(half_done.score_marker("a", 0), {"scored": 7, "screened": 1, "masked": 2})
+    status = read_status(half_done.root)
+    assert (status.cut, status.only_cutting, status.windows_per_second) == (40, False, None)
+
+
 def test_before_the_first_shard(tmp_path):
     paths = RunPaths(tmp_path)
     write_json(paths.run, {"asked": {"mosaics": ["a.fits"]}})

@@ -5,6 +5,7 @@ import json
 import resource
 import sys
 import threading
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -419,3 +420,16 @@ def test_the_modes_of_the_thesis_are_a_flag_apart(monkeypatch, capsys, tmp_path)
             main()
         assert end.value.code == 2
         assert message in capsys.readouterr().err
+
+
+def test_the_smallest_config_of_the_documentation_works(command, client, tmp_path):
+    page = (Path(__file__).parent.parent / "docs" / "training.md").read_text()
+    toml = page.split("```toml\n")[1].split("```")[0]
+    (tmp_path / "smallest.toml").write_text(toml)
+    status, shown = command(
+        "train", tmp_path / "work", "--config", tmp_path / "smallest.toml",
+        "--cluster", client.scheduler.address,
+    )  # fmt: skip
+    assert status in (0, None), shown
+    assert len(check_bundle(str(tmp_path / "work" / "smallest")).description.members) == 2
+    assert "finished" in command("status", tmp_path / "work")[1]

@@ -19,7 +19,8 @@ commands = typer.Typer()
 def find_command(
     given: dict[str, Any],
     out: Annotated[
-        Path | None, typer.Option(help="Table to write: .ecsv, .csv or .parquet, for fetch.")
+        Path | None,
+        typer.Option("--out", "-o", help="Table to write: .ecsv, .csv or .parquet, for fetch."),
     ] = None,
 ) -> None:
     """Find F814W images of a piece of sky in MAST and the Hubble Legacy Archive.
@@ -43,7 +44,7 @@ def fetch_command(
     table: Annotated[
         Path | None, typer.Argument(help="What `find` wrote.", show_default=False)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the files.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the files.")] = None,
     cutouts: Annotated[
         bool,
         typer.Option("--cutouts", help="Not images, but a cutout at each position of --catalog."),

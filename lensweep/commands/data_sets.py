@@ -15,7 +15,9 @@ commands = typer.Typer()
 # Where a cluster keeps its certificates; what begins with a dot is no part of a data set.
 CLUSTER_FOLDER = ".cluster"
 
-Out = Annotated[Path, typer.Option(help="Folder of the data set; repeat to continue.")]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", help="Folder of the data set; repeat to continue.")
+]
 Seed = Annotated[int, typer.Option(help="Same seed, same cutouts.")]
 Cluster = Annotated[str, typer.Option(help="local, or the address of a Dask scheduler.")]
 PsfFile = Annotated[Path | None, typer.Option(help="FITS image of a PSF, in place of drawn ones.")]
@@ -55,7 +57,7 @@ def simulate_command(
     """Simulate labelled cutouts: lenses, and everything that is taken for one."""
     from lensweep.commands.show_data_sets import show_dataset
     from lensweep.deploy.cluster import open_client
-    from lensweep.ground.progress import open_progress
+    from lensweep.ground.kept_progress import keep_progress
     from lensweep.training.data.labelled_set import read_truth
     from lensweep.training.data.simulation_request import (
         SimulationConfig,
@@ -66,8 +68,10 @@ def simulate_command(
     config = SimulationConfig(n, seed, lens_fraction, None if psf is None else str(psf), psf_scale)
     drawn = open_simulation(config, out)
     with (
-        open_progress() as progress,
-        open_client(cluster, workers, folder=out / CLUSTER_FOLDER) as client,
+        keep_progress(out) as progress,
+        open_client(
+            cluster, workers, folder=out / CLUSTER_FOLDER, tell=progress.note
+        ) as client,
     ):
         run_simulation(config, drawn, out, client, progress)
     show_dataset(read_truth(out), None, out)
@@ -96,7 +100,7 @@ def inject_command(
     """Paint lenses on real mosaics: labelled cutouts with real sky, noise and galaxies."""
     from lensweep.commands.show_data_sets import show_dataset
     from lensweep.deploy.cluster import open_client
-    from lensweep.ground.progress import open_progress
+    from lensweep.ground.kept_progress import keep_progress
     from lensweep.scanner.sky.mosaics import HeaderOverrides
     from lensweep.training.data.injection import InjectionConfig, inject, open_injection
 
@@ -107,8 +111,10 @@ def inject_command(
     )  # fmt: skip
     injection = open_injection(config, HeaderOverrides(band, pixel_scale, units), out)
     with (
-        open_progress() as progress,
-        open_client(cluster, workers, folder=out / CLUSTER_FOLDER) as client,
+        keep_progress(out) as progress,
+        open_client(
+            cluster, workers, folder=out / CLUSTER_FOLDER, tell=progress.note
+        ) as client,
     ):
         plan = inject(injection, client, progress)
     show_dataset(plan, None, out)
@@ -149,7 +155,7 @@ def collect_command(
     """Collect labelled cutouts: known lenses, random positions and sources, tables, images."""
     from lensweep.commands.show_data_sets import show_dataset
     from lensweep.deploy.cluster import open_client
-    from lensweep.ground.progress import open_progress
+    from lensweep.ground.kept_progress import keep_progress
     from lensweep.scanner.sky.mosaics import HeaderOverrides
     from lensweep.training.data.collect import collect, open_collection
     from lensweep.training.data.collection_plan import CollectConfig
@@ -166,8 +172,10 @@ def collect_command(
     image_overrides = HeaderOverrides(band, image_scale, units)
     collection = open_collection(config, overrides, image_overrides, out)
     with (
-        open_progress() as progress,
-        open_client(cluster, workers, folder=out / CLUSTER_FOLDER) as client,
+        keep_progress(out) as progress,
+        open_client(
+            cluster, workers, folder=out / CLUSTER_FOLDER, tell=progress.note
+        ) as client,
     ):
         plan, missing = collect(collection, client, progress)
     show_dataset(plan, missing, out)
@@ -188,14 +196,16 @@ def mine_command(
     """Collect hard negatives: what an ensemble takes for lenses where there are none."""
     from lensweep.commands.show_data_sets import show_dataset
     from lensweep.deploy.cluster import open_client
-    from lensweep.ground.progress import open_progress
+    from lensweep.ground.kept_progress import keep_progress
     from lensweep.training.data.mining import MiningConfig, mine, open_mining
 
     config = MiningConfig(ensemble, n, seed, fields, size)
     bundle = open_mining(config, out)
     with (
-        open_progress() as progress,
-        open_client(cluster, workers, folder=out / CLUSTER_FOLDER) as client,
+        keep_progress(out) as progress,
+        open_client(
+            cluster, workers, folder=out / CLUSTER_FOLDER, tell=progress.note
+        ) as client,
     ):
         plan = mine(config, bundle, out, client, progress)
     show_dataset(plan, None, out)

@@ -30,7 +30,8 @@ Cluster = Annotated[
 
 Lenses = Annotated[int, typer.Option("--n", help="Lenses to plant, one at a time.")]
 PlantedOut = Annotated[
-    Path | None, typer.Option("--out", help="Folder of the lenses; default RUN/completeness.")
+    Path | None,
+    typer.Option("--out", "-o", help="Folder of the lenses; default RUN/completeness."),
 ]
 RunEnsemble = Annotated[
     str | None, typer.Option("--ensemble", help="The run's bundle, if not shipped.")
@@ -63,7 +64,7 @@ def train_command(
     """Train an ensemble and measure it. Repeat the command to continue a stopped training."""
     from lensweep.deploy.accelerator import import_tensorflow
     from lensweep.deploy.cluster import open_client
-    from lensweep.ground.progress import open_progress
+    from lensweep.ground.kept_progress import keep_progress
 
     import_tensorflow()
     from lensweep.training.evaluation.report import RESULTS
@@ -75,7 +76,10 @@ def train_command(
         trainable=trainable,
     )  # fmt: skip
     check_training(chosen, workdir)
-    with open_progress() as progress, open_client(cluster, workers, folder=workdir) as client:
+    with (
+        keep_progress(workdir) as progress,
+        open_client(cluster, workers, folder=workdir, tell=progress.note) as client,
+    ):
         folder = train(chosen, workdir, client, progress)
     say((workdir / "evaluation" / RESULTS).read_text())
     say(f"wrote {folder}")
@@ -88,7 +92,8 @@ def evaluate_command(
         Path | None, typer.Option(help="Folder of a labelled set; default WORKDIR's test set.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results; default WORKDIR/evaluation.")
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for the results; default WORKDIR/evaluation."),
     ] = None,
     cluster: Cluster = "local",
     workers: Workers = None,
@@ -96,13 +101,16 @@ def evaluate_command(
     """Measure an ensemble on labelled cutouts: ROC, rates with intervals, by kind and size."""
     from lensweep.deploy.accelerator import import_tensorflow
     from lensweep.deploy.cluster import open_client
-    from lensweep.ground.progress import open_progress
+    from lensweep.ground.kept_progress import keep_progress
 
     import_tensorflow()
     from lensweep.training.evaluation.evaluate import evaluate, open_evaluation
 
     asked = open_evaluation(target, data, out)
-    with open_progress() as progress, open_client(cluster, workers, folder=asked.out) as client:
+    with (
+        keep_progress(asked.out) as progress,
+        open_client(cluster, workers, folder=asked.out, tell=progress.note) as client,
+    ):
         page = evaluate(asked, client, progress)
     say(page.read_text())
     say(f"wrote {page.parent}")
@@ -128,7 +136,7 @@ def vet_command(
 @commands.command("merge")
 def merge_command(
     workdirs: Annotated[list[Path], typer.Argument(help="Finished folders of lensweep train.")],
-    out: Annotated[Path, typer.Option(help="The new bundle's folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new bundle's folder.")],
 ) -> None:
     """Make one ensemble of several trunks that were trained on the same cutouts."""
     from lensweep.ground.outputs import check_folder
@@ -148,7 +156,10 @@ def survey_command(
     size: Annotated[int, typer.Option(help="Pixels a side of each.")] = 3000,
     lenses: Annotated[int, typer.Option(help="Planted in each, one at a time.")] = 12,
     centres: Annotated[
-        list[str] | None, typer.Option(help="grid, sources; repeatable; both by default.")
+        list[str] | None,
+        typer.Option(
+            "--centres", "--centers", help="grid, sources; repeatable; both by default."
+        ),
     ] = None,
     record: Annotated[
         bool, typer.Option("--record", help="Keep the scores in the bundle, for p_lens.")
@@ -158,14 +169,16 @@ def survey_command(
 ) -> None:
     """Scan fields without lenses, and plant lenses in them: what a score is worth on a field."""
     from lensweep.deploy.cluster import open_client
-    from lensweep.ground.progress import open_progress
+    from lensweep.ground.kept_progress import keep_progress
     from lensweep.training.evaluation.survey import CENTRES, SurveyConfig, run_survey
     from lensweep.training.evaluation.survey_report import report_survey
 
     config = SurveyConfig(ensemble, fields, seed, size, lenses, tuple(centres or CENTRES))
     with (
-        open_progress() as progress,
-        open_client(cluster, workers, folder=out / CLUSTER_FOLDER) as client,
+        keep_progress(out) as progress,
+        open_client(
+            cluster, workers, folder=out / CLUSTER_FOLDER, tell=progress.note
+        ) as client,
     ):
         survey = run_survey(config, out, client, progress)
     say(report_survey(survey, config, out, record))
@@ -189,7 +202,7 @@ def completeness_command(
 ) -> None:
     """Plant lenses in a finished run's mosaics, and tell what share of them it finds."""
     from lensweep.deploy.cluster import open_client
-    from lensweep.ground.progress import open_progress
+    from lensweep.ground.kept_progress import keep_progress
     from lensweep.scanner.run.lock import sole_writer
     from lensweep.scanner.run.paths import RunPaths
     from lensweep.training.evaluation.completeness import measure_completeness
@@ -198,7 +211,7 @@ def completeness_command(
 
     root, folder = _planted_folder(run, out)
     with (
-        open_progress() as progress,
+        keep_progress(folder) as progress,
         nullcontext() if out else sole_writer(RunPaths.at(run), progress.note),
     ):
         planting = open_planting(
@@ -206,7 +219,9 @@ def completeness_command(
             known=tuple(known or ()), psf=None if psf is None else str(psf),
             psf_scale_arcsec=psf_scale, zero_point_ab=zero_point, exposure_time_s=exposure_time,
         )  # fmt: skip
-        with open_client(cluster, workers, folder=folder / CLUSTER_FOLDER) as client:
+        with open_client(
+            cluster, workers, folder=folder / CLUSTER_FOLDER, tell=progress.note
+        ) as client:
             found = measure_completeness(planting, client, progress)
     show_completeness(found, folder)
 
@@ -234,7 +249,7 @@ def calibrate_command(
     from lensweep import read_candidates
     from lensweep.commands.show import show_expectation
     from lensweep.deploy.cluster import open_client
-    from lensweep.ground.progress import open_progress
+    from lensweep.ground.kept_progress import keep_progress
     from lensweep.ground.settings import within
     from lensweep.scanner.results.finished_run import read_facts
     from lensweep.scanner.run.lock import sole_writer
@@ -245,13 +260,15 @@ def calibrate_command(
     if lens_density is not None:
         within("lens_density", lens_density, 1e-6, 1e6)
     root, folder = _planted_folder(run, out)
-    with open_progress() as progress, sole_writer(RunPaths.at(run), progress.note):
+    with keep_progress(folder) as progress, sole_writer(RunPaths.at(run), progress.note):
         planting = open_planting(
             root, ensemble, folder, n=n, seed=seed, drawn_hosts=drawn_hosts,
             known=tuple(known or ()), psf=None if psf is None else str(psf),
             psf_scale_arcsec=psf_scale, zero_point_ab=zero_point, exposure_time_s=exposure_time,
         )  # fmt: skip
-        with open_client(cluster, workers, folder=folder / CLUSTER_FOLDER) as client:
+        with open_client(
+            cluster, workers, folder=folder / CLUSTER_FOLDER, tell=progress.note
+        ) as client:
             calibrate_run(planting, client, progress, lens_density)
     show_expectation(read_candidates(root), read_facts(root))
 

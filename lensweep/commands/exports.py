@@ -32,7 +32,9 @@ def export_command(
     ],
     top: Top = None,
     where: Where = None,
-    out: Annotated[Path | None, typer.Option(help="File or folder; default in RUN/export.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File or folder; default in RUN/export.")
+    ] = None,
 ) -> None:
     """Write a run's candidates in the formats of other tools."""
     from lensweep.scanner.exports.export import export

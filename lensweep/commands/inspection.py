@@ -1,5 +1,6 @@
 """The commands to look at what a run has found, and to grade it."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,3 +39,17 @@ def inspect_command(
     say(f"wrote {page}{'' if serve else '; open it in a browser'}")
     if serve:
         serve_page(root, seed if blind else None, say)
+
+
+@commands.command("sheet")
+def sheet_command(
+    run: Run,
+    top: Annotated[int, typer.Option(help="Candidates to show.")] = 100,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="PNG file; default RUN/sheet.png.")
+    ] = None,
+) -> None:
+    """Draw the first candidates of a finished run onto one picture, on stamps of 10 arcsec."""
+    from lensweep.scanner.inspection.sheet import write_sheet
+
+    say(f"wrote {write_sheet(place(run), top, out)}")

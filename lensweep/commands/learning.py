@@ -26,7 +26,8 @@ def learn_command(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="The new bundle's folder; default in RUN/learned.")
+        Path | None,
+        typer.Option("--out", "-o", help="The new bundle's folder; default in RUN/learned."),
     ] = None,
     ensemble: Annotated[str | None, typer.Option(help="The run's bundle, if not shipped.")] = None,
     min_grade: Annotated[
@@ -36,11 +37,13 @@ def learn_command(
     seed: Seed = 2018,
 ) -> None:
     """Fit the heads to grades of a run's candidates, if that helps, and rank the run again."""
-    from lensweep.ground.progress import open_progress
+    from lensweep.ground.kept_progress import keep_progress
+    from lensweep.scanner.run.paths import RunPaths
     from lensweep.training.learning.learn import learn
 
-    with open_progress() as progress:
-        learned = learn(place(run), labels, out, progress, ensemble, min_grade, top, seed)
+    root = place(run)
+    with keep_progress(RunPaths(root).learned) as progress:
+        learned = learn(root, labels, out, progress, ensemble, min_grade, top, seed)
     held_out = learned.held_out
     say("\n".join(learned.said))
     say(

@@ -31,8 +31,10 @@ def recall_command(
     false_per_deg2: Annotated[
         float | None, typer.Option(help="Count candidates with at most so many false ones.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Table, by ending; default RUN/recall.parquet.")]
-    = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Table, by ending; default RUN/recall.parquet."),
+    ] = None,
 ) -> None:
     """What a run made of the known lenses in its footprint; those outside are no misses."""
     from lensweep.scanner.lenses.lens_report import show_recall
@@ -50,7 +52,8 @@ def crossmatch_command(
     every: Annotated[bool, typer.Option("--all", help="All matches, not only the nearest.")]
     = False,
     out: Annotated[
-        Path | None, typer.Option(help="Table, by ending; default RUN/crossmatch.parquet.")
+        Path | None,
+        typer.Option("--out", "-o", help="Table, by ending; default RUN/crossmatch.parquet."),
     ] = None,
 ) -> None:
     """Which known lenses lie near candidates or positions, on the sphere."""
@@ -71,7 +74,8 @@ commands.add_typer(grades_app, name="grades")
 def grades_command(
     context: typer.Context,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the tables and the picture; needed.")
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for the tables and the picture; needed."),
     ] = None,
     mosaics: Annotated[list[str] | None, typer.Option(help="FITS mosaic; repeatable.")] = None,
     run: Annotated[str | None, typer.Option(help="A run's folder, for its cutouts.")] = None,
@@ -114,7 +118,8 @@ def merge_grades_command(
     ] = None,
     run: Annotated[str | None, typer.Option(help="The run's folder, to join them onto.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="CSV file to write; default RUN/inspect/merged.csv.")
+        Path | None,
+        typer.Option("--out", "-o", help="CSV file to write; default RUN/inspect/merged.csv."),
     ] = None,
 ) -> None:
     """Merge grades of several people: means, disagreement, kappa, and how good each of them is."""
@@ -130,7 +135,7 @@ def rank_command(
     aggregate: Annotated[str, typer.Option(help="mean, median or rank.")] = "mean",
     ensemble: Annotated[str | None, typer.Option(help="The run's bundle, if not shipped.")] = None,
     min_logit: Annotated[
-        float | None, typer.Option(help="Least mean logit of a detection (as in the run).")
+        float | None, typer.Option(help="Least mean log-odds of a candidate (as in the run).")
     ] = None,
     lens_density: Annotated[
         float | None, typer.Option(help="Visible lenses per square degree (as in the run).")

@@ -34,7 +34,8 @@ def scan_command(
     from lensweep import scan
     from lensweep.commands.show import read_planted, show_outcome, show_plan
 
-    asked = asked_scan(given, mosaics, config)
+    # A plan writes nothing.
+    asked = asked_scan(({"out": "RUN"} if plan else {}) | given, mosaics, config)
     planted = None if truth is None else read_planted(truth)
     if plan:
         raise typer.Exit(show_plan(asked))
@@ -48,11 +49,19 @@ def scan_command(
 
 
 @commands.command("status")
-def status_command(run: Run) -> None:
-    """Tell where a run stands, while it runs or after it died."""
-    from lensweep.scanner.work.submitted import show_submitted
+def status_command(
+    folder: Annotated[
+        str,
+        typer.Argument(
+            help="A run's folder, or s3://BUCKET/FOLDER; or the folder that any other long command "
+            "writes: simulate, inject, collect, mine, train, evaluate, survey, fetch, …"
+        ),
+    ],
+) -> None:
+    """Tell where a scan or another long command stands, while it runs or after it died."""
+    from lensweep.scanner.work.submitted import show_folder
 
-    show_submitted(place(run))
+    show_folder(place(folder))
 
 
 commands.command("submit")(submit_command)
@@ -66,10 +75,35 @@ def cancel_command(run: Run) -> None:
     say(cancel_run(place(run)))
 
 
+@commands.command("join")
+def join_command(
+    runs: Annotated[
+        list[str],
+        typer.Argument(help="Finished runs of parts, or the folder above those of an array."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new run's folder.")],
+    ensemble: Annotated[
+        str | None, typer.Option(help="The runs' bundle, if not shipped.")
+    ] = None,
+) -> None:
+    """Join runs of parts of a survey into one, without cutting or scoring anything again."""
+    from lensweep.commands.show import show_joined
+    from lensweep.ground.progress import open_progress
+    from lensweep.scanner.work.join import join_runs
+    from lensweep.scanner.work.submitted import runs_in
+
+    parts = [part for run in runs for part in runs_in(place(run))]
+    with open_progress() as progress:
+        joined = join_runs(parts, out, ensemble, progress)
+    show_joined(joined)
+
+
 @commands.command("score")
 def score_command(
     images: Annotated[list[str], typer.Argument(help="FITS images.")],
-    out: Annotated[Path, typer.Option(help="Table: .parquet, .csv, .ecsv, .fits or .vot.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Table: .parquet, .csv, .ecsv, .fits or .vot.")
+    ],
     ensemble: Annotated[str, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
     = "xception-7fold",
     band: Band = None,

@@ -22,10 +22,13 @@ from lensweep.scanner.results.ranking import draw_candidates
 from lensweep.scanner.results.worth import asked_of, departures
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.plan import Plan, note_of_positions_outside, plan_mosaic
+from lensweep.scanner.run.tally import Tally
 from lensweep.scanner.sky.mosaics import CompanionError, MosaicError
 from lensweep.scanner.sky.names import file_name
 from lensweep.scanner.sky.remote import NoSectionsError, RemoteError
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
+from lensweep.scanner.work.estimate import Estimate, estimate
+from lensweep.scanner.work.join import Joined
 from lensweep.scanner.work.scan import Outcome
 
 TOP = 30
@@ -35,6 +38,7 @@ EXPECTED_TOP = 20
 PLANTED_RADIUS_ARCSEC = 2.5
 PLANTED = "planted"
 CUTOUT_BYTES = 4 * CUTOUT_SIZE**2
+SHARD = "shard: the windows that one task does and one file holds"
 # Windows that the rate of scoring is measured on.
 RATED = 32
 
@@ -155,7 +159,7 @@ def show_scores(scores: pd.DataFrame, out: Path) -> None:
 
 
 def measured_rate(ensemble: str) -> float:
-    """Windows per second that one process scores here, measured on some noise."""
+    """Windows per second that one process scores here if it scores all, measured on some noise."""
     loaded = Ensemble(check_bundle(ensemble))
     noise = np.random.default_rng(0).standard_normal((RATED, 100, 100)).astype(np.float32)
     loaded.logits(noise)
@@ -173,7 +177,7 @@ def show_plan(config: ScanConfig) -> int:
         The exit status that the scan would have: 3 if some mosaics cannot be scanned.
     """
     bundle = check_bundle(config.ensemble)
-    console, table = wide_console(), Table(title="plan")
+    console, table = wide_console(), Table(title="plan", caption=SHARD)
     for name in ("mosaic", "grid", "windows", "shards", "cutouts"):
         table.add_column(name, justify="left" if name == "mosaic" else "right")
     plans: list[Plan] = []
@@ -199,6 +203,7 @@ def show_plan(config: ScanConfig) -> int:
                 f"{plan.n_windows * CUTOUT_BYTES / 1e6:,.0f} MB",
             )  # fmt: skip
         outside = note_of_positions_outside(config, plans, root)
+        tried = estimate(Path(root), plans, bundle, config)
     console.print(table)
     for note in notes:
         console.print(note)
@@ -207,16 +212,29 @@ def show_plan(config: ScanConfig) -> int:
             console.print(reason, style="red")
     windows = sum(plan.n_windows for plan in plans)
     if windows:
-        rate = measured_rate(config.ensemble)
-        workers = config.workers or usable_cores()
-        console.print(
-            f"{windows:,} windows at most {duration(windows / (rate * workers))} of scoring: one "
-            f"process scores {rate:.0f} windows/s here, {workers} workers; windows without data "
-            "are masked and cost nothing"
-        )
+        console.print(_expected_time(windows, tried, config))
     elif not plans:
         raise InputError("no mosaic can be scanned")
     return 3 if refused else 0
+
+
+def _expected_time(windows: int, tried: Estimate | None, config: ScanConfig) -> str:
+    workers = config.workers or usable_cores()
+    if tried is None:
+        rate = measured_rate(config.ensemble)
+        return (
+            f"{windows:,} windows, at most {duration(windows / (rate * workers))}: one process "
+            f"scores {rate:.0f} windows/s here, {workers} workers; what has no data or can be "
+            "passed over, and is not here to be looked at, takes less"
+        )
+    took = windows * tried.seconds_per_window / workers
+    return (
+        f"{windows:,} windows, about {duration(took)} after its start on {workers} "
+        f"{'worker' if workers == 1 else 'workers'}: of {tried.windows} windows that were tried, "
+        f"{tried.masked:.0%} have no data, {tried.screened:.0%} are passed over and "
+        f"{tried.scored:.0%} are scored; one process does "
+        f"{1.0 / tried.seconds_per_window:,.0f} windows/s here"
+    )
 
 
 def _refuse_unseen(path: str, config: ScanConfig) -> None:
@@ -247,10 +265,7 @@ def show_outcome(outcome: Outcome, planted: pd.DataFrame | None) -> None:
     if planted is not None:
         found = sum(mark is not None for mark in marks[:TOP])
         console.print(f"{found} of {len(planted)} planted lenses among the top {TOP}")
-    console.print(
-        f"{tally.planned:,} windows planned = {tally.scored:,} scored + {tally.screened:,} "
-        f"screened + {tally.masked:,} masked + {tally.failed:,} failed"
-    )
+    console.print(_sum_of(tally))
     written = [outcome.paths.candidates, outcome.paths.contact_sheet, outcome.paths.ledger]
     if outcome.paths.targets.is_file():
         written.append(outcome.paths.targets)
@@ -267,3 +282,29 @@ def _sum_of_targets(path: Path) -> str:
         states = pd.read_parquet(file, columns=["state"])["state"].value_counts()
     counts = " + ".join(f"{count:,} {state}" for state, count in states.items())
     return f"{states.sum():,} positions given = {counts}"
+
+
+def show_joined(joined: Joined) -> None:
+    """Print the top of a joined run's catalogue, its ledger's sums, and what was written."""
+    with joined.paths.candidates.open("rb") as file:
+        candidates = pd.read_parquet(file)
+    show_candidates(candidates, planted_marks(candidates, None))
+    console = plain_console()
+    console.print(
+        f"{joined.n_mosaics:,} mosaics, {joined.n_candidates:,} candidates of {joined.n_before:,} "
+        "in the parts: what several have seen is one"
+    )
+    console.print(_sum_of(joined.tally))
+    console.print(f"wrote {joined.paths.root}")
+    show_expectation(candidates, read_facts(joined.paths.root))
+    for reason in joined.failed_mosaics.values():
+        console.print(f"failed: {reason}", style="red")
+
+
+def _sum_of(tally: Tally) -> str:
+    return (
+        f"{tally.planned:,} windows planned = {tally.scored:,} scored + {tally.screened:,} "
+        f"screened + {tally.masked:,} masked + {tally.failed:,} failed\n"
+        "scored: judged by the whole ensemble; screened: looked at, and passed over as blank or "
+        "hopeless; masked: too little data"
+    )

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from lensweep.catalogs.coverage import area_deg2, write_coverage
 from lensweep.ground.errors import InputError, TryAgainError
+from lensweep.ground.kept_progress import keep_progress
 from lensweep.ground.progress import open_progress
 from lensweep.ground.terminal import wide_console
 from lensweep.scanner.archive.citations import acknowledgements, citation_lines
@@ -45,7 +46,7 @@ def fetch_sky(request: SkyRequest, out: Path, cite: bool) -> int:
     """Fetch cutouts at positions, and say what came and what did not; the exit status."""
     services, catalogue = read_services(), request.catalogue
     asked = _asked(dataclasses.replace(request, radius="5arcsec"), services)
-    with open_progress() as progress:
+    with keep_progress(out) as progress:
         rows = fetch_cutouts(asked, out, services, progress)
     console, missing = wide_console(), rows[rows["store"] == ""]
     came = rows[rows["store"] != ""]
@@ -102,7 +103,7 @@ def show_fetched(products: Sequence[Product], listed: Path, folder: Path, cite: 
     """
     if not products:
         raise InputError(f"{listed}: nothing to fetch")
-    with open_progress() as progress:
+    with keep_progress(folder) as progress:
         fetched = fetch(products, folder, read_services(), progress)
     if not fetched.origins:
         # What may go well later comes first.

@@ -1,4 +1,7 @@
-"""How far a long run is: bars on a terminal, plain lines in a log file. Writes to stderr."""
+"""How far a long run is: bars on a terminal, plain lines in a log file, both on stderr.
+
+In a notebook it is one output of the cell, which is written again and again.
+"""
 
 import sys
 import time
@@ -8,9 +11,11 @@ from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from rich import progress as bars
+from rich.console import Console
 from rich.table import Column
 from rich.text import Text
 
+from lensweep.ground.loudness import Loudness, loudness
 from lensweep.ground.terminal import plain_console, visible
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -36,15 +41,25 @@ def open_progress(console_is_terminal: bool | None = None) -> Iterator[Progress]
     Parameters
     ----------
     console_is_terminal : bool, optional
-        Bars if true, plain lines if false; by default what stderr is.
+        Bars if true, plain lines if false; by default what stderr is, and lines among those of a
+        log. A command that is to be quiet shows neither.
     """
-    terminal = sys.stderr.isatty() if console_is_terminal is None else console_is_terminal
+    if loudness() is Loudness.QUIET:
+        yield _Silence()
+        return
+    terminal = sys.stderr.isatty() and loudness() is not Loudness.VERBOSE
+    terminal = terminal if console_is_terminal is None else console_is_terminal
     if terminal:
         console = plain_console(stderr=True, force_terminal=True)
         with bars.Progress(*_columns(), console=console) as rich_progress:
             yield _Bars(rich_progress)
         return
-    lines = PlainProgress(sys.stderr, time.monotonic)
+    show = cell_output() if console_is_terminal is None else None
+    lines = (
+        PlainProgress(sys.stderr, time.monotonic)
+        if show is None
+        else NotebookProgress(show, time.monotonic)
+    )
     try:
         yield lines
     finally:
@@ -73,6 +88,8 @@ class PlainProgress:
         Seconds that never run backwards.
     """
 
+    seconds_between = SECONDS_BETWEEN_LINES
+
     def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
         self._stream = stream
         self._clock = clock
@@ -93,7 +110,7 @@ class PlainProgress:
             return
         if state.done >= state.total:
             self._finish(state)
-        elif now - state.written >= SECONDS_BETWEEN_LINES:
+        elif now - state.written >= self.seconds_between:
             state.written = now
             rate = _rate(state, now)
             left = (state.total - state.done) / rate if rate else None
@@ -123,7 +140,71 @@ class PlainProgress:
 
     def _write(self, state: _Stage, rate: float | None, ending: str) -> None:
         amount = _amount(state.done, state.total, state.unit)
-        self.note(_line(f"{state.name:<9}", amount, _speed(rate, state.unit), ending))
+        line = _line(f"{state.name:<9}", amount, _speed(rate, state.unit), ending)
+        self._write_stage(self._stages.index(state), line)
+
+    def _write_stage(self, stage: int, line: str) -> None:
+        self.note(line)
+
+
+class NotebookProgress(PlainProgress):
+    """Progress as one text that changes: a line for each stage, and the notes.
+
+    Parameters
+    ----------
+    show : callable
+        Takes the text, in the place of what it was given before.
+    clock : callable
+        Seconds that never run backwards.
+    """
+
+    seconds_between = 0.5
+
+    def __init__(self, show: Callable[[str], object], clock: Callable[[], float]) -> None:
+        super().__init__(sys.stderr, clock)
+        self._show = show
+        # In the order in which they came: stages by their number, notes by None.
+        self._lines: list[tuple[int | None, str]] = []
+
+    def note(self, text: str) -> None:
+        """Write a line of its own."""
+        self._write_line(None, visible(text))
+
+    def _write_stage(self, stage: int, line: str) -> None:
+        self._write_line(stage, line)
+
+    def _write_line(self, stage: int | None, line: str) -> None:
+        known = [number for number, _ in self._lines]
+        if stage is not None and stage in known:
+            self._lines[known.index(stage)] = (stage, line)
+        else:
+            self._lines.append((stage, line))
+        self._show("\n".join(text for _, text in self._lines))
+
+
+def cell_output() -> Callable[[str], object] | None:
+    """What replaces the text of an output of the notebook's cell that runs; None elsewhere."""
+    # rich's own bars need ipywidgets there, and are not kept in the notebook's file.
+    if not Console().is_jupyter:
+        return None
+    from IPython.display import DisplayHandle
+
+    handle = DisplayHandle()
+    handle.display({"text/plain": ""}, raw=True)
+    return lambda text: handle.update({"text/plain": text}, raw=True)
+
+
+class _Silence:
+    """Progress that nobody wants to hear of."""
+
+    def stage(self, name: str, total: int, done: int = 0, unit: str = "windows") -> int:
+        return 0
+
+    def advance(self, stage: int, n: int) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
 
 
 class _Bars:

@@ -13,6 +13,7 @@ from lensweep.ground.figures import picture
 from lensweep.scanner.lenses.grade_table import CONFIDENCE, CONTROL, FOUND, THESIS
 from lensweep.scanner.lenses.grading import GradedScores
 
+LENSFLOW = "LensFlow"
 _UNCOVERED_SHOWN = 200
 _POINT, _MEAN, _THESIS = "#3b6ea5", "#15171a", "#c8553d"
 
@@ -44,6 +45,7 @@ class GradeReport:
 def markdown(report: GradeReport) -> str:
     """The report as Markdown."""
     lenses, control = report.scores.lenses, report.scores.control
+    published = bool(report.summary["thesis_mean"].notna().any())
     lines = [
         "# Scores by grade",
         "",
@@ -56,8 +58,10 @@ def markdown(report: GradeReport) -> str:
         "",
         *_table(
             ("scorer", "grade", "found", "scored", "listed", "mean", "std", "median",
-             "interval of the mean", "random windows above the median", "thesis"),
-            [_summary_row(row) for _, row in report.summary.iterrows()],
+             "interval of the mean", "random windows above the median",
+             *["thesis"] * published),
+            [(*_summary_row(row), *[_thesis(row)] * published)
+             for _, row in report.summary.iterrows()],
         ),
         "",
         "Spearman's correlation of mean logit and grade (positive: better grades score higher)",
@@ -71,19 +75,24 @@ def markdown(report: GradeReport) -> str:
             ],
         ),
         "",
-        "Table 5-2 of the thesis, on LensFlow's own grades A, B, C (mean ± standard deviation)",
-        "",
-        *_table(
-            ("grade", *THESIS),
-            [
-                (grade, *("{:.3f} ± {:.3f}".format(*row[grade]) for row in THESIS.values()))
-                for grade in ("A", "B", "C")
-            ],
-        ),
-        "",
+        *(_published() if report.facts["list"] == LENSFLOW else ()),
         *_uncovered(lenses),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _published() -> list[str]:
+    """What the thesis found for the same list; of another list's grades it says nothing."""
+    rows = [
+        (grade, *("{:.3f} ± {:.3f}".format(*row[grade]) for row in THESIS.values()))
+        for grade in ("A", "B", "C")
+    ]
+    return [
+        "Table 5-2 of the thesis, on LensFlow's own grades A, B, C (mean ± standard deviation)",
+        "",
+        *_table(("grade", *THESIS), rows),
+        "",
+    ]
 
 
 def draw_grades(report: GradeReport, path: Path) -> None:
@@ -135,13 +144,17 @@ def _draw_scorer(panel: Axes, report: GradeReport, scorer: str) -> None:
 
 def _summary_row(row: pd.Series) -> tuple[str, ...]:
     interval = f"{row['mean_low']:.3f} to {row['mean_high']:.3f}"
-    thesis = f"{row['thesis_mean']:.3f} ± {row['thesis_std']:.3f}"
     return (
         row["scorer"], row["grade"], f"{row['n_found']}", f"{row['n_scored']}",
         f"{row['n_listed']}", _number(row["mean"], ".3f"), _number(row["std"], ".3f"),
         _number(row["median"], ".3f"), interval if np.isfinite(row["mean_low"]) else "",
-        _number(row["control_above"], ".3f"), thesis if np.isfinite(row["thesis_mean"]) else "",
+        _number(row["control_above"], ".3f"),
     )  # fmt: skip
+
+
+def _thesis(row: pd.Series) -> str:
+    thesis = f"{row['thesis_mean']:.3f} ± {row['thesis_std']:.3f}"
+    return thesis if np.isfinite(row["thesis_mean"]) else ""
 
 
 def _uncovered(lenses: pd.DataFrame) -> list[str]:

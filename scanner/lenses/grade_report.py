@@ -17,14 +17,12 @@ from lensweep.ground.files import place, whole_file
 from lensweep.ground.outputs import check_folder
 from lensweep.ground.terminal import wide_console
 from lensweep.scanner.lenses.cutouts_at import mosaic_fields, stored_fields
-from lensweep.scanner.lenses.grade_page import GradeReport, draw_grades, markdown
+from lensweep.scanner.lenses.grade_page import LENSFLOW, GradeReport, draw_grades, markdown
 from lensweep.scanner.lenses.grade_table import grade_order, rank_correlations, summarise_grades
 from lensweep.scanner.lenses.grading import score_graded
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.sky.mosaics import HeaderOverrides
-
-LENSFLOW = "LensFlow"
 
 
 def report_grades(

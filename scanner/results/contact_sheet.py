@@ -20,7 +20,7 @@ COLUMNS = 8
 DPI = 100
 # Noise hardly compresses: three times the time would save a sixth of the file.
 COMPRESS_LEVEL = 1
-STAMP_PX, GAP_PX, MARGIN_PX, CAPTION_PX, HEADER_PX = 190, 7, 14, 50, 72
+STAMP_PX, GAP_PX, MARGIN_PX, CAPTION_PX, HEADER_PX = 190, 7, 14, 64, 72
 WIDTH_PX = 2 * MARGIN_PX + COLUMNS * STAMP_PX + (COLUMNS - 1) * GAP_PX
 # Of a mark's letters, 8 pixels each, as many as fit on a stamp.
 MARK_LETTERS = 23
@@ -39,24 +39,29 @@ def draw_contact_sheet(
     cutouts: NDArray[np.float32],
     marks: Sequence[str | None] | None = None,
     limit: int = 48,
+    title: str | None = None,
 ) -> None:
     """Draw the first candidates of a run onto a PNG page, about 1,600 pixels wide.
 
     Every stamp is stretched by itself (asinh, in units of its noise); pixels without data are
-    violet. Captions give rank, p_mean and p_lens, and the name of a matched known lens.
+    violet. Captions give rank, p_mean and p_lens, the candidate's name, and that of a matched known
+    lens.
 
     Parameters
     ----------
     path : Path
-        PNG to write, aside and then renamed; the name of its folder heads the page.
+        PNG to write, aside and then renamed.
     candidates : DataFrame
         Rows by rank, with the columns of `lensweep.catalogs.schemas.CANDIDATES`; may be empty.
-    cutouts : ndarray, shape (n, 100, 100), float32
-        Of the candidates in their order, at least those that are shown; NaN without data.
+    cutouts : ndarray, shape (n, side, side), float32
+        Of the candidates in their order, at least those that are shown, 0.05 arcsec a pixel; NaN
+        without data.
     marks : sequence of str or None, optional
         A word per candidate, such as `planted`, that frames its stamp; None for no mark.
     limit : int
         Most candidates that are shown.
+    title : str, optional
+        Heads the page; by default the name of the folder that it is in.
 
     Raises
     ------
@@ -73,7 +78,8 @@ def draw_contact_sheet(
     size_in = WIDTH_PX / DPI, height_px / DPI
     with picture(path, size_in, DPI, None, PAGE, COMPRESS_LEVEL) as figure:
         axes = _page(figure, height_px)
-        _draw_header(axes, path.absolute().parent.name, len(shown), len(candidates))
+        heading = path.absolute().parent.name if title is None else title
+        _draw_header(axes, heading, len(shown), len(candidates), cutouts.shape[1])
         for number, (row, stamp, mark) in enumerate(
             zip(shown.to_dict("records"), stamps, words, strict=False)
         ):
@@ -123,7 +129,7 @@ def _page(figure: Figure, height_px: int) -> Axes:
     return axes
 
 
-def _draw_header(axes: Axes, run: str, n_shown: int, n_all: int) -> None:
+def _draw_header(axes: Axes, run: str, n_shown: int, n_all: int, side_px: int) -> None:
     left, right = MARGIN_PX, WIDTH_PX - MARGIN_PX
     axes.text(left, 30, run, color=TEXT, fontsize=15, fontweight="bold", va="center",
               parse_math=False)  # fmt: skip
@@ -131,7 +137,7 @@ def _draw_header(axes: Axes, run: str, n_shown: int, n_all: int) -> None:
     legend = "mean: of the members' probabilities  ·  p: of being a lens, at the run's density"
     axes.text(left, 54, f"{count}  ·  {legend}  ·  violet: no data", color=QUIET, fontsize=9,
               va="center")  # fmt: skip
-    bar = STAMP_PX / 100 / PIXEL_SCALE_ARCSEC
+    bar = STAMP_PX / side_px / PIXEL_SCALE_ARCSEC
     axes.plot([right - bar, right], [48, 48], color=TEXT, linewidth=2, solid_capstyle="butt")
     axes.text(right - bar / 2, 30, '1"', color=TEXT, fontsize=10, ha="center", va="center")
     axes.text(right - bar - 20, 40, "N up, E left", color=QUIET, fontsize=10, ha="right",
@@ -169,8 +175,10 @@ def _draw_stamp(
     if pd.notna(row["p_lens"]):
         numbers += f"   p {row['p_lens']:.2g}"
     axes.text(right, bottom + 10, numbers, color=TEXT, fontsize=8.5, ha="right", va="top")
+    axes.text(left, bottom + 33, row["candidate_id"], color=QUIET, fontsize=8.5, va="center",
+              parse_math=False)  # fmt: skip
     if known:
-        axes.text(left, bottom + 34, known, color=KNOWN, fontsize=9, fontweight="bold",
+        axes.text(left, bottom + 50, known, color=KNOWN, fontsize=9, fontweight="bold",
                   va="center", parse_math=False)  # fmt: skip
 
 

@@ -43,8 +43,8 @@ class ScanConfig:
         0.5, "Windows with less valid area are masked.", group=WINDOWS
     )
     min_logit: float | None = setting(
-        None, "Least mean logit of a detection; by default where three tenths of simulated "
-        "non-lenses pass.", group=RANKED, **RANKING,
+        None, "Least score of a candidate: the members' mean log-odds, 0 for even odds; by default "
+        "where three tenths of simulated non-lenses pass.", group=RANKED, **RANKING,
     )  # fmt: skip
     # Ten are what Collett (2015) expects of such images, and about what COSMOS showed (Faure et al.
     # 2008). Among sources or listed positions: the same, if every source of a field were looked at.
@@ -79,7 +79,7 @@ class ScanConfig:
     )
     # The default is forty times what 512 windows take on one core.
     shard_timeout_s: float = setting(
-        1800.0, "Seconds after which a worker at one shard hangs, and is started again.",
+        1800.0, "Seconds after which a worker that is still at one shard is started again.",
         "--shard-timeout", group=CLUSTER, **NOTHING,
     )  # fmt: skip
     storage_wait_s: float = setting(
@@ -100,7 +100,7 @@ class ScanConfig:
     # 512 are 20 MB of pixels: small enough to lose, large enough that a task's overhead does not
     # count.
     windows_per_shard: int = setting(
-        512, "Windows that one task does and one file holds.", group=CLUSTER
+        512, "Windows of a shard: what one task does and one file holds.", group=CLUSTER
     )
     rerank: bool = setting(
         False, "Replace the catalogue of a finished run that was ranked in another way.",

@@ -68,6 +68,11 @@ class RunPaths:
         return self.root / "candidates.png"
 
     @property
+    def sheet(self) -> Path:
+        """Pictures of as many candidates as were asked for, of 10 arcsec."""
+        return self.root / "sheet.png"
+
+    @property
     def calibration(self) -> Path:
         """What scores are worth on the run's own mosaics, if `lensweep calibrate` was asked."""
         return self.root / "calibration.parquet"
@@ -194,6 +199,10 @@ class RunPaths:
     def score_markers(self, mosaic: str) -> list[Path]:
         """The markers of a mosaic's shards that are scored, in their order."""
         return sorted(self.markers(mosaic).glob("*.score.json"))
+
+    def cut_markers(self, mosaic: str) -> list[Path]:
+        """The markers of a mosaic's shards that are cut, in their order."""
+        return sorted(self.markers(mosaic).glob("*.cut.json"))
 
     @property
     def attempts(self) -> Path:

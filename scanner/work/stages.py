@@ -1,5 +1,6 @@
 """The stages of a scan that need its cluster, and what is done about what goes wrong there."""
 
+import logging
 import math
 import time
 from collections import Counter
@@ -45,6 +46,7 @@ OTHERS_COME_S = 120.0
 BEGIN_WITH, SHARDS_PER_PROCESS = 2, 4
 # From the addresses of workers to why each of those that answer cannot score; None if it can.
 Problems = Callable[[Sequence[str]], dict[str, str | None]]
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ class Stages:
             error, key = self._error_of(future), (shard.plan.mosaic.name, shard.number)
             if (last or error is None) and key not in cut:
                 cut.add(key)
+                _LOG.info("mosaic %s: shard %d cut, %d windows", *key, shard.windows)
                 self.progress.advance(cutting, shard.windows)
             if not last:
                 continue
@@ -164,6 +167,7 @@ class Stages:
             if error is None:
                 # Not for a cut: one that an earlier command made has written nothing now.
                 self.patience.over()
+                _LOG.info("mosaic %s: shard %d scored, %d windows", *key, shard.windows)
             else:
                 name, reason = shard.plan.mosaic.name, f"{type(error).__name__}: {error}"
                 self.progress.note(f"mosaic {name}: shard {shard.number} failed: {reason}")

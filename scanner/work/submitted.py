@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lensweep.deploy.job_record import SubmissionError, read_job
 from lensweep.deploy.submit import cancel, job_state
+from lensweep.ground.kept_progress import read_kept, show_kept
 from lensweep.ground.terminal import plain_console
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.status import Status, read_status, show_status
@@ -24,11 +25,36 @@ def runs_in(root: Path) -> list[Path]:
 def show_submitted(root: Path) -> None:
     """Print where a run stands, and what its cluster says of its job, if it was submitted.
 
+    And how far the commands are that plant lenses in it, or learn from its grades.
+
     Raises
     ------
     InputError
         If the folder holds no run.
     """
+    _show_run(root)
+    for folder in (RunPaths(root).completeness, RunPaths(root).learned):
+        kept = read_kept(folder)
+        if kept is not None and kept.ended is None:
+            show_kept(kept)
+
+
+def show_folder(folder: Path) -> None:
+    """Print where whatever works in a folder stands: a scan, or any other long command.
+
+    Raises
+    ------
+    InputError
+        If the folder is that of none.
+    """
+    kept = read_kept(folder)
+    if kept is not None and not RunPaths(folder).run.is_file():
+        show_kept(kept)
+    else:
+        show_submitted(folder)
+
+
+def _show_run(root: Path) -> None:
     console = plain_console()
     said = describe_job(root)
     if said is not None:
