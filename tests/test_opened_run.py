@@ -10,6 +10,7 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 from conftest import scan_here, write_field
+from matplotlib import pyplot
 from PIL import Image
 
 import lensweep
@@ -104,12 +105,14 @@ def test_pictures(run, tmp_path):
     picture = run.sheet(top=9)
     assert Image.open(io.BytesIO(picture._repr_png_())).size == (1597, 86 + 254)
     run.sheet(top=3, out=tmp_path / "sheet.png")
-    assert Image.open(tmp_path / "sheet.png").size[0] == 1597
+    with Image.open(tmp_path / "sheet.png") as drawn:
+        assert drawn.size[0] == 1597
     axes = run.plot(rank=1)
     title = axes.get_title()
     assert title.startswith(f"1: {run.candidates['candidate_id'].iloc[0]}")
     assert axes.images[0].get_array().shape == (200, 200, 3)
     axes.figure.savefig(tmp_path / "one.png")
+    pyplot.close(axes.figure)
     shown = run._repr_html_()
     assert shown.count("<img") == min(12, len(run.candidates))
     assert run.candidates["candidate_id"].iloc[0] in shown
