@@ -114,6 +114,21 @@ class OpenedRun:
         with self.paths.ledger.open("rb") as file:
             return pd.read_parquet(file)
 
+    @cached_property
+    def targets(self) -> pd.DataFrame:
+        """What became of every position that was given; columns of `catalogs.schemas.TARGETS`.
+
+        Raises
+        ------
+        InputError
+            If the run is not finished, or no positions were given.
+        """
+        self._refuse_unfinished()
+        if not self.paths.targets.is_file():
+            raise InputError(f"run {self.where}: was not given positions (--centres TABLE)")
+        with self.paths.targets.open("rb") as file:
+            return pd.read_parquet(file)
+
     @property
     def coverage(self) -> "MOC":
         """The sky that was searched, as a MOC of `mocpy`."""

@@ -95,6 +95,27 @@ def test_a_mosaic_of_both_counts_once(join, survey, tmp_path):
     pd.testing.assert_frame_equal(joined.candidates, whole.candidates)
 
 
+def test_targets_of_all_parts(client, tiny_bundle, survey, join, tmp_path):
+    """Rows that one part calls off its mosaic lie on the other's."""
+    targets = tmp_path / "targets.csv"
+    targets.write_text(
+        f"id,ra,dec\nboth,{CRVAL[0]},{CRVAL[1]}\nnone,10.0,-40.0\n"
+        f"east,{CRVAL[0] + 25.0 / 3600},{CRVAL[1]}\n"
+    )
+    asked = {"centres": str(targets), "min_valid_fraction": 0.0}
+    parts = [survey / name for name in ("a_f814w_drz.fits", "b_f814w_drz.fits")]
+    for part, root in zip(parts, ("a", "b"), strict=True):
+        scan_here(client, tiny_bundle, [part], tmp_path / root, **asked)
+    scan_here(client, tiny_bundle, parts, tmp_path / "whole", **asked)
+    assert join(tmp_path / "a", tmp_path / "b", out=tmp_path / "joined")[0] == 0
+    whole, joined = (lensweep.open(tmp_path / name) for name in ("whole", "joined"))
+    pd.testing.assert_frame_equal(joined.targets, whole.targets)
+    assert joined.targets["target_id"].tolist() == ["both", "none", "east"]
+    assert lensweep.open(tmp_path / "a").targets["state"].tolist() != joined.targets[
+        "state"
+    ].tolist()  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

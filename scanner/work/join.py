@@ -23,7 +23,8 @@ from lensweep.scanner.network.bundle_store import Bundle
 from lensweep.scanner.results.finished_run import bundle_of, read_facts
 from lensweep.scanner.results.footprint import footprint_facts, run_footprint, seen_windows
 from lensweep.scanner.results.ranking import draw_candidates, rank_candidates
-from lensweep.scanner.results.worth import asked_of
+from lensweep.scanner.results.targets import write_targets
+from lensweep.scanner.results.worth import asked_of, find_field_scores
 from lensweep.scanner.run.config import ScanConfig, fields_that_decide
 from lensweep.scanner.run.ledger import write_ledger
 from lensweep.scanner.run.opening import ranking_in, say_in_run, versions
@@ -97,6 +98,10 @@ def join_runs(
         total = write_ledger(partial, plans, config.min_valid_fraction)
         candidates = rank_candidates(config, bundle, paths, plans)
         write_parquet(candidates, paths.candidates)
+        if config.lists_targets:
+            write_targets(
+                paths, plans, candidates, find_field_scores(bundle, paths, config.centres)
+            )
         write_coverage(footprint, paths.coverage, footprint_facts(seen_windows(partial)))
     paths = RunPaths(out)
     draw_candidates(paths, candidates.to_pandas())
@@ -118,6 +123,8 @@ def _gather(
     parts = [str(root.absolute()) for root in roots]
     say_in_run(paths, asked=asked, versions=versions(), command=_command(facts), joined=parts)
     make_groups(paths)
+    if RunPaths(roots[0]).centres.is_file():
+        _link(RunPaths(roots[0]).centres, paths.centres)
     for name, root in owners.items():
         _take(RunPaths(root), paths, name)
         progress.advance(stage, 1)
@@ -154,10 +161,9 @@ def _config(facts: dict[str, str], bundle: Bundle, paths: RunPaths) -> ScanConfi
     asked = asked_of(facts)
     scanned = {name: asked[name] for name in fields_that_decide("scores") if name != "mosaics"}
     values: dict[str, Any] = scanned | ranking_in(facts)
-    centres = values["centres"] if values["centres"] in ("grid", "sources") else "sources"
-    return ScanConfig(
-        tuple(asked["mosaics"]), str(paths.root), bundle.folder, **values | {"centres": centres}
-    )
+    if paths.centres.is_file():
+        values["centres"] = str(paths.centres)
+    return ScanConfig(tuple(asked["mosaics"]), str(paths.root), bundle.folder, **values)
 
 
 def _all_mosaics(facts: Sequence[dict[str, str]]) -> list[str]:
