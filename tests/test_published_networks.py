@@ -192,18 +192,20 @@ def test_optimizers_follow_their_equations(name):
 LEARNERS = {
     "lensflow": (LensFlow(epochs=8, fine_epochs=2, batch_size=16, learning_rate=1e-3,
                           random_state=0), 48),
-    "deeplens": (DeepLens(epochs=8, batch_size=16, random_state=0), 24),
-    "thesis": (ThesisNetwork("resnet50", "xavier", epochs=6, batch_size=16, input_px=32,
-                             learning_rate=1e-3, random_state=0), 32),
+    "deeplens": (DeepLens(epochs=6, batch_size=16, random_state=0), 24),
+    # Between layers that stay as they began: at random here, where no pretrained ones are.
+    "thesis": (ThesisNetwork("vgg16", "frozen", epochs=3, batch_size=16, input_px=32, dropout=0.2,
+                             random_state=0), 32),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_rings_are_told_from_galaxies(name):
+def test_rings_are_told_from_galaxies(name, monkeypatch):
+    monkeypatch.setattr("lensweep.training.published.thesis.find_weights", lambda *_: None)
     finder, size_px = LEARNERS[name]
-    flux, labels = draw_toy(240, size_px)
-    finder = clone(finder).fit(flux[:160], labels[:160])
-    assert roc_auc_score(labels[160:], finder.decision_function(flux[160:])) > 0.99
+    flux, labels = draw_toy(160, size_px)
+    finder = clone(finder).fit(flux[:112], labels[:112])
+    assert roc_auc_score(labels[112:], finder.decision_function(flux[112:])) > 0.99
 
 
 def test_a_seed_makes_the_same_network_again():

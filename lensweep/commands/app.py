@@ -7,6 +7,7 @@ import typer
 
 from lensweep.commands import (
     archives,
+    comparison,
     data_sets,
     ensembles,
     exports,
@@ -24,7 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (scans, archives, inspection, learning, exports, data_sets, ensembles, lenses):
+for group in (
+    scans, archives, inspection, learning, exports, data_sets, ensembles, comparison, lenses,
+):  # fmt: skip
     add_loudness(group.commands)
     app.add_typer(group.commands)
 

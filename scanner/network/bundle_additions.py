@@ -5,7 +5,7 @@ Where files change, the manifest is removed first and written last: half an addi
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from lensweep.scanner.network.bundle_store import (
     SCREEN_HEAD,
     Bundle,
     check_bundle,
+    save_member,
     write_manifest,
 )
 from lensweep.scanner.network.ensemble import (
@@ -27,16 +28,12 @@ from lensweep.scanner.network.ensemble import (
     PrecisionCheck,
     Screen,
 )
-from lensweep.scanner.network.networks import save_network
 from lensweep.scanner.network.reference import write_reference
-
-if TYPE_CHECKING:
-    import keras
 
 
 def add_screen(
     folder: Path,
-    model: "keras.Model",
+    model: Any,
     weights: NDArray[np.float32],
     bias: float,
     threshold: float,
@@ -49,9 +46,9 @@ def add_screen(
     ----------
     folder : Path
         The bundle's.
-    model : keras.Model
+    model : keras.Model or estimator
         (n, size, size, 3) stretched cutouts to (n, k) features; or to (n, 1) logits, with a
-        weight of 1 and a bias of 0.
+        weight of 1 and a bias of 0. An estimator of cutouts is likewise.
     weights : ndarray, shape (k,), float32
     bias : float
         Of the screen's head.
@@ -67,13 +64,14 @@ def add_screen(
     bundle = check_bundle(str(folder))
     size = bundle.description.cutout_size
     wanted = ((None, size, size, 3), (None, len(weights)))
-    if (model.input_shape, model.output_shape) != wanted:
+    is_network = not hasattr(model, "decision_function")
+    if is_network and (model.input_shape, model.output_shape) != wanted:
         raise EnsembleError(
             f"ensemble {folder}: a screen of input {model.input_shape} and output "
             f"{model.output_shape}, expected {wanted[0]} and {wanted[1]}"
         )
     (folder / MANIFEST).unlink()
-    save_network(folder, SCREEN, model, half=False)
+    save_member(folder, SCREEN, model, half=False)
     head: dict[str, Any] = {"weights": np.asarray(weights, np.float32), "bias": np.float32(bias)}
     np.savez(folder / SCREEN_HEAD, **head)
     screen = Screen(float(threshold), on_by_default, metrics)

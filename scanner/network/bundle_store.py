@@ -5,10 +5,12 @@ A bundle is a folder:
 * `ensemble.json`: what it is, what it was trained on, how it performs, and the SHA-256 of every
   other file;
 * one `<trunk>.json` (a Keras graph) and `<trunk>.npz` (its weights, kernels in half precision) per
-  pretrained trunk: scaled cutouts in, pooled features out;
+  pretrained trunk: scaled cutouts in, pooled features out; or `<trunk>.skops`, an estimator of
+  cutouts whose one feature is its log-odds (`lensweep.scanner.network.estimators`);
 * `heads.npz`: every member's head, a linear map of the features (batch normalisation folded in);
 * perhaps `reference.npz` (`lensweep.scanner.network.reference`): cutouts with their logits;
-* perhaps a screen: `screen.json` and `screen.npz`, a far cheaper network, and `screen_head.npz`;
+* perhaps a screen: `screen.json` and `screen.npz`, a far cheaper network, or `screen.skops`; and
+  `screen_head.npz`;
 * perhaps `fields.parquet`: scores of planted lenses and of false candidates on fields.
 
 No pickle anywhere.
@@ -21,7 +23,7 @@ import shutil
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +37,10 @@ from lensweep.scanner.network.ensemble import (
     Screen,
     Trunk,
 )
-from lensweep.scanner.network.networks import network_files, save_network
+from lensweep.scanner.network.estimators import estimator_file, member_files, save_estimator
+from lensweep.scanner.network.networks import save_network
 from lensweep.scanner.network.reference import REFERENCE
 from lensweep.scanner.network.stretch import Stretch
-
-if TYPE_CHECKING:
-    import keras
 
 FORMAT = "lensweep-ensemble"
 VERSION = 2
@@ -159,7 +159,7 @@ def _manifest_sha256(manifest: dict[str, Any]) -> str:
 def save_bundle(
     folder: Path,
     description: Description,
-    trunks: dict[str, "keras.Model"],
+    trunks: dict[str, Any],
     heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]],
 ) -> None:
     """Write a bundle; the manifest comes last, so that an unfinished folder is not a bundle.
@@ -169,8 +169,8 @@ def save_bundle(
     folder : Path
     description : Description
         What is kept of fields was measured on another ensemble, and is left out: `record_fields`.
-    trunks : dict of str to keras.Model
-        (n, size, size, 3) to (n, features); by trunk name.
+    trunks : dict of str to keras.Model or estimator
+        (n, size, size, 3) to (n, features); or an estimator of cutouts; by trunk name.
     heads : dict of str to (weights, biases)
         By trunk name: shape (features, members) and (members,).
     """
@@ -178,9 +178,27 @@ def save_bundle(
     for stale in (MANIFEST, REFERENCE):
         (folder / stale).unlink(missing_ok=True)
     for name, trunk in trunks.items():
-        save_network(folder, name, trunk, half=True)
+        save_member(folder, name, trunk, half=True)
     _write_heads(folder, heads)
     write_manifest(folder, dataclasses.replace(description, fields=None))
+
+
+def save_member(folder: Path, name: str, model: Any, half: bool) -> None:
+    """Write a trunk or a screen: a network, or an estimator of cutouts.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+    model : keras.Model or estimator
+    half : bool
+        Keep a network's kernels in half precision.
+    """
+    (folder / estimator_file(name)).unlink(missing_ok=True)
+    if hasattr(model, "decision_function"):
+        save_estimator(folder / estimator_file(name), model)
+    else:
+        save_network(folder, name, model, half)
 
 
 def with_other_heads(
@@ -203,13 +221,14 @@ def with_other_heads(
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = [trunk.name for trunk in description.trunks]
-    files = [file for name in names for file in network_files(name)]
+    theirs = Path(bundle.folder)
+    files = [file for name in names for file in member_files(theirs, name)]
     if description.screen is not None:
-        files += [*network_files(SCREEN), SCREEN_HEAD]
+        files += [*member_files(theirs, SCREEN), SCREEN_HEAD]
     if description.fields is not None:
         files.append(FIELDS)
     for file in files:
-        shutil.copyfile(Path(bundle.folder) / file, folder / file)
+        shutil.copyfile(theirs / file, folder / file)
     _write_heads(folder, heads)
     write_manifest(folder, description)
     return check_bundle(str(folder))
@@ -243,7 +262,7 @@ def write_manifest(folder: Path, description: Description) -> None:
         files.append(SCREEN_HEAD)
     if description.fields is not None:
         files.append(FIELDS)
-    files += [file for name in networks for file in network_files(name)]
+    files += [file for name in networks for file in member_files(folder, name)]
     if (folder / REFERENCE).is_file():
         files.append(REFERENCE)
     manifest: dict[str, Any] = {

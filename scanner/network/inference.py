@@ -15,6 +15,7 @@ from lensweep.scanner.network.batch_size import CPU_BATCH, Batches
 from lensweep.scanner.network.blank import BLANK_SIGNAL_TO_NOISE
 from lensweep.scanner.network.bundle_store import HEADS, SCREEN, SCREEN_HEAD, Bundle
 from lensweep.scanner.network.ensemble import Description, EnsembleError
+from lensweep.scanner.network.estimators import estimator_file, load_estimator
 from lensweep.scanner.network.find_batch import find_batch
 from lensweep.scanner.network.known_devices import KnownDevice
 from lensweep.scanner.network.looks import Looks, first_looks, turned_looks
@@ -145,6 +146,8 @@ class Ensemble:
                 self._screen = network, head["weights"], head["bias"]
 
     def _batches(self, name: str, cpu_batch: int) -> Batches:
+        if (self._folder / estimator_file(name)).is_file():
+            return Batches(load_estimator(self._folder, name), cpu_batch)
         reduced = None if self.precision == FULL else self.precision
         network = load_frozen(self._folder, name, self.description.stretch, reduced)
         if not on_gpu():

@@ -54,7 +54,7 @@ def score_stamps(
     for image in images:
         row = dict.fromkeys(SCORES.names) | {"file": printable(str(image))}
         try:
-            flux, row["valid_fraction"] = _read_stamp(image, ensemble, bundle.description.band,
+            flux, row["valid_fraction"] = read_stamp(image, ensemble, bundle.description.band,
                                                       overrides)  # fmt: skip
             stamps.append(flux)
         except MosaicError as error:
@@ -85,9 +85,31 @@ def _score(bundle: Bundle, flux: NDArray[np.float32]) -> list[dict[Hashable, Any
     return [dict(row) for row in table.to_dict("records")]
 
 
-def _read_stamp(
-    image: str, ensemble: str, band: str, overrides: HeaderOverrides
+def read_stamp(
+    image: str, ensemble: str | None, band: str, overrides: HeaderOverrides
 ) -> tuple[NDArray[np.float32], float]:
+    """Cut the middle of an image.
+
+    Parameters
+    ----------
+    image : str
+        FITS file.
+    ensemble : str or None
+        What it is for, for messages.
+    band : str
+        The filter that is needed.
+    overrides : HeaderOverrides
+
+    Returns
+    -------
+    flux : ndarray, shape (100, 100), float32
+    valid_fraction : float
+
+    Raises
+    ------
+    MosaicError
+        If it cannot be used, or there is no data in its middle.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         mosaic = inspect_mosaic(
             image, overrides, band, ensemble, Path(scratch), require_sky_wcs=False

@@ -21,7 +21,7 @@ from lensweep.training.evaluation.result_tables import (
 )
 
 RESULTS = "results.md"
-_RATES = {
+RATE_WORDS = {
     f"tpr_at_{RATES[0]}": "TPR at FPR 1 %",
     f"tpr_at_{RATES[1]}": "TPR at FPR 0.1 %",
     "tpr_before_first": "TPR before the 1st false positive",
@@ -118,21 +118,22 @@ def _score_lines(scores: pd.DataFrame) -> list[str]:
         rows.append((f"ensemble{suffix}", *_figures(ensemble), f"{ensemble['n_lenses']:,}"))
         spread = [
             _spread(members[name].mean(), members[name].std(ddof=min(1, len(members) - 1)))
-            for name in ("roc_auc", "f1", *_RATES)
+            for name in ("roc_auc", "f1", *RATE_WORDS)
         ]
         rows.append((f"members, mean ± std{suffix}", *spread, f"{ensemble['n_lenses']:,}"))
         by = f"tpr_at_{RATES[1]}"
         best = members.loc[members[by if members[by].notna().any() else "roc_auc"].idxmax()]
         rows.append((f"best member ({best['scorer']}){suffix}", *_figures(best),
                      f"{best['n_lenses']:,}"))  # fmt: skip
-    return table_lines(("scores", "ROC AUC", "F1", *_RATES.values(), "lenses"), rows)
+    return table_lines(("scores", "ROC AUC", "F1", *RATE_WORDS.values(), "lenses"), rows)
 
 
 def _figures(row: pd.Series) -> list[str]:
-    return [f"{row['roc_auc']:.4f}", f"{row['f1']:.3f}", *(_rate(row, name) for name in _RATES)]
+    rates = (rate_words(row, name) for name in RATE_WORDS)
+    return [f"{row['roc_auc']:.4f}", f"{row['f1']:.3f}", *rates]
 
 
-def _rate(row: Mapping[Any, Any], name: str) -> str:
+def rate_words(row: Mapping[Any, Any], name: str) -> str:
     """A rate and its interval; nothing where there are too few non-lenses to tell it."""
     if not np.isfinite(row[name]):
         return ""
@@ -152,9 +153,9 @@ def _fold_lines(folds: pd.DataFrame, pooled: pd.DataFrame) -> list[str]:
     for row in folds.to_dict("records"):
         plain = row["fold"] in ("mean", "std")
         values = [f"{row[name]:.4f}" for name in ("roc_auc", "f1")]
-        values += [_shown(row[n], "{:.3f}") if plain else _rate(row, n) for n in _RATES]
+        values += [_shown(row[n], "{:.3f}") if plain else rate_words(row, n) for n in RATE_WORDS]
         rows.append((row["backbone"], row["fold"], *values))
-    return table_lines(("trunk", "fold", "ROC AUC", "F1", *_RATES.values()), rows)
+    return table_lines(("trunk", "fold", "ROC AUC", "F1", *RATE_WORDS.values()), rows)
 
 
 def _thesis_lines(table: pd.DataFrame) -> list[str]:

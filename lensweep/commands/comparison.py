@@ -1,0 +1,43 @@
+"""The command that sets all published finders beside each other: compare."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lensweep.commands.data_sets import CLUSTER_FOLDER, Cluster
+from lensweep.commands.from_settings import takes
+from lensweep.commands.options import Workers
+from lensweep.ground.terminal import say
+from lensweep.training.comparison.settings import ComparisonSettings
+
+commands = typer.Typer()
+
+
+@commands.command("compare")
+@takes(ComparisonSettings)
+def compare_command(
+    given: dict[str, Any],
+    data: Annotated[Path, typer.Argument(help="Folder of a labelled set.")],
+    out: Annotated[Path, typer.Option(help="Folder of the comparison; repeat to continue.")],
+    cluster: Cluster = "local",
+    workers: Workers = None,
+) -> None:
+    """Train and test the published finders on the same folds. Repeat the command to continue."""
+    from lensweep.deploy.accelerator import import_tensorflow
+    from lensweep.deploy.cluster import open_client
+    from lensweep.ground.outputs import check_folder
+    from lensweep.ground.progress import open_progress
+
+    settings = ComparisonSettings(**given)
+    import_tensorflow()
+    from lensweep.training.comparison.compare import compare
+
+    check_folder(out)
+    with open_progress() as progress:
+        page = compare(
+            settings, data, out,
+            lambda: open_client(cluster, workers, folder=out / CLUSTER_FOLDER), progress,
+        )  # fmt: skip
+    say(page.read_text())
+    say(f"wrote {page}")

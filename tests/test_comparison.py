@@ -1,0 +1,281 @@
+"""All finders on the same folds: kept, continued, and told in tables."""
+
+import io
+import json
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+from toy_stamps import draw_toy
+
+from lensweep.ground.errors import InputError
+from lensweep.ground.progress import PlainProgress
+from lensweep.training.comparison.compare import compare
+from lensweep.training.comparison.finders import FINDERS, chosen_finders
+from lensweep.training.comparison.real_stamps import RealStamps, read_real_stamps
+from lensweep.training.comparison.report import claim_lines, write_comparison
+from lensweep.training.comparison.run import (
+    Comparison,
+    FoldScores,
+    open_comparison,
+    run_comparison,
+)
+from lensweep.training.comparison.settings import OPTIMIZERS, ComparisonSettings
+from lensweep.training.comparison.tables import finder_table, thesis_table_5_1, thesis_table_5_2
+from lensweep.training.data.simulated_set import make_dataset
+from lensweep.training.published.image_finder import ImageFinder
+from lensweep.training.published.stamps import Stamps
+from lensweep.training.published.thesis import OPTIMIZERS as THESIS_OPTIMIZERS
+
+N = 420
+
+
+def progress():
+    return PlainProgress(io.StringIO(), time.monotonic)
+
+
+def toy_stamps(n=60, size_px=50):
+    flux, labels = draw_toy(n, size_px)
+    truth = pd.DataFrame({"is_lens": labels, "kind": np.where(labels, "ring", "galaxy")})
+    # Two cutouts of each object.
+    return Stamps(flux, labels, np.arange(n) // 4 * 2 + np.arange(n) % 2, truth, "toy")
+
+
+@pytest.fixture(scope="module")
+def made_up():
+    """Scores that nobody computed: of LensFlow, of a mixture four times as fast, of Xception."""
+    rng = np.random.default_rng(3)
+    labels = np.arange(N) % 2 == 0
+    folds = np.arange(N) // 2 % 7
+    stamps = Stamps(np.zeros((N, 1, 1), np.float32), labels, np.arange(N), pd.DataFrame(), "")
+    truth = pd.DataFrame(
+        {"object": ["SDSSJ1", "SDSSJ2", "COSJ1", "galaxy"],
+         "label": ["lens", "lens", "lens", "nonlens"], "grade": ["A", "B", "B", "C"]}
+    )  # fmt: skip
+    real = RealStamps(np.zeros((4, 1, 1), np.float32), truth)
+
+    def scores(good, fit_s, rate, parameters, n_folds=7):
+        return {
+            fold: FoldScores(
+                rng.normal(good * labels[folds == fold], 1.0), np.array([9.0, -9.0, 9.0, -9.0]),
+                fit_s, rate, parameters,
+            )
+            for fold in range(n_folds)
+        }  # fmt: skip
+
+    found = {
+        "gaussian-mixture": scores(1.0, 5.0, 400.0, 400),
+        "lensflow": scores(3.0, 20.0, 100.0, 17_509_064),
+        "xception-frozen": scores(2.0, 40.0, 10.0, 20_900_000),
+        "xception-trained": scores(0.2, 60.0, 10.0, 20_900_000, n_folds=2),
+        "vgg16-frozen": scores(1.0, 60.0, 5.0, 134_300_000),
+    }
+    parameters = {name: {"epochs": 3} for name in found} | {"gaussian-mixture": {}}
+    return Comparison(stamps, folds, real, found, parameters)
+
+
+def test_times_are_ratios_to_lensflows(made_up):
+    table = finder_table(made_up, {"lensflow": 1200.0}).set_index("finder")
+    assert table.loc["gaussian-mixture", ["fit_ratio", "rate_ratio"]].tolist() == [0.25, 4.0]
+    assert table.loc["lensflow", ["fit_ratio", "rate_ratio"]].tolist() == [1.0, 1.0]
+    assert table.loc["lensflow", "false_per_deg2"] == 1200.0
+    assert np.isnan(table.loc["gaussian-mixture", "epochs"])
+    # Of three lenses one is not counted; of the two one is above.
+    assert table.loc["lensflow", ["real_lenses", "n_real_lenses", "n_real_others"]].tolist() == [
+        1, 2, 1
+    ]
+    assert table.loc["xception-trained", ["folds", "n_lenses"]].tolist() == [2, 60]
+    assert table["roc_auc"].idxmax() == "lensflow"
+
+
+def test_table_5_1_has_every_network_and_way(made_up):
+    table = thesis_table_5_1(made_up)
+    assert len(table) == 18
+    xception = table[table["finder"] == "xception-frozen"].iloc[0]
+    assert xception["thesis_roc_auc"] == 0.9984
+    assert 0.85 < xception["roc_auc"] < 1.0
+    assert xception["roc_auc_std"] > 0.0
+    assert table[table["finder"] == "vgg19-frozen"]["folds"].item() == 0
+
+
+def test_what_the_thesis_concludes_is_confirmed_or_not(made_up):
+    lines = claim_lines(thesis_table_5_1(made_up))
+    assert lines[0] == "* frozen layers do better than trained ones: Xception yes"
+    assert lines[1] == "* ROC AUC of trained layers is below 0.7: Xception yes"
+    # Xception has fewer parameters than VGG16, and is better.
+    assert "rank correlation of both -1.00 over 2 networks" in lines[2]
+    none = Comparison(made_up.stamps, made_up.folds, None, {}, {})
+    assert "Nothing" in claim_lines(thesis_table_5_1(none))[0]
+
+
+def test_table_5_2_is_by_grade(made_up):
+    table = thesis_table_5_2(made_up).set_index(["finder", "group"])
+    assert table.loc[("lensflow", "A"), "mean"] > 0.99
+    assert table.loc[("lensflow", "B"), "n"] == 2
+    assert table.loc[("lensflow", "B"), "mean"] == pytest.approx(0.5, abs=0.001)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Two finders on two folds; the second after a stop."""
+    out = tmp_path_factory.mktemp("comparison")
+    stamps = toy_stamps()
+    first = ComparisonSettings(("gaussian-mixture",), folds=2)
+    run_comparison(first, open_comparison(first, stamps, out), out, progress())
+    both = ComparisonSettings(("lensflow", "gaussian-mixture"), epochs=1, folds=2)
+    comparison = run_comparison(both, open_comparison(both, stamps, out), out, progress())
+    return out, comparison
+
+
+def test_finders_share_their_folds_and_stay_kept(run):
+    out, comparison = run
+    assert list(comparison.scores) == ["gaussian-mixture", "lensflow"]
+    for fold in (0, 1):
+        held_out = comparison.folds == fold
+        for scores in comparison.scores.values():
+            assert len(scores[fold].held_out) == held_out.sum()
+        assert not set(comparison.stamps.objects[held_out]) & set(
+            comparison.stamps.objects[~held_out]
+        )
+    assert finder_table(comparison, {}).set_index("finder").loc["gaussian-mixture", "roc_auc"] > 0.9
+    assert json.loads((out / "lensflow" / "finder.json").read_text())["epochs"] == 1
+
+
+def test_what_is_finished_is_not_fitted_again(run, monkeypatch):
+    out, comparison = run
+    settings = ComparisonSettings(("gaussian-mixture", "lensflow"), epochs=1, folds=2)
+    (out / "gaussian-mixture" / "fold-1.npz").unlink()
+    fitted, fit = [], ImageFinder.fit
+
+    def counted(self, X, y):
+        fitted.append(type(self).__name__)
+        return fit(self, X, y)
+
+    monkeypatch.setattr(ImageFinder, "fit", counted)
+    opened = open_comparison(settings, comparison.stamps, out)
+    again = run_comparison(settings, opened, out, progress())
+    assert fitted == ["MixtureFinder"]
+    # The seed of a fold is its own, whatever was fitted before.
+    for fold in (0, 1):
+        assert np.array_equal(
+            again.scores["gaussian-mixture"][fold].held_out,
+            comparison.scores["gaussian-mixture"][fold].held_out,
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        # Other folds.
+        ({"folds": 3}, "made with folds = 2, now 3"),
+        # A network that was trained for longer.
+        ({"epochs": 2}, "made with epochs = 1, now 2"),
+        # No such finder.
+        ({"finders": ("lensflo",)}, "finders lensflo: not among gaussian-mixture"),
+        # Weights of nothing here.
+        ({"weights": ("resnet=x.h5",)}, "weights of resnet: not among xception"),
+        # Weights that are not there, before anything is fitted.
+        ({"finders": ("vgg16-frozen",), "weights": ("vgg16=no.h5",)}, "no such file"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes, said, run):
+    out, comparison = run
+    (out / "lensflow" / "fold-1.npz").unlink(missing_ok=True)
+    settings = ComparisonSettings(**{"finders": ("lensflow",), "epochs": 1, "folds": 2} | changes)
+    with pytest.raises(InputError, match=said):
+        run_comparison(
+            settings, open_comparison(settings, comparison.stamps, out), out, progress()
+        )
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"protocol": "leaky"}, "protocol = leaky: must be one of"),
+        ({"optimizer": "adagrad"}, "optimizer = adagrad: must be one of"),
+        ({"protocol": "thesis"}, "the thesis: 15000 and 13239"),
+        ({"augmented_lenses": 10}, "give both or neither"),
+        ({"stamps": "/nowhere"}, "no MANIFEST.csv"),
+        ({"weights": ("vgg16",)}, "must be BACKBONE=FILE"),
+        ({"field_px": 100}, "field_px = 100: must lie within"),
+        ({"epochs": -1}, "epochs = -1: must lie within"),
+    ],
+)
+def test_settings_check_themselves(fields, said):
+    with pytest.raises(InputError, match=said):
+        ComparisonSettings(**fields)
+
+
+def test_all_finders_are_compared_by_default():
+    assert chosen_finders(ComparisonSettings()) == list(FINDERS)
+    assert len(FINDERS) == 5 + 3 * 6
+    made = FINDERS["vgg16-xavier"].make(ComparisonSettings(optimizer="nadam", epochs=4), 1)
+    assert made.get_params()["optimizer_name"] == "nadam"
+    assert made.get_params()["epochs"] == 4
+    assert tuple(THESIS_OPTIMIZERS) == OPTIMIZERS
+
+
+def test_a_page_tells_what_was_run_and_what_was_not(made_up, tmp_path):
+    flux, labels = draw_toy(N, 24)
+    shown = Comparison(
+        Stamps(flux, labels, np.arange(N), pd.DataFrame(), ""), made_up.folds, made_up.real,
+        made_up.scores, made_up.parameters,
+    )  # fmt: skip
+    page = write_comparison(shown, tmp_path, 1).read_text()
+    assert "| lensflow | Pourrahmani et al. 2018 | 7 | 3 |" in page
+    assert "Not run on all folds: kernel-pca-trees" in page
+    assert "--finders xception-trained" in page
+    assert "| VGG19 | frozen | not run |" in page
+    assert "A (1)" in page
+    for name in ("finders", "figure_5_1", "figure_5_2"):
+        assert imread(tmp_path / f"{name}.png").std() > 0.01
+    assert len(pd.read_parquet(tmp_path / "table_5_1.parquet")) == 18
+
+
+def test_lenses_are_in_the_green_box_on_the_left(tmp_path):
+    from lensweep.training.comparison.sheets import draw_classes
+
+    draw_classes(toy_stamps(), tmp_path / "sheet.png", 1)
+    picture = imread(tmp_path / "sheet.png")[..., :3]
+    middle = picture.shape[1] // 2
+    greener = (picture[..., 1] - picture[..., 0] > 0.3)[:, :middle].sum()
+    redder = (picture[..., 0] - picture[..., 1] > 0.3)[:, middle:].sum()
+    assert min(greener, redder) > 1000
+    assert (picture[..., 1] - picture[..., 0] > 0.3)[:, middle:].sum() == 0
+
+
+def test_real_images_are_cut_as_the_manifest_says(real_data):
+    stamps = read_real_stamps(real_data)
+    assert stamps.flux.shape[1:] == (100, 100)
+    assert (stamps.truth["label"] == "nonlens").sum() == 12
+    assert np.isfinite(stamps.flux).any(axis=(1, 2)).all()
+
+
+def test_a_manifest_without_its_columns_is_refused(tmp_path):
+    (tmp_path / "MANIFEST.csv").write_text("file,object\nx.fits,x\n")
+    with pytest.raises(InputError, match="lacks filter, label, pixel_scale_arcsec"):
+        read_real_stamps(tmp_path)
+
+
+def test_a_comparison_from_a_folder_to_a_page_with_fields(client, tmp_path):
+    """Augmented first by the thesis' protocol, networks counted on a field."""
+    from contextlib import nullcontext
+
+    make_dataset(tmp_path / "set", 48, 5, client, progress())
+    settings = ComparisonSettings(
+        ("lensflow",), epochs=1, folds=2, protocol="thesis", augmented_lenses=40,
+        augmented_others=36, fields=1, field_px=600,
+    )  # fmt: skip
+    page = compare(
+        settings, tmp_path / "set", tmp_path / "out", lambda: nullcontext(client), progress()
+    )
+    assert "40 lenses and 36 others in 2 folds" in page.read_text()
+    counted = json.loads((tmp_path / "out" / "lensflow" / "fields.json").read_text())
+    # Less than the field's square: its edges and gaps have no data.
+    assert 0.6 < counted["area_deg2"] / (600 * 0.05 / 3600) ** 2 < 1.0
+    table = pd.read_parquet(tmp_path / "out" / "finders.parquet")
+    assert table["false_per_deg2"].item() == pytest.approx(
+        counted["above"] / counted["area_deg2"]
+    )

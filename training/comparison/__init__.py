@@ -1,0 +1,1 @@
+"""All published finders on the same folds: `lensweep compare`."""

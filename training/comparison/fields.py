@@ -1,0 +1,69 @@
+"""False candidates of networks on simulated fields without lenses, scanned as a survey scans."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from distributed import Client
+
+from lensweep.ground.atomic import write_json
+from lensweep.ground.progress import Progress
+from lensweep.training.comparison.run import FITTED, Comparison
+from lensweep.training.comparison.settings import ComparisonSettings
+from lensweep.training.evaluation.survey import SurveyConfig, run_survey
+from lensweep.training.published.finder_store import load_finder
+from lensweep.training.published.members import write_finder_bundle
+
+COUNTED = "fields.json"
+# Of the first field; no seed of a training set.
+_SEED = 600001
+_CENTRES = "grid"
+
+
+def count_on_fields(
+    settings: ComparisonSettings,
+    comparison: Comparison,
+    out: Path,
+    client: Client,
+    progress: Progress,
+) -> None:
+    """Scan fields with every network that was kept, the one of the first fold; count and keep.
+
+    Parameters
+    ----------
+    settings : ComparisonSettings
+    comparison : Comparison
+    out : Path
+        Of the comparison.
+    client : distributed.Client
+    progress : Progress
+    """
+    for name in comparison.scores:
+        folder = out / name
+        if not (folder / FITTED).is_dir() or (folder / COUNTED).is_file():
+            continue
+        first = comparison.scores[name][0].held_out
+        others = first[~comparison.stamps.labels[comparison.folds == 0]]
+        bundle = write_finder_bundle(
+            folder / name, {f"{name}-fold0": load_finder(folder / FITTED)}, others,
+            comparison.parameters[name],
+        )  # fmt: skip
+        # A survey plants one lens at least.
+        asked = SurveyConfig(bundle.folder, settings.fields, _SEED, settings.field_px, 1,
+                             (_CENTRES,))  # fmt: skip
+        survey = run_survey(asked, folder / "survey", client, progress)
+        scores = survey.candidates[_CENTRES]["logit_mean"].to_numpy(np.float64)
+        area = float(survey.facts["area_deg2"].sum())
+        above = int((scores >= bundle.description.thresholds["fpr_0.01"]).sum())
+        write_json(folder / COUNTED, {"fields": settings.fields, "area_deg2": area, "above": above})
+
+
+def read_counted(out: Path, names: list[str]) -> dict[str, float]:
+    """Candidates per square degree above the 1 % score, of the finders that were counted."""
+    found = {}
+    for name in names:
+        path = out / name / COUNTED
+        if path.is_file():
+            counted = json.loads(path.read_text())
+            found[name] = counted["above"] / counted["area_deg2"]
+    return found

@@ -1,0 +1,192 @@
+"""A comparison as a page: all finders, the thesis' tables beside ours, and what was not run."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lensweep.catalogs.tables import write_frame
+from lensweep.training.comparison.fields import read_counted
+from lensweep.training.comparison.finders import FINDERS
+from lensweep.training.comparison.plots import draw_finders
+from lensweep.training.comparison.run import Comparison
+from lensweep.training.comparison.sheets import draw_augmented, draw_classes
+from lensweep.training.comparison.tables import finder_table, thesis_table_5_1, thesis_table_5_2
+from lensweep.training.evaluation.report import RATE_WORDS, RESULTS, rate_words, table_lines
+
+# What the thesis says of full training and of random beginnings: ROC AUC below that.
+_OVERFITTED = 0.7
+
+
+def write_comparison(comparison: Comparison, out: Path, seed: int) -> Path:
+    """Write everything about a comparison into its folder.
+
+    `results.md`; `finders.parquet`, `table_5_1.parquet` and `table_5_2.parquet`; `finders.png`;
+    `figure_5_1.png` and `figure_5_2.png`, sheets of samples.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        With scores of one finder at least.
+    out : Path
+    seed : int
+        Of the samples.
+
+    Returns
+    -------
+    Path
+        `results.md`.
+    """
+    finders = finder_table(comparison, read_counted(out, list(comparison.scores)))
+    networks, graded = thesis_table_5_1(comparison), thesis_table_5_2(comparison)
+    for name, table in (("finders", finders), ("table_5_1", networks), ("table_5_2", graded)):
+        write_frame(table, out / f"{name}.parquet")
+    draw_finders(comparison, finders, out / "finders.png")
+    draw_classes(comparison.stamps, out / "figure_5_1.png", seed)
+    draw_augmented(comparison.stamps, out / "figure_5_2.png", seed)
+    labels = comparison.stamps.labels
+    lines = [
+        f"# {len(comparison.scores)} finders on the same folds", "",
+        f"{int(labels.sum()):,} lenses and {int((~labels).sum()):,} others in "
+        f"{comparison.folds.max() + 1} folds; held-out folds together. Intervals are of 95 %, with "
+        "lenses and others resampled; a rate is left out where less than one false positive would "
+        "make it. Times are ratios to LensFlow's, on this machine.", "",
+        *_finder_lines(finders), "", *_missing_lines(comparison), "",
+        "![Finders](finders.png)", "",
+        "## The thesis' Table 5-1", "", *_network_lines(networks), "", *claim_lines(networks), "",
+    ]  # fmt: skip
+    if len(graded):
+        lines += ["## The thesis' Table 5-2", "", *_graded_lines(graded), ""]
+    lines += ["## The thesis' Figures 5-1 and 5-2", "",
+              "![Lenses in green, others in red](figure_5_1.png)",
+              "![Augmented, with labels](figure_5_2.png)"]  # fmt: skip
+    page = out / RESULTS
+    page.write_text("\n".join(lines) + "\n")
+    return page
+
+
+def _finder_lines(table: pd.DataFrame) -> list[str]:
+    rows = [
+        (
+            row["finder"], row["source"], f"{row['folds']}", _number(row["epochs"], "{:.0f}"),
+            f"{row['roc_auc']:.4f}", f"{row['f1']:.3f}",
+            *(rate_words(row, name) for name in RATE_WORDS),
+            _number(row["false_per_deg2"], "{:,.0f}"),
+            _share(row["real_lenses"], row["n_real_lenses"]),
+            _share(row["real_others"], row["n_real_others"]),
+            _size(row["parameters"]), _number(row["fit_ratio"], "{:.3g}"),
+            _number(row["rate_ratio"], "{:.3g}"),
+        )
+        for row in table.to_dict("records")
+    ]  # fmt: skip
+    header = ("finder", "whose", "folds", "passes", "ROC AUC", "F1", *RATE_WORDS.values(),
+              "false candidates per deg²", "real lenses above 1 %", "real others above 1 %",
+              "parameters", "training time", "cutouts/s")  # fmt: skip
+    return table_lines(header, rows)
+
+
+def _missing_lines(comparison: Comparison) -> list[str]:
+    """Which finders have not been run, in full, and the command that runs them."""
+    n_folds = int(comparison.folds.max()) + 1
+    missing = [name for name in FINDERS if len(comparison.scores.get(name, {})) < n_folds]
+    if not missing:
+        return ["All finders were run on all folds."]
+    flags = " ".join(f"--finders {name}" for name in missing)
+    return [
+        f"Not run on all folds: {', '.join(missing)}. The same command goes on with them: "
+        f"`{flags}`, and `--weights BACKBONE=FILE` where Keras cannot download."
+    ]
+
+
+def _network_lines(table: pd.DataFrame) -> list[str]:
+    rows = [
+        (
+            row["model"], row["middle"], f"{row['folds']}" if row["folds"] else "not run",
+            _size(row["parameters"]), _percent(row["roc_auc"], row["roc_auc_std"]),
+            _percent(row["f1"], row["f1_std"]),
+            *(_number(row[f"thesis_{name}"] * scale, form) for name, scale, form in (
+                ("parameters", 1e-6, "{:.0f}M"), ("roc_auc", 100.0, "{:.2f}%"),
+                ("f1", 100.0, "{:.2f}%"))),
+        )
+        for row in table.to_dict("records")
+    ]  # fmt: skip
+    header = ("model", "intermediate layers", "folds", "parameters", "ROC AUC", "F1-score",
+              "thesis: parameters", "thesis: ROC AUC", "thesis: F1-score")  # fmt: skip
+    note = (
+        "Mean ± standard deviation over the folds. The thesis' figures are of frozen layers, of "
+        "other data, and augmented before the split."
+    )
+    return [note, "", *table_lines(header, rows)]
+
+
+def claim_lines(table: pd.DataFrame) -> list[str]:
+    """What the thesis concludes of Table 5-1, and whether these numbers say so.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `lensweep.training.comparison.tables.thesis_table_5_1`.
+    """
+    aucs = table[table["folds"] > 0].pivot(index="model", columns="middle", values="roc_auc")
+    lines = []
+    for other in ("trained", "xavier"):
+        if {"frozen", other} <= set(aucs):
+            both = aucs[["frozen", other]].dropna()
+            lines += [_claim(f"frozen layers do better than {other} ones",
+                             both["frozen"] > both[other], both.index),
+                      _claim(f"ROC AUC of {other} layers is below {_OVERFITTED}",
+                             both[other] < _OVERFITTED, both.index)]  # fmt: skip
+    frozen = table[(table["middle"] == "frozen") & (table["folds"] > 0)]
+    if len(frozen) > 1:
+        rank = frozen["parameters"].corr(frozen["roc_auc"], method="spearman")
+        lines.append(
+            f"* the fewer parameters, the better: rank correlation of both {rank:+.2f} over "
+            f"{len(frozen)} networks, where the thesis has -1"
+        )
+    return lines or ["Nothing of what the thesis concludes can be told from the rows so far."]
+
+
+def _claim(words: str, holds: pd.Series, models: pd.Index) -> str:
+    """One conclusion and for which networks it holds."""
+    said = ", ".join(f"{model} {'yes' if hold else 'no'}"
+                     for model, hold in zip(models, holds, strict=True))  # fmt: skip
+    return f"* {words}: {said or 'no network has both'}"
+
+
+def _graded_lines(table: pd.DataFrame) -> list[str]:
+    groups = list(dict.fromkeys(table["group"]))
+    rows = []
+    for finder, members in table.groupby("finder", sort=False):
+        cells = members.set_index("group")
+        rows.append((str(finder), *(
+            f"{cells.loc[group, 'mean']:.3f}{_number(cells.loc[group, 'std'], ' ± {:.3f}')}"
+            for group in groups
+        )))  # fmt: skip
+    counts = table.drop_duplicates("group").set_index("group")["n"]
+    header = ("predicted probability, mean ± std dev",
+              *(f"{group} ({counts[group]})" for group in groups))  # fmt: skip
+    note = (
+        "The thesis has the 92 candidates of LensFlow here, by grade; these are the images of the "
+        "manifest, by its grades or labels."
+    )
+    return [note, "", *table_lines(header, rows)]
+
+
+def _number(value: float, form: str) -> str:
+    return form.format(value) if np.isfinite(value) else ""
+
+
+def _percent(mean: float, std: float) -> str:
+    if not np.isfinite(mean):
+        return ""
+    return f"{100.0 * mean:.2f}" + (f" ± {100.0 * std:.2f}%" if np.isfinite(std) else "%")
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part:.0f} of {whole:.0f}" if whole else ""
+
+
+def _size(parameters: float) -> str:
+    if not np.isfinite(parameters):
+        return ""
+    return f"{parameters / 1e6:.1f}M" if parameters >= 1e5 else f"{parameters:,.0f}"
