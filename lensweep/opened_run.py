@@ -19,6 +19,7 @@ from PIL import Image
 from lensweep.catalogs.lens_lists import known_lenses
 from lensweep.catalogs.vo_tables import astropy_table
 from lensweep.ground.errors import InputError
+from lensweep.ground.figures import figure_of_user
 from lensweep.ground.files import place, reached
 from lensweep.ground.settings import within
 from lensweep.scanner.exports.export import export
@@ -197,10 +198,8 @@ class OpenedRun:
         -------
         astropy.visualization.wcsaxes.WCSAxes
         """
-        from matplotlib import pyplot
-
         data, wcs = self.cutout(rank, size_arcsec)
-        axes = pyplot.figure().add_subplot(projection=wcs)
+        axes = figure_of_user().add_subplot(projection=wcs)
         axes.imshow(stretch_for_display(data[None])[0], origin="lower")
         row = self._row(rank)
         worth = "" if pd.isna(row["p_lens"]) else f", p_lens {row['p_lens']:.2g}"
@@ -292,9 +291,10 @@ class OpenedRun:
     def __repr__(self) -> str:
         status = self.status
         state = f"{len(self.candidates):,} candidates" if status.finished else "not finished"
-        tally = status.tally
+        tally, n = status.tally, status.mosaics_planned
+        mosaics = f"{n:,} mosaic{'' if n == 1 else 's'}"
         return (
-            f"<run {self.where}: {status.mosaics_planned:,} mosaics, {tally.planned:,} windows, "
+            f"<run {self.where}: {mosaics}, {tally.planned:,} windows, "
             f"{tally.scored:,} scored; {state}>"
         )
 

@@ -7,7 +7,7 @@ import pytest
 import typer
 from test_commands import command, scanning  # noqa: F401 - fixtures
 
-from lensweep.commands.app import app
+from lensweep.commands.app import GROUPS, app
 
 
 def leaves(group, name=""):
@@ -36,6 +36,14 @@ def test_help_is_a_letter_away(command, words):  # noqa: F811
     short, long = (command(*words, flag) for flag in ("-h", "--help"))
     assert short == long
     assert short[0] == 0
+
+
+def test_commands_stand_in_groups(command):  # noqa: F811
+    _, out, _ = command("--help")
+    for panel in GROUPS:
+        assert f"─ {panel} ─" in out
+    # All of them: none is left under no heading.
+    assert "─ Commands ─" not in out
 
 
 def test_version(command):  # noqa: F811

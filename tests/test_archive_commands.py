@@ -127,7 +127,7 @@ def test_fetch_a_piece_of_sky(archive, tmp_path):
     done = run(f"fetch {HERE} --out {tmp_path}/mirror")
     assert done.exit_code == 0, done.output
     assert [product.name for product in read_products(tmp_path / "mirror/found.ecsv")] == [SVM]
-    assert sorted(path.name for path in (tmp_path / "mirror").iterdir()) == sorted(
+    assert sorted(path.name for path in (tmp_path / "mirror").glob("[!.]*")) == sorted(
         [SVM, f"{SVM}.origin.json", "found.ecsv", "found.moc.fits"]
     )
 

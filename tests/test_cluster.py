@@ -1,3 +1,4 @@
+import asyncio
 import dataclasses
 import os
 import sys
@@ -62,6 +63,13 @@ def test_a_scheduler_at_an_address_or_in_a_file(tmp_path, prefix):
         for asked in (cluster.scheduler_address, f"{prefix}{path}"):
             with open_client(asked) as client:
                 assert client.submit(sum, [1, 2]).result() == 3
+
+        async def cell():
+            """A notebook's cell: a loop runs already."""
+            with open_client(cluster.scheduler_address) as client:
+                return client.submit(sum, [1, 2]).result()
+
+        assert asyncio.run(cell()) == 3
 
 
 @pytest.mark.parametrize("text", [None, "not JSON", "[]", "{}"])

@@ -69,6 +69,17 @@ def test_joined_is_as_if_scanned_together(join, survey, tmp_path):
     assert sums(survey / "0000") | sums(survey / "0001") == before
 
 
+def test_the_folder_above_an_array_stands_for_its_runs(join, survey, tmp_path):
+    job = RunPaths(survey).job
+    job.mkdir()
+    # As `submit --array 2` leaves them.
+    for number in range(2):
+        (job / f"scan-{number}.toml").touch()
+    assert join("", out=tmp_path / "joined")[0] == 0
+    whole, joined = (lensweep.open(path) for path in (survey / "whole", tmp_path / "joined"))
+    pd.testing.assert_frame_equal(joined.candidates, whole.candidates)
+
+
 def test_a_joined_run_is_a_run(join, command, survey, tiny_bundle, tmp_path):
     """Its pixels are there, though no mosaic is cut again, and so is all that is made of a run."""
     out = tmp_path / "joined"

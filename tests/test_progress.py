@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lensweep.ground.progress import PlainProgress, duration, open_progress
+from lensweep.ground.progress import NotebookProgress, PlainProgress, duration, open_progress
 
 
 @pytest.fixture
@@ -137,3 +137,24 @@ def test_bars_on_a_terminal(capsys, monkeypatch):
     assert "done in" in cut
     assert "0 / 0 windows" in merged
     assert "256 / 3,481 windows" in scored
+
+
+def test_a_notebook_has_one_text_that_changes():
+    """A line for each stage, in the order in which they began, and the notes."""
+    shown, clock = [], SimpleNamespace(now=100.0)
+    progress = NotebookProgress(shown.append, lambda: clock.now)
+    progress.note("dashboard: http://127.0.0.1:1/status")
+    cutting, scoring = progress.stage("cutting", 100), progress.stage("scoring", 100)
+    for _ in range(4):
+        clock.now += 1.0
+        progress.advance(cutting, 25)
+    clock.now += 6.0
+    progress.advance(scoring, 50)
+    assert shown[-1].splitlines() == [
+        "dashboard: http://127.0.0.1:1/status",
+        "cutting     100 / 100 windows   25 windows/s   done in 4 s",
+        "scoring     50 / 100 windows   5 windows/s   10 s left",
+    ]
+    progress.close()
+    assert shown[-1].splitlines()[2].endswith("stopped after 10 s")
+    assert len(shown[-1].splitlines()) == 3

@@ -13,7 +13,6 @@ import pytest
 import yaml
 from conftest import scan_here, write_field
 
-import lensweep
 from lensweep.__main__ import main
 from lensweep.deploy.environment import worker_environment
 from lensweep.deploy.job_record import Job, SubmissionError, read_job, write_job
@@ -465,22 +464,3 @@ def test_a_laptop_without_access(command, small_field, tiny_bundle, tmp_path):
                            "--ensemble", tiny_bundle)  # fmt: skip
     assert status == 2
     assert "cluster kubernetes: no access from here" in said
-
-
-def test_the_documented_way_to_join_an_array(scan, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    fields = [write_field(tmp_path / f"{name}.fits", seed=n) for n, name in enumerate("ab")]
-    together = scan(fields, tmp_path / "together")
-    for number, field in enumerate(fields):
-        scan([field], tmp_path / "survey" / f"000{number}")
-    page = Path(__file__).resolve().parent.parent / "docs" / "clusters.md"
-    (snippet,) = page.read_text().split("```python\n")[1:]
-    exec(snippet.split("```")[0], {})
-    joined = lensweep.read_candidates(tmp_path / "survey" / "candidates.parquet")
-    wanted = lensweep.read_candidates(together.paths.root)
-    # The fields lie on one another: detections of both have been merged.
-    assert set(joined["mosaic"]) == {"a", "b"}
-    columns = ["rank", "candidate_id", "mosaic", "window", "logit_mean", "castles_name"]
-    assert joined["candidate_id"].is_unique
-    assert joined.loc[0, columns].equals(wanted.loc[0, columns])
-    assert joined["logit_mean"].is_monotonic_decreasing

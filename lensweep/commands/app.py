@@ -25,11 +25,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (
-    scans, archives, inspection, learning, exports, data_sets, ensembles, comparison, lenses,
-):  # fmt: skip
-    add_loudness(group.commands)
-    app.add_typer(group.commands)
+GROUPS = {
+    "Scan": (scans,),
+    "Archives": (archives,),
+    "Look at a run, hand it on, learn from its grades": (inspection, exports, learning),
+    "Known lenses, other rankings": (lenses,),
+    "Labelled cutouts": (data_sets,),
+    "Ensembles, and what their scores are worth": (ensembles, comparison),
+}
+for panel, modules in GROUPS.items():
+    for module in modules:
+        add_loudness(module.commands)
+        for one in (*module.commands.registered_commands, *module.commands.registered_groups):
+            one.rich_help_panel = panel
+        app.add_typer(module.commands)
 
 
 def _say_version(asked: bool) -> None:
@@ -42,7 +51,9 @@ def _say_version(asked: bool) -> None:
 def lensweep_command(
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_say_version, is_eager=True, help="Say it, and stop."),
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say which this is, and stop."
+        ),
     ] = False,
 ) -> None:
     """Find strong gravitational lenses in Hubble I-band (F814W) mosaics."""

@@ -1,4 +1,7 @@
-"""Pictures: the same whatever the user's matplotlibrc says, and whole or not there."""
+"""Pictures: the same whatever the user's matplotlibrc says, and whole or not there.
+
+Only a figure that is handed to the user follows the user's settings.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +13,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lensweep.ground.files import whole_file
+
+
+def figure_of_user() -> Figure:
+    """An empty figure of pyplot with the user's own settings, which a notebook shows."""
+    from matplotlib import pyplot
+
+    return pyplot.figure()
 
 
 @contextmanager

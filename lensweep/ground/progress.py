@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from rich import progress as bars
-from rich.console import Console
 from rich.table import Column
 from rich.text import Text
 
 from lensweep.ground.loudness import Loudness, loudness
-from lensweep.ground.terminal import plain_console, visible
+from lensweep.ground.terminal import in_notebook, plain_console, visible
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -185,7 +184,7 @@ class NotebookProgress(PlainProgress):
 def cell_output() -> Callable[[str], object] | None:
     """What replaces the text of an output of the notebook's cell that runs; None elsewhere."""
     # rich's own bars need ipywidgets there, and are not kept in the notebook's file.
-    if not Console().is_jupyter:
+    if not in_notebook():
         return None
     from IPython.display import DisplayHandle
 

@@ -36,6 +36,11 @@ def wide_console(**options: Any) -> PlainConsole:
     return plain_console(width=max(WIDE, Console().width), **options)
 
 
+def in_notebook() -> bool:
+    """Whether this is a notebook's process."""
+    return Console().is_jupyter
+
+
 def say(text: str, err: bool = False) -> None:
     """Print a line on stdout or stderr, as it is."""
     typer.echo(visible(text), err=err)
