@@ -19,22 +19,24 @@ commands = typer.Typer()
 def compare_command(
     given: dict[str, Any],
     data: Annotated[Path, typer.Argument(help="Folder of a labelled set.")],
-    out: Annotated[Path, typer.Option(help="Folder of the comparison; repeat to continue.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the comparison; repeat to continue.")
+    ],
     cluster: Cluster = "local",
     workers: Workers = None,
 ) -> None:
     """Train and test the published finders on the same folds. Repeat the command to continue."""
     from lensweep.deploy.accelerator import import_tensorflow
     from lensweep.deploy.cluster import open_client
+    from lensweep.ground.kept_progress import keep_progress
     from lensweep.ground.outputs import check_folder
-    from lensweep.ground.progress import open_progress
 
     settings = ComparisonSettings(**given)
     import_tensorflow()
     from lensweep.training.comparison.compare import compare
 
     check_folder(out)
-    with open_progress() as progress:
+    with keep_progress(out) as progress:
         page = compare(
             settings, data, out,
             lambda: open_client(cluster, workers, folder=out / CLUSTER_FOLDER), progress,

@@ -231,7 +231,7 @@ def _expected_time(windows: int, tried: Estimate | None, config: ScanConfig) -> 
     return (
         f"{windows:,} windows, about {duration(took)} after its start on {workers} "
         f"{'worker' if workers == 1 else 'workers'}: of {tried.windows} windows that were tried, "
-        f"{tried.masked:.0%} have no data, {tried.screened:.0%} are passed over and "
+        f"{tried.masked:.0%} have too little data, {tried.screened:.0%} are passed over and "
         f"{tried.scored:.0%} are scored; one process does "
         f"{1.0 / tried.seconds_per_window:,.0f} windows/s here"
     )
