@@ -226,7 +226,7 @@ def test_a_page_tells_what_was_run_and_what_was_not(made_up, tmp_path):
     page = write_comparison(shown, tmp_path, 1).read_text()
     assert "| lensflow | Pourrahmani et al. 2018 | 7 | 3 |" in page
     assert "Not run on all folds: kernel-pca-trees" in page
-    assert "--finders xception-trained" in page
+    assert "xception-trained" in page.partition("Not run on all folds")[2]
     assert "| VGG19 | frozen | not run |" in page
     assert "A (1)" in page
     for name in ("finders", "figure_5_1", "figure_5_2"):

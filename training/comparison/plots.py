@@ -40,7 +40,8 @@ def draw_finders(comparison: Comparison, table: pd.DataFrame, path: Path) -> Non
             sizes.annotate(row["finder"], (row["parameters"], row["roc_auc"]), (5, 4),
                            textcoords="offset points", fontsize=8)  # fmt: skip
         sizes.set_xscale("log")
-        sizes.margins(0.18, 0.1)
+        # Room for the names.
+        sizes.margins(0.3, 0.1)
         sizes.set_xlabel("parameters")
         sizes.set_ylabel("ROC AUC, held-out folds together")
         sizes.grid(color=_GRID, linewidth=0.6)

@@ -86,15 +86,14 @@ def _finder_lines(table: pd.DataFrame) -> list[str]:
 
 
 def _missing_lines(comparison: Comparison) -> list[str]:
-    """Which finders have not been run, in full, and the command that runs them."""
+    """Which finders have not been run in full, and how they are."""
     n_folds = int(comparison.folds.max()) + 1
     missing = [name for name in FINDERS if len(comparison.scores.get(name, {})) < n_folds]
     if not missing:
         return ["All finders were run on all folds."]
-    flags = " ".join(f"--finders {name}" for name in missing)
     return [
-        f"Not run on all folds: {', '.join(missing)}. The same command goes on with them: "
-        f"`{flags}`, and `--weights BACKBONE=FILE` where Keras cannot download."
+        f"Not run on all folds: {', '.join(missing)}. The same command goes on with each that is "
+        "named with `--finders NAME`, and `--weights BACKBONE=FILE` where Keras cannot download."
     ]
 
 

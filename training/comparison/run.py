@@ -92,7 +92,7 @@ def open_comparison(
     """
     chosen_finders(settings)
     check_folder(out)
-    real = read_real_stamps(Path(settings.stamps)) if settings.stamps else None
+    real = read_real_stamps(Path(settings.stamps)) if settings.stamps is not None else None
     names = [] if real is None else real.truth["object"].tolist()
     asked = settings.folding | {"cutouts_sha256": stamps.fingerprint, "stamps": names}
     claim(out / ASKED, asked)

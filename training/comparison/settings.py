@@ -34,8 +34,8 @@ class ComparisonSettings:
         With which the thesis' networks are trained: one of `OPTIMIZERS`.
     weights : tuple of str
         ``BACKBONE=FILE``: ImageNet weights that Keras need not download.
-    stamps : str
-        Folder of real images with a ``MANIFEST.csv``; empty: none.
+    stamps : str, optional
+        Folder of real images with a ``MANIFEST.csv``.
     fields : int
         Simulated fields without lenses on which the candidates of networks are counted.
     field_px : int
@@ -43,7 +43,9 @@ class ComparisonSettings:
     """
 
     finders: tuple[str, ...] = setting(
-        (), "Finder; repeatable; all by default (the table names them).", "--finders"
+        (), "gaussian-mixture, kernel-pca-trees, kernel-pca-network, lensflow, deeplens, or "
+        "BACKBONE-frozen, BACKBONE-trained, BACKBONE-xavier; repeatable; all by default.",
+        "--finders",
     )
     cutouts: int = setting(0, "Cutouts of the set, from the first; 0: all.")
     epochs: int = setting(0, "Passes of the networks; 0: each by its own recipe.")
@@ -57,7 +59,7 @@ class ComparisonSettings:
     weights: tuple[str, ...] = setting(
         (), "BACKBONE=FILE, ImageNet weights without the top; repeatable.", "--weights"
     )
-    stamps: str = setting("", "Folder of real images with a MANIFEST.csv to score.")
+    stamps: str | None = setting(None, "Folder of real images with a MANIFEST.csv to score.")
     fields: int = setting(0, "Simulated fields without lenses to scan with each network.")
     field_px: int = setting(3000, "Pixels a side of each field.")
 
@@ -78,7 +80,7 @@ class ComparisonSettings:
                 "protocol = 'thesis': augments before it splits; give augmented_lenses and "
                 "augmented_others (the thesis: 15000 and 13239)"
             )
-        if self.stamps and not (Path(self.stamps) / "MANIFEST.csv").is_file():
+        if self.stamps is not None and not (Path(self.stamps) / "MANIFEST.csv").is_file():
             raise InputError(f"stamps {self.stamps}: no MANIFEST.csv in it")
         for one in self.weights:
             if not one.partition("=")[2]:
