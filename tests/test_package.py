@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import zipfile
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,20 @@ def test_a_wheel_has_all_that_the_checkout_has(wheel, floor):
             if name.startswith(f"{floor}/") and not name.startswith("deploy/docker/")}  # fmt: skip
     assert kept
     assert {f"lensweep/{name}" for name in kept} <= wheel
+
+
+def test_an_environment_is_not_made_in_silence():
+    """Minutes without a word look like a command that hangs."""
+    said = subprocess.run(
+        ["make", "--dry-run", "--always-make", "venv"], cwd=ROOT, capture_output=True, text=True,
+        check=True,
+    ).stdout  # fmt: skip
+    assert "pip install" in said
+    assert "quiet" not in said
+
+
+def test_what_draws_the_dashboard_is_an_extra():
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    assert "bokeh" in settings["options.extras_require"]["dashboard"]
+    assert "bokeh" not in settings["options"]["install_requires"]
