@@ -58,7 +58,8 @@ def test_deeplens_has_its_parameters():
     def conv(width, before, after):
         return width**2 * before * after + after
 
-    expected = 45**2 + 1 + conv(7, 1, 32) + 4 * 32
+    # The first convolution has no bias, and the first unit is activated by what is before it.
+    expected = 45**2 + 1 + conv(7, 1, 32) - 32
     before = 32
     for inner, outer in ((16, 32), (32, 64), (64, 128), (128, 256), (256, 512)):
         for _ in range(3):

@@ -1,7 +1,9 @@
 """CMU DeepLens (Lanusse et al. 2018): pre-activated bottleneck residual units in five stages.
 
 Network, clipping, augmentation and schedule are those of the authors' code
-(github McWilliamsCenter/CMUDeepLens). Its last pooling is over 3 x 3 pixels, which at their 45
+(github McWilliamsCenter/CMUDeepLens); where it leaves things to Lasagne, its defaults hold: batch
+normalisation goes in front of a layer's activation, in the place of its bias, and forgets a tenth
+of its mean and variance a step. Its last pooling is over 3 x 3 pixels, which at their 45
 pixels a side is the whole map: here, for any size, it is over the whole map.
 """
 
@@ -20,6 +22,8 @@ from lensweep.training.published.network_finder import NetworkFinder
 FIRST_MAPS, FIRST_WIDTH_PX = 32, 7
 STAGES = ((16, 32), (32, 64), (64, 128), (128, 256), (256, 512))
 UNITS = 3
+# Of batch normalisation: Lasagne's own.
+MOMENTUM, EPSILON = 0.9, 1e-4
 CLIP_SIGMA = 250.0
 # Of 120 passes; the rate falls to a tenth after each third.
 EPOCHS, RATE_FALLS = 120, 3
@@ -54,11 +58,13 @@ class DeepLens(NetworkFinder):
     def build(self, shape: tuple[int, int, int]) -> keras.Model:
         images = keras.Input(shape)
         x = _less_mean_image(_unstretched(images), shape)
-        x = _convolution(FIRST_MAPS, FIRST_WIDTH_PX)(x)
-        x = keras.layers.BatchNormalization()(keras.layers.ELU()(x))
+        x = keras.layers.Conv2D(FIRST_MAPS, FIRST_WIDTH_PX, padding="same", use_bias=False)(x)
+        x = _activated(x)
         for stage, (inner, outer) in enumerate(STAGES):
             for unit in range(UNITS):
-                x = _unit(x, inner, outer, 2 if stage and not unit else 1)
+                # The very first has been activated already.
+                before = _activated(x) if stage or unit else x
+                x = _unit(x, before, inner, outer, 2 if stage and not unit else 1)
         x = keras.layers.GlobalAveragePooling2D()(x)
         return keras.Model(images, keras.layers.Dense(1)(x), name="deeplens")
 
@@ -95,9 +101,10 @@ def _less_mean_image(x: keras.KerasTensor, shape: tuple[int, int, int]) -> keras
     return layer(x)
 
 
-def _unit(x: keras.KerasTensor, inner: int, outer: int, stride: int) -> keras.KerasTensor:
-    """1 x 1, 3 x 3, 1 x 1, each after its own activation; the first carries the stride."""
-    before = _activated(x)
+def _unit(
+    x: keras.KerasTensor, before: keras.KerasTensor, inner: int, outer: int, stride: int
+) -> keras.KerasTensor:
+    """1 x 1, 3 x 3, 1 x 1 of what is activated before; the first carries the stride."""
     carried = x
     if stride > 1 or x.shape[-1] != outer:
         carried = _convolution(outer, 1, stride)(before)
@@ -107,7 +114,8 @@ def _unit(x: keras.KerasTensor, inner: int, outer: int, stride: int) -> keras.Ke
 
 
 def _activated(x: keras.KerasTensor) -> keras.KerasTensor:
-    return keras.layers.ELU()(keras.layers.BatchNormalization()(x))
+    normalise = keras.layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON)
+    return keras.layers.ELU()(normalise(x))
 
 
 def _convolution(maps: int, width_px: int, stride: int = 1) -> keras.layers.Layer:
