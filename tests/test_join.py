@@ -100,6 +100,19 @@ def test_a_joined_run_is_a_run(join, command, survey, tiny_bundle, tmp_path):
     assert np.isfinite(run.rank("median", str(tiny_bundle))["aggregate_score"]).all()
 
 
+def test_the_scan_of_all_continues_a_joined_run(join, client, tiny_bundle, survey, tmp_path):
+    """And has nothing to do: its folder says what was asked of all parts together."""
+    join("0000", "0001", out=tmp_path / "joined")
+    marker = RunPaths(tmp_path / "joined").score_marker("a_f814w_drz", 0)
+    before = marker.stat().st_mtime_ns
+    mosaics = [survey / name for name in ("a_f814w_drz.fits", "b_f814w_drz.fits", "bad.fits")]
+    outcome = scan_here(client, tiny_bundle, mosaics, tmp_path / "joined")
+    assert outcome.tally.waiting == 0
+    assert marker.stat().st_mtime_ns == before
+    whole, joined = (lensweep.open(path) for path in (survey / "whole", tmp_path / "joined"))
+    pd.testing.assert_frame_equal(joined.candidates, whole.candidates)
+
+
 def test_a_mosaic_of_both_counts_once(join, survey, tmp_path):
     assert join("0000", "whole", out=tmp_path / "joined")[0] == 0
     whole, joined = (lensweep.open(path) for path in (survey / "whole", tmp_path / "joined"))
