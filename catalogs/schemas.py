@@ -217,11 +217,25 @@ FIELD_SCORE_COLUMNS = (
 
 # A stamp that cannot be read keeps its row: the numbers are null and the message says why.
 SCORE_COLUMNS = (
-    Column("file", pa.string(), "", "meta.id;meta.file", "Stamp that was scored."),
+    Column("file", pa.string(), "", "meta.id;meta.file",
+           "File of the stamp, or of the array that holds it."),
+    Column("index", pa.int64(), "", "meta.record",
+           "Number of the stamp in its array, from 0; null if it is a file of its own.", True),
+    Column("name", pa.string(), "", "meta.id",
+           "What whoever made the array calls the stamp; null if nothing is said.", True),
+    Column("p_lens", pa.float64(), "", "stat.probability;meta.main",
+           "Probability that the stamp shows a lens, as of a candidate of that score in a field: at"
+           " the density of lenses that the file metadata state, for windows placed as they state.",
+           True),
+    Column("false_per_deg2", pa.float64(), "deg**-2", "stat.value",
+           "Candidates at least this good that a square degree without lenses would give.", True),
+    Column("extrapolated", pa.bool_(), "", "meta.code",
+           "Whether fewer than ten false candidates of the fields scored as high: p_lens and"
+           " false_per_deg2 then follow a fitted tail.", True),
     Column("p_mean", pa.float32(), "", "stat.probability;stat.mean",
            "Mean of the members' probabilities, neither calibrated nor shifted to a prior.", True),
     Column("p_std", pa.float32(), "", "stat.stdev;stat.probability",
-           _P_STD.replace("the error of p_lens", "the error of p_mean"), True),
+           _P_STD, True),
     Column("logit_mean", pa.float32(), "", "stat.value;stat.mean",
            "Mean of the members' logits, uncalibrated.", True),
     Column("valid_fraction", pa.float32(), "", "stat.filling",

@@ -79,6 +79,16 @@ def open_local(config: ClusterConfig, begin_with: int | None = None) -> Iterator
 
 
 @contextmanager
+def open_here() -> Iterator[Client]:
+    """One worker within this process: for work that is done before others have started."""
+    with dask.config.set(DASK_SETTINGS), LocalCluster(
+        processes=False, n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0",
+        silence_logs="CRITICAL",
+    ) as local, Client(local, timeout=START_S) as client:  # fmt: skip
+        yield client
+
+
+@contextmanager
 def _starting(config: ClusterConfig) -> Iterator[None]:
     """Say what to do if the processes of a cluster do not start."""
     try:

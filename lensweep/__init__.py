@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lensweep.ground.keywords import keywords_of
 from lensweep.scanner.run.config import ScanConfig
+from lensweep.scanner.run.score_config import ScoreConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,39 +103,57 @@ def open(run: str | Path) -> "OpenedRun":
     return OpenedRun(run)
 
 
+@keywords_of(ScoreConfig)
 def score(
-    images: str | Path | Sequence[str | Path],
+    images: Any,
     ensemble: str = "xception-7fold",
     band: str | None = None,
     pixel_scale_arcsec: float | None = None,
     units: str | None = None,
+    *,
+    out: str | Path | None = None,
+    **options: Any,
 ) -> "pd.DataFrame":
-    """Score one cutout at the centre of each image.
+    """Score stamps: one cutout at the centre of each image.
+
+    Many are scored as a scan scores windows: in batches, by the processes of a cluster. In a
+    script, call it under ``if __name__ == "__main__":`` then, since worker processes import it.
 
     Parameters
     ----------
-    images : str, Path or sequence of them
-        FITS files.
+    images : str, Path, ndarray, zarr.Array, h5py.Dataset, or sequence of paths
+        FITS files, folders of them, patterns (``stamps/*.fits``); arrays (n, y, x), in memory or
+        in files (``stack.npy``, a Zarr array, ``file.h5::dataset``); folders of Cutana and of
+        AnomalyMatch, of which `lensweep.scanner.sky.stamps` says what is assumed. Images larger
+        than a window are cut about their centre, smaller ones are filled up with no data.
     ensemble : str
     band, pixel_scale_arcsec, units : optional
-        For images whose headers do not say.
+        For images whose headers do not say, and for arrays, which have none. An array is taken to
+        be of the ensemble's band unless this says otherwise.
+    out : str or Path, optional
+        Table to write as well. What is done lies beside it until it is whole: the same call
+        continues one that was stopped.
+    **options
 
     Returns
     -------
     DataFrame
-        A row per image, in the order given; columns of `lensweep.catalogs.schemas.SCORES`.
+        A row per stamp, in the order given; columns of `lensweep.catalogs.schemas.SCORES`.
 
     Raises
     ------
     lensweep.ground.errors.InputError
-        If what is given are no paths, such as pixels; or the ensemble cannot be used.
+        If what is given holds no stamps; the message has the shape of an array. Or if the ensemble
+        cannot be used.
     """
-    from lensweep.scanner.sky.mosaics import HeaderOverrides
-    from lensweep.scanner.sky.names import file_names
-    from lensweep.scanner.work.stamps import score_stamps
+    from lensweep.scanner.work.scoring import described, run_scores
 
-    overrides = HeaderOverrides(band, pixel_scale_arcsec, units)
-    return score_stamps(file_names(images, "images"), ensemble, overrides).to_pandas()
+    paths, array = described(images)
+    config = ScoreConfig(
+        paths, None if out is None else str(out), ensemble, band=band,
+        pixel_scale_arcsec=pixel_scale_arcsec, units=units, **options,
+    )  # fmt: skip
+    return run_scores(config, array).to_pandas()
 
 
 def read_candidates(run: str | Path) -> "pd.DataFrame":

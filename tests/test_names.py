@@ -7,14 +7,13 @@ import pandas as pd
 import pytest
 from conftest import write_field
 
+import lensweep
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import remove_folder
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.tally import failed_mosaics, planned_mosaics
-from lensweep.scanner.sky.mosaics import HeaderOverrides
 from lensweep.scanner.sky.names import LONGEST_BYTES, mosaic_name, printable
-from lensweep.scanner.work.stamps import score_stamps
 
 LATIN_1 = os.fsdecode(b"gal\xe9xia_drz.fits")
 STRANGE = [
@@ -108,11 +107,10 @@ def test_strange_names_are_scanned_with_the_others(scan, tmp_path):
 
 def test_a_name_that_is_no_text_in_a_table_of_scores(tiny_bundle, tmp_path):
     path = write_field(tmp_path / LATIN_1, 1, (130, 150), 0)
-    table = score_stamps([str(path), str(tmp_path / os.fsdecode(b"\xff.fits"))], str(tiny_bundle),
-                         HeaderOverrides())  # fmt: skip
-    first, second = table.to_pylist()
+    table = lensweep.score([path, tmp_path / os.fsdecode(b"\xff.fits")], str(tiny_bundle))
+    first, second = table.to_dict("records")
     assert first["file"].endswith("gal\\xe9xia_drz.fits")
-    assert first["message"] is None
+    assert pd.isna(first["message"])
     assert "\\xff.fits: no such file" in second["message"]
 
 

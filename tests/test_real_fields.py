@@ -10,10 +10,10 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from conftest import scan_here
 
+import lensweep
 from lensweep.scanner.run.plan import read_plan
 from lensweep.scanner.sky.grid import grid_to_sky
 from lensweep.scanner.sky.headers import HeaderOverrides
-from lensweep.scanner.work.stamps import score_stamps
 
 MACS = "fields/MACSJ0717pos5_tidalgroup_acs_f814w.fits"
 
@@ -99,7 +99,9 @@ def test_every_galaxy_is_scored(second_data, listed, tiny_bundle):
         path = str(second_data / row["file"])
         groups.setdefault(stated_of(row, header_of(path)), []).append(path)
     scores = pd.concat(
-        score_stamps(paths, str(tiny_bundle), stated).to_pandas()
+        lensweep.score(
+            paths, str(tiny_bundle), stated.band, stated.pixel_scale_arcsec, stated.units
+        )
         for stated, paths in groups.items()
     )
     assert len(scores) == len(galaxies)

@@ -10,8 +10,6 @@ from lensweep.catalogs.schemas import SCORES
 from lensweep.ground.errors import InputError
 from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.network.inference import Ensemble
-from lensweep.scanner.sky.mosaics import HeaderOverrides
-from lensweep.scanner.work.stamps import write_scores
 
 
 @pytest.fixture
@@ -60,7 +58,7 @@ def test_sky_coordinates_are_not_needed(tmp_path, tiny_bundle):
 
 def test_the_file_holds_the_table(stamps, tiny_bundle, tmp_path):
     out = tmp_path / "scores.parquet"
-    write_scores([str(path) for path in stamps], str(tiny_bundle), HeaderOverrides(), out)
+    lensweep.score(stamps, str(tiny_bundle), out=out)
     table = pq.read_table(out)
     assert table.schema.remove_metadata().equals(SCORES.remove_metadata())
     assert len(table) == len(stamps)
@@ -71,7 +69,7 @@ def test_the_file_holds_the_table(stamps, tiny_bundle, tmp_path):
 def test_a_file_that_cannot_be_written_is_refused_first(tmp_path, out):
     # Before the ensemble is looked for: there is none of that name.
     with pytest.raises(InputError, match="output file"):
-        write_scores(["a.fits"], "no-such-ensemble", HeaderOverrides(), tmp_path / out)
+        lensweep.score(["a.fits"], "no-such-ensemble", out=tmp_path / out)
 
 
 def test_no_images(tiny_bundle):

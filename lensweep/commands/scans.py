@@ -7,13 +7,15 @@ from typing import Annotated, Any
 import typer
 
 from lensweep.commands.from_settings import takes
-from lensweep.commands.options import Band, PixelScale, Run, Units
+from lensweep.commands.options import Run
 from lensweep.commands.scan_options import ConfigFile, Mosaics, asked_scan
 from lensweep.commands.submit import submit_command
+from lensweep.ground.errors import InputError
 from lensweep.ground.files import place
 from lensweep.ground.outputs import check_folder
 from lensweep.ground.terminal import say
 from lensweep.scanner.run.config import ScanConfig
+from lensweep.scanner.run.score_config import ScoreConfig
 
 commands = typer.Typer()
 
@@ -99,25 +101,29 @@ def join_command(
 
 
 @commands.command("score")
+@takes(ScoreConfig, but=("images",))
 def score_command(
-    images: Annotated[list[str], typer.Argument(help="FITS images.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Table: .parquet, .csv, .ecsv, .fits or .vot.")
+    given: dict[str, Any],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            help="FITS files, patterns, folders; arrays (.npy, .zarr, FILE.h5::DATASET); folders "
+            "of Cutana or AnomalyMatch.", show_default=False,
+        ),
     ],
-    ensemble: Annotated[str, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
-    = "xception-7fold",
-    band: Band = None,
-    pixel_scale: PixelScale = None,
-    units: Units = None,
-) -> None:
-    """Score one cutout at the centre of each image; exit status 3 if some could not be."""
-    from lensweep.commands.show import show_scores
-    from lensweep.scanner.sky.mosaics import HeaderOverrides
-    from lensweep.scanner.work.stamps import write_scores
+) -> None:  # fmt: skip
+    """Score stamps: one cutout at the centre of each. Repeat the command to continue.
 
-    scores = write_scores(images, ensemble, HeaderOverrides(band, pixel_scale, units), out)
-    scores = scores.to_pandas()
-    show_scores(scores, out)
+    Exit status 3 if some could not be scored.
+    """
+    from lensweep.commands.show import show_scores
+    from lensweep.scanner.work.scoring import run_scores
+
+    if "out" not in given:
+        raise InputError("no output table: give --out TABLE")
+    config = ScoreConfig(tuple(images), **given)
+    scores = run_scores(config).to_pandas()
+    show_scores(scores, Path(given["out"]))
     raise typer.Exit(3 if scores["message"].notna().any() else 0)
 
 

@@ -2,7 +2,9 @@
 
 import tempfile
 import time
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -141,21 +143,35 @@ def planted_marks(
 
 
 def show_scores(scores: pd.DataFrame, out: Path) -> None:
-    """Print a table of scored stamps."""
-    table = Table()
-    for name in ("file", "p_mean", "p_std", "logit_mean", "valid"):
-        table.add_column(name, justify="left" if name == "file" else "right")
-    for row in scores[scores["message"].isna()].itertuples():
+    """Print a table of scored stamps: all of a few, the best of many."""
+    scored = scores[scores["message"].isna()]
+    shown = scored
+    if len(scored) > TOP:
+        shown = scored.sort_values("logit_mean", ascending=False, kind="stable").head(TOP)
+    table = Table(title=f"best {TOP} of {len(scored):,} stamps" if len(scored) > TOP else None)
+    for name in ("stamp", "p_lens", "p_mean", "p_std", "logit_mean", "valid"):
+        table.add_column(name, justify="left" if name == "stamp" else "right")
+    for row in shown.to_dict("records"):
         table.add_row(
-            Path(row.file).name, f"{row.p_mean:.3f}", f"{row.p_std:.3f}",
-            f"{row.logit_mean:+.2f}", f"{row.valid_fraction:.2f}",
+            _stamp_name(row), _known(row["p_lens"]), f"{row['p_mean']:.3f}", f"{row['p_std']:.3f}",
+            f"{row['logit_mean']:+.2f}", f"{row['valid_fraction']:.2f}",
         )  # fmt: skip
     console = wide_console()
     if table.row_count:
         console.print(table)
-    for message in scores["message"].dropna():
+    messages = scores["message"].dropna()
+    for message in messages.head(TOP):
         console.print(f"not scored: {message}", style="red")
+    if len(messages) > TOP:
+        console.print(f"not scored: {len(messages) - TOP:,} more; see {out}", style="red")
     console.print(f"wrote {out}")
+
+
+def _stamp_name(row: dict[Hashable, Any]) -> str:
+    if isinstance(row["name"], str):
+        return row["name"]
+    file = Path(str(row["file"])).name
+    return file if pd.isna(row["index"]) else f"{file} {int(row['index'])}"
 
 
 def measured_rate(ensemble: str) -> float:

@@ -25,6 +25,8 @@ from lensweep.scanner.network.reference import REFERENCE, read_reference
 from lensweep.scanner.network.second_look import TURNS, own_turns
 
 FULL = "float32"
+# A screen that says what it thinks, and decides nothing.
+LOOK = "look"
 # What shows that a reduced precision may be used.
 BY_REQUEST, BY_CHECK, BY_REFERENCE = "request", "recorded check", "reference cutouts"
 # A screen is so small that the cost of a call counts.
@@ -109,7 +111,8 @@ class Ensemble:
     screen : str
         For `judge`. `off`: every cutout is scored. `on`: blank ones and those below the screen's
         threshold are not. `auto`: likewise, but with the bundle's screen only if it has one, and
-        that is on by default.
+        that is on by default. `look`: every cutout is scored, and a screen, if there is one, looks
+        at all of them too.
 
     Raises
     ------
@@ -119,7 +122,8 @@ class Ensemble:
 
     def __init__(self, bundle: Bundle, precision: str = "auto", screen: str = "auto") -> None:
         self.description, self._folder = bundle.description, Path(bundle.folder)
-        self.skips_blank = screen != "off"
+        self.skips_blank = screen not in ("off", LOOK)
+        self._passes_over = screen != LOOK
         self.screen_threshold: float | None = None
         self._device = KnownDevice(device_name(), bundle.sha256)
         self.precision, self.shown_by = _precision(bundle, precision)
@@ -137,7 +141,8 @@ class Ensemble:
         with np.load(self._folder / HEADS, allow_pickle=False) as heads:
             for trunk in description.trunks:
                 weights, biases = heads[f"{trunk.name}.weights"], heads[f"{trunk.name}.biases"]
-                network = self._batches(trunk.name, CPU_FEW if screened else CPU_BATCH)
+                few = screened and self._passes_over
+                network = self._batches(trunk.name, CPU_FEW if few else CPU_BATCH)
                 self._trunks.append(LoadedTrunk(network, weights, biases, trunk.second_look))
         if screened and description.screen is not None:
             self.screen_threshold = description.screen.threshold
@@ -216,7 +221,8 @@ class Ensemble:
         if self.screen_threshold is not None and len(left):
             screen_logit[left] = self._screen_logits(looks if len(left) == n else looks[left])
             # What is no number is for the trunks to refuse.
-            left = left[~(screen_logit[left] < self.screen_threshold)]
+            passed_over = (screen_logit[left] < self.screen_threshold) & self._passes_over
+            left = left[~passed_over]
         scored = np.zeros(n, np.bool_)
         scored[left] = True
         logits[left] = self._logits(looks if len(left) == n else looks[left])
@@ -254,6 +260,8 @@ def use_screen(bundle: Bundle, screen: str) -> bool:
         If it has none, and is to be used.
     """
     found = bundle.description.screen
+    if screen == LOOK:
+        return found is not None
     if screen == "on" and found is None:
         raise EnsembleError(
             f"ensemble {bundle.folder}: has no screen, but screen is on; give --screen auto or off"

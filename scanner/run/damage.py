@@ -9,11 +9,11 @@ from pathlib import Path
 
 from lensweep.ground.files import file_lengths
 from lensweep.scanner.run.paths import RunPaths
-from lensweep.scanner.run.plan import Plan
 from lensweep.scanner.run.records import DamagedError, read_record
+from lensweep.scanner.run.shards import Sharded
 
 
-def unmark_damaged(paths: RunPaths, plan: Plan) -> list[int]:
+def unmark_damaged(paths: RunPaths, plan: Sharded) -> list[int]:
     """Take the markers from shards whose files are not as long as they say, or gone.
 
     Returns
@@ -21,7 +21,7 @@ def unmark_damaged(paths: RunPaths, plan: Plan) -> list[int]:
     list of int
         The shards, which are to be done again.
     """
-    mosaic, found = plan.mosaic.name, []
+    mosaic, found = plan.name, []
     if not paths.markers(mosaic).is_dir():
         return []
     cutouts, scores = (file_lengths(store(mosaic)) for store in (paths.cutouts, paths.scores))

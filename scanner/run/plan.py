@@ -14,6 +14,7 @@ from lensweep.ground.files import is_remote, make_folder, whole_file
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.records import DamagedError, read_record, sum_of_parts, write_record
+from lensweep.scanner.run.shards import Sharded
 from lensweep.scanner.run.target_list import targets_of
 from lensweep.scanner.sky.grid import ScanGrid, on_grid, scan_grid, sky_to_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, MosaicError, inspect_mosaic
@@ -21,11 +22,11 @@ from lensweep.scanner.sky.origins import Origin, origin_now, origin_path, read_o
 from lensweep.scanner.sky.pixels import check_pixels
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.scanner.sky.sources import detect_sources
-from lensweep.scanner.sky.windows import centred_windows, grid_windows, shard_bounds
+from lensweep.scanner.sky.windows import centred_windows, grid_windows
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Sharded):
     """What is to be done with one mosaic.
 
     Attributes
@@ -45,19 +46,9 @@ class Plan:
     origin: Origin | None = None
 
     @property
-    def shards(self) -> list[tuple[int, int]]:
-        """First window and end of every shard."""
-        return shard_bounds(self.n_windows, self.windows_per_shard)
-
-    @property
-    def n_shards(self) -> int:
-        """Number of shards."""
-        return -(-self.n_windows // self.windows_per_shard)
-
-    def bounds(self, shard: int) -> tuple[int, int]:
-        """First window and end of one shard."""
-        start = shard * self.windows_per_shard
-        return start, min(start + self.windows_per_shard, self.n_windows)
+    def name(self) -> str:
+        """Of the mosaic."""
+        return self.mosaic.name
 
 
 @dataclass(frozen=True)

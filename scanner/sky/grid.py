@@ -6,6 +6,7 @@ orientations go through reproject, block by block, so memory does not grow with 
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,8 @@ _BLOCK_PX = 512
 # An output pixel is valid when invalid input pixels hold less than half of its kernel.
 _VALID_WEIGHT = 0.5
 _BORDER_POINTS = 33
+# Gives a rectangle of an image, e-/s; NaN where invalid, and outside.
+Region = Callable[[slice, slice], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,9 @@ def read_grid_region(
     """
     if not grid.resampled:
         return read_region(mosaic, rows, cols)
-    return _resample(mosaic, mosaic.wcs, grid.wcs, rows, cols)
+    return _resample(
+        lambda rows, cols: read_region(mosaic, rows, cols), mosaic.wcs, grid.wcs, rows, cols
+    )
 
 
 def grid_to_sky(
@@ -188,11 +193,33 @@ def grid_to_mosaic_pixels(
 def centre_stamp(
     mosaic: Mosaic, pixel_scale_arcsec: float = PIXEL_SCALE_ARCSEC
 ) -> tuple[NDArray[np.float32], float]:
+    """One cutout about the centre of an image; as `centre_cutout`."""
+    return centre_cutout(
+        lambda rows, cols: read_region(mosaic, rows, cols), mosaic.shape,
+        mosaic.pixel_scale_arcsec, pixel_scale_arcsec,
+    )  # fmt: skip
+
+
+def centre_cutout(
+    read: Region,
+    shape: tuple[int, int],
+    image_scale_arcsec: float,
+    pixel_scale_arcsec: float = PIXEL_SCALE_ARCSEC,
+) -> tuple[NDArray[np.float32], float]:
     """One cutout about the centre of an image, in the image's own orientation.
 
     Sky coordinates are not needed: the scale is enough. Within `SCALE_TOLERANCE` of
     `pixel_scale_arcsec` the pixels are taken as they are, else resampled about the centre as in
     `read_grid_region`.
+
+    Parameters
+    ----------
+    read : callable
+        Gives a rectangle of the image, e-/s; NaN where invalid, and outside.
+    shape : tuple of int
+        (ny, nx) of the image.
+    image_scale_arcsec, pixel_scale_arcsec : float
+        Of the image, and of the cutout.
 
     Returns
     -------
@@ -200,20 +227,26 @@ def centre_stamp(
         NaN where invalid, and beyond the edges of a small image.
     valid_fraction : float
     """
-    ny, nx = mosaic.shape
-    if math.isclose(mosaic.pixel_scale_arcsec, pixel_scale_arcsec, rel_tol=SCALE_TOLERANCE):
+    ny, nx = shape
+    if on_scale(image_scale_arcsec, pixel_scale_arcsec):
         x0, y0 = (nx - CUTOUT_SIZE) // 2, (ny - CUTOUT_SIZE) // 2
-        rows, cols = slice(y0, y0 + CUTOUT_SIZE), slice(x0, x0 + CUTOUT_SIZE)
-        flux = read_region(mosaic, rows, cols)
+        flux = read(slice(y0, y0 + CUTOUT_SIZE), slice(x0, x0 + CUTOUT_SIZE))
         return flux, float(np.isfinite(flux).mean())
     # Any tangent point does for a stamp of a few arcsec; this one is far from poles and wraps.
-    wcs_in = _north_up_tan(180.0, 0.0, mosaic.pixel_scale_arcsec)
+    wcs_in = _north_up_tan(180.0, 0.0, image_scale_arcsec)
     wcs_in.wcs.crpix = [(nx + 1) / 2, (ny + 1) / 2]
     wcs_out = _north_up_tan(180.0, 0.0, pixel_scale_arcsec)
     wcs_out.wcs.crpix = [(CUTOUT_SIZE + 1) / 2] * 2
     whole = slice(0, CUTOUT_SIZE)
-    flux = _resample(mosaic, wcs_in, wcs_out, whole, whole)
+    flux = _resample(read, wcs_in, wcs_out, whole, whole)
     return flux, float(np.isfinite(flux).mean())
+
+
+def on_scale(
+    image_scale_arcsec: float, pixel_scale_arcsec: float = PIXEL_SCALE_ARCSEC
+) -> bool:
+    """Whether pixels of one scale are taken for those of another."""
+    return math.isclose(image_scale_arcsec, pixel_scale_arcsec, rel_tol=SCALE_TOLERANCE)
 
 
 def on_grid(grid: ScanGrid, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -283,7 +316,7 @@ def _border(rows: slice, cols: slice) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 def _resample(
-    mosaic: Mosaic, wcs_in: WCS, wcs_out: WCS, rows: slice, cols: slice
+    read: Region, wcs_in: WCS, wcs_out: WCS, rows: slice, cols: slice
 ) -> NDArray[np.float32]:
     # Imports half of Dask: only where a mosaic has another grid.
     from reproject import reproject_adaptive
@@ -293,7 +326,7 @@ def _resample(
     # Input pixels per output pixel.
     area = proj_plane_pixel_area(wcs_out) / proj_plane_pixel_area(wcs_in)
     source_rows, source_cols = _source_region(wcs_in, wcs_out, rows, cols, area)
-    part = read_region(mosaic, source_rows, source_cols)
+    part = read(source_rows, source_cols)
     valid = np.isfinite(part)
     if not valid.any():
         return flux

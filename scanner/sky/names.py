@@ -90,6 +90,5 @@ def file_names(given: Any, what: str) -> tuple[str, ...]:
     shape = getattr(given, "shape", None)
     found = type(given).__name__ if shape is None else f"{type(given).__name__} of shape {shape}"
     raise InputError(
-        f"{what}: a path of a FITS file or several are needed, not {found}; write pixels to FITS "
-        "files first"
+        f"{what}: a path of a file or several are needed, not {found}"
     )

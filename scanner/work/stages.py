@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from distributed import CancelledError, Client, Future, KilledWorker
@@ -24,6 +25,7 @@ from lensweep.scanner.run.opening import abandon
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import Plan, note_of_positions_outside
 from lensweep.scanner.run.records import write_record
+from lensweep.scanner.run.shards import Sharded
 from lensweep.scanner.run.tally import planned_mosaics
 from lensweep.scanner.sky.mosaics import CompanionError
 from lensweep.scanner.sky.names import mosaic_name, printable
@@ -51,7 +53,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Shard:
-    plan: Plan
+    plan: Sharded
     number: int
 
     @property
@@ -60,18 +62,37 @@ class Shard:
         return stop - start
 
 
+class HowToWork(Protocol):
+    """What the stages ask of a config."""
+
+    @property
+    def cluster(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def screen(self) -> str: ...
+    @property
+    def min_valid_fraction(self) -> float: ...
+    @property
+    def shard_timeout_s(self) -> float: ...
+    @property
+    def storage_wait_s(self) -> float: ...
+
+
 class Stages:
     """What the stages of one scan that need its cluster have in common."""
 
     def __init__(
         self,
-        config: ScanConfig,
+        config: HowToWork,
         bundle: Bundle,
         client: Client,
         paths: RunPaths,
         progress: Progress,
         hold: Callable[[], None],
+        cut: Callable[[str, str, int, float], None] = cut_unless_done,
     ) -> None:
+        self._cut = cut
         self.config, self.bundle, self.client = config, bundle, client
         self.paths, self.progress, self.hold = paths, progress, hold
         self.crew = Crew(client)
@@ -82,21 +103,21 @@ class Stages:
         if not self.crew.places:
             progress.note(f"cluster {config.cluster}: no worker yet; waiting for the first")
 
-    def plan_all(self) -> tuple[list[Plan], dict[str, str]]:
+    def plan_all(self, config: ScanConfig) -> tuple[list[Plan], dict[str, str]]:
         """Plan every mosaic; those that cannot be scanned are written down with the reason."""
-        stage = self.progress.stage("planning", len(self.config.mosaics), unit="mosaics")
+        stage = self.progress.stage("planning", len(config.mosaics), unit="mosaics")
         band, root = self.bundle.description.band, str(self.paths.root)
 
         def submit(path: str) -> list[Future[tuple[Plan, str | None]]]:
             return [
                 self.client.submit(
-                    plan_unless_lost, path, self.config, band, root, pure=False,
+                    plan_unless_lost, path, config, band, root, pure=False,
                     resources=self.crew.needs(CUT),
                 )
             ]  # fmt: skip
 
         plans, failed, passed_over, later = [], {}, [], True
-        work = Dispatch(self.client, self.crew, iter(self.config.mosaics), submit)
+        work = Dispatch(self.client, self.crew, iter(config.mosaics), submit)
         for path, future, _ in work:
             self.hold()
             error = self._error_of(future)
@@ -120,7 +141,7 @@ class Stages:
                 failed[name] = str(error)
                 later = later and isinstance(error, TryAgainError)
                 # Of the only mosaic, it is what the command ends with.
-                if len(self.config.mosaics) > 1:
+                if len(config.mosaics) > 1:
                     self.progress.note(str(error))
                 self._write_failure(self.paths.mosaic_failure(name), {"reason": str(error)})
             else:
@@ -134,26 +155,26 @@ class Stages:
             if not planned_mosaics(self.paths.root):
                 abandon(self.paths)
             raise InputError(reasons)
-        outside = note_of_positions_outside(self.config, plans, root)
+        outside = note_of_positions_outside(config, plans, root)
         if outside:
             self.progress.note(outside)
         return sorted(plans, key=lambda plan: plan.mosaic.name), failed
 
-    def work_through(self, plans: Sequence[Plan]) -> None:
+    def work_through(self, plans: Sequence[Sharded], unit: str = "windows") -> None:
         """Cut and score what is not done, a bounded number of shards at a time."""
         left = sum(
-            plan.n_shards - len(self.paths.score_markers(plan.mosaic.name)) for plan in plans
+            plan.n_shards - len(self.paths.score_markers(plan.name)) for plan in plans
         )
         grow(self.client, math.ceil(left / SHARDS_PER_PROCESS))
         total = sum(plan.n_windows for plan in plans)
         done = sum(_windows_done(self.paths, plan) for plan in plans)
-        cutting = self.progress.stage("cutting", total, done=done)
-        scoring = self.progress.stage("scoring", total, done=done)
+        cutting = self.progress.stage("cutting", total, done, unit)
+        scoring = self.progress.stage("scoring", total, done, unit)
         work = Dispatch(self.client, self.crew, shards_to_do(self.paths, plans), self._submit)
         cut: set[tuple[str, int]] = set()
         for shard, future, last in work:
             self.hold()
-            error, key = self._error_of(future), (shard.plan.mosaic.name, shard.number)
+            error, key = self._error_of(future), (shard.plan.name, shard.number)
             if (last or error is None) and key not in cut:
                 cut.add(key)
                 _LOG.info("mosaic %s: shard %d cut, %d windows", *key, shard.windows)
@@ -169,7 +190,7 @@ class Stages:
                 self.patience.over()
                 _LOG.info("mosaic %s: shard %d scored, %d windows", *key, shard.windows)
             else:
-                name, reason = shard.plan.mosaic.name, f"{type(error).__name__}: {error}"
+                name, reason = shard.plan.name, f"{type(error).__name__}: {error}"
                 self.progress.note(f"mosaic {name}: shard {shard.number} failed: {reason}")
                 self._write_failure(
                     self.paths.failure(name, shard.number), failure_of(shard, reason)
@@ -199,7 +220,7 @@ class Stages:
             yield future.result()
 
     def _submit(self, shard: Shard) -> list[Future[None]]:
-        name = shard.plan.mosaic.name
+        name = shard.plan.name
         key = (str(self.paths.root), name, shard.number)
         self.paths.failure(name, shard.number).unlink(missing_ok=True)
         scoring = Scoring(
@@ -209,7 +230,7 @@ class Stages:
         # An error may be the moment's: Dask tries again, on whichever worker is free.
         retries = ATTEMPTS - 1
         cut = self.client.submit(
-            cut_unless_done, *key, limit_s, pure=False, retries=retries,
+            self._cut, *key, limit_s, pure=False, retries=retries,
             resources=self.crew.needs(CUT),
         )  # fmt: skip
         score = self.client.submit(
@@ -297,15 +318,15 @@ class Stages:
         self.patience.until_written(lambda: write_record(path, failure))
 
 
-def shards_to_do(paths: RunPaths, plans: Sequence[Plan]) -> Iterator[Shard]:
+def shards_to_do(paths: RunPaths, plans: Sequence[Sharded]) -> Iterator[Shard]:
     for plan in plans:
         for number in range(plan.n_shards):
-            if not paths.score_marker(plan.mosaic.name, number).is_file():
+            if not paths.score_marker(plan.name, number).is_file():
                 yield Shard(plan, number)
 
 
-def _windows_done(paths: RunPaths, plan: Plan) -> int:
-    markers = paths.score_markers(plan.mosaic.name)
+def _windows_done(paths: RunPaths, plan: Sharded) -> int:
+    markers = paths.score_markers(plan.name)
     return sum(Shard(plan, int(marker.name.split(".")[0])).windows for marker in markers)
 
 

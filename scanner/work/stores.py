@@ -13,6 +13,7 @@ from lensweep.scanner.run.damage import unmark_damaged
 from lensweep.scanner.run.paths import RunPaths, zarr_location
 from lensweep.scanner.run.plan import Plan
 from lensweep.scanner.run.records import write_record
+from lensweep.scanner.run.shards import Sharded
 from lensweep.scanner.run.zarr_metadata import METADATA, is_metadata
 from lensweep.scanner.work.stages import failure_of, shards_to_do
 
@@ -47,25 +48,32 @@ def prepare(
 
 
 def prepare_stores(paths: RunPaths, plan: Plan, bundle: Bundle) -> None:
-    """Create a mosaic's stores, or make those of a stopped run fit to be continued."""
+    """Create a mosaic's stores, or leave them if they are there."""
     mosaic = plan.mosaic
-    make_groups(paths)
     attributes = StoreAttributes(
         mosaic.name, mosaic.sha256, mosaic.band, bundle.description.pixel_scale_arcsec,
         plan.grid.wcs_header, plan.windows_per_shard,
     )  # fmt: skip
+    make_stores(paths, plan, attributes, bundle)
+
+
+def make_stores(
+    paths: RunPaths, plan: Sharded, attributes: StoreAttributes, bundle: Bundle
+) -> None:
+    """Create the stores of what is planned, or make those of a stopped run fit to be continued."""
+    make_groups(paths)
     made = [
-        cutout_store.create(paths.cutouts(mosaic.name), plan.n_windows, attributes),
+        cutout_store.create(paths.cutouts(plan.name), plan.n_windows, attributes),
         score_store.create(
-            paths.scores(mosaic.name), plan.n_windows, plan.windows_per_shard, bundle.sha256,
+            paths.scores(plan.name), plan.n_windows, plan.windows_per_shard, bundle.sha256,
             list(bundle.description.members),
         ),
     ]  # fmt: skip
     if any(made):
         # Markers of a store that somebody removed would stand for windows that are not there.
-        remove_folder(paths.markers(mosaic.name))
-    elif len(paths.score_markers(mosaic.name)) < plan.n_shards:
-        sweep_stores(paths, mosaic.name)
+        remove_folder(paths.markers(plan.name))
+    elif len(paths.score_markers(plan.name)) < plan.n_shards:
+        sweep_stores(paths, plan.name)
 
 
 def make_groups(paths: RunPaths) -> None:

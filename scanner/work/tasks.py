@@ -4,6 +4,7 @@ import functools
 import socket
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -185,8 +186,7 @@ def score_shard(
         If the shard's cutouts are not there any more; they are no longer marked as cut then.
     """
     paths = RunPaths.at(root)
-    plan, _ = _plan(root, mosaic)
-    start, stop = plan.bounds(shard)
+    start, stop = _bounds(root, mosaic, shard)
     cutouts, noise = _cutouts_as_marked(paths, mosaic, shard, (start, stop))
     # Whatever the least fraction, a window without a single valid pixel has nothing to score.
     usable = (cutouts.valid_fraction >= min_valid_fraction) & (cutouts.valid_fraction > 0.0)
@@ -305,6 +305,20 @@ def brightest_peak(
         brightest[first : first + len(block)] = smooth.reshape(len(block), -1).argmax(axis=1)
     rows, columns = np.divmod(brightest, CUTOUT_SIZE)
     return axis[columns].astype(np.float32), axis[rows].astype(np.float32)
+
+
+def _bounds(root: str, mosaic: str, shard: int) -> tuple[int, int]:
+    """First window and end of a shard, of whatever is planned under that name."""
+    plan = RunPaths.at(root).plan(mosaic)
+    n_windows, windows_per_shard = _sizes(plan, written_at(plan))
+    start = shard * windows_per_shard
+    return start, min(start + windows_per_shard, n_windows)
+
+
+@functools.lru_cache(maxsize=4)
+def _sizes(plan: Path, _when: tuple[Any, ...]) -> tuple[int, int]:
+    values = read_record(plan)
+    return values["n_windows"], values["windows_per_shard"]
 
 
 def _plan(root: str, mosaic: str) -> tuple[Plan, Windows]:

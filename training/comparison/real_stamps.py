@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lensweep.ground.errors import InputError
 from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError
-from lensweep.scanner.work.stamps import read_stamp
+from lensweep.scanner.work.stamp_tasks import read_stamp
 from lensweep.training.data.real_cutouts import BAND
 
 MANIFEST = "MANIFEST.csv"
