@@ -3,6 +3,7 @@
 import io
 import json
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -259,10 +260,20 @@ def test_a_manifest_without_its_columns_is_refused(tmp_path):
         read_real_stamps(tmp_path)
 
 
+def test_the_command_prints_its_page(client, tmp_path, command):
+    make_dataset(tmp_path / "set", 40, 5, client, progress())
+    asked = ("compare", tmp_path / "set", "--out", tmp_path / "out", "--folds", 2, "--finders")
+    status, said = command(*asked, "gaussian-mixture")
+    assert status == 0
+    assert "| gaussian-mixture | Williams et al. 2017 | 2 |" in said
+    assert f"wrote {tmp_path / 'out' / 'results.md'}\n" in said
+    status, said = command(*asked, "gaussian-mixtures")
+    assert status == 2
+    assert "finders gaussian-mixtures: not among gaussian-mixture, kernel-pca-trees" in said
+
+
 def test_a_comparison_from_a_folder_to_a_page_with_fields(client, tmp_path):
     """Augmented first by the thesis' protocol, networks counted on a field."""
-    from contextlib import nullcontext
-
     make_dataset(tmp_path / "set", 48, 5, client, progress())
     settings = ComparisonSettings(
         ("lensflow",), epochs=1, folds=2, protocol="thesis", augmented_lenses=40,

@@ -46,7 +46,7 @@ def write_comparison(comparison: Comparison, out: Path, seed: int) -> Path:
     draw_augmented(comparison.stamps, out / "figure_5_2.png", seed)
     labels = comparison.stamps.labels
     lines = [
-        f"# {len(comparison.scores)} finders on the same folds", "",
+        "# Published finders on the same folds", "",
         f"{int(labels.sum()):,} lenses and {int((~labels).sum()):,} others in "
         f"{comparison.folds.max() + 1} folds; held-out folds together. Intervals are of 95 %, with "
         "lenses and others resampled; a rate is left out where less than one false positive would "
