@@ -23,13 +23,13 @@ from contest import machine
 from stub import save_stub, write_config
 
 from lensweep.deploy.environment import worker_environment
+from lensweep.scanner.network.brightest_peak import brightest_peak
 from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import scan_grid
 from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
 from lensweep.scanner.sky.windows import grid_windows
-from lensweep.scanner.work.tasks import brightest_peak
 from lensweep.training.simulation.field import make_field
 
 # 13,689 windows, 27 shards.

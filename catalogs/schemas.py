@@ -248,6 +248,35 @@ SCORE_COLUMNS = (
     Column("message", pa.string(), "", "meta.note",
            "Why the stamp has no score; null if it has one.", True),
 )
+
+_IF_A_LENS = "It means something only if the candidate is a lens."
+# What a network of lens parameters says of candidates, beside the catalogue.
+MODEL_COLUMNS = (
+    Column("candidate_id", pa.string(), "", "meta.id;meta.main", "Name of the candidate."),
+    Column("rank", pa.int32(), "", "stat.rank", "Of the candidate."),
+    Column("mosaic", pa.string(), "", "meta.id;meta.file", _MOSAIC),
+    Column("window", pa.int64(), "", "meta.record", _WINDOW),
+    Column("theta_e_arcsec", pa.float64(), "arcsec", "phys.angSize",
+           f"Einstein radius of a singular isothermal ellipsoid. {_IF_A_LENS}"),
+    Column("theta_e_err_arcsec", pa.float64(), "arcsec", "stat.error;phys.angSize",
+           "One standard deviation of theta_e_arcsec, such that 68 % of simulated lenses lie within"
+           " it."),
+    Column("ellipticity", pa.float64(), "", "src.ellipticity",
+           "(1 - q) / (1 + q) of the mass' axis ratio q: the modulus of the two components."),
+    Column("ellipticity_1", pa.float64(), "", "src.ellipticity",
+           "Times the cosine of twice the angle of the major axis, counted from west to north."),
+    Column("ellipticity_1_err", pa.float64(), "", "stat.error;src.ellipticity",
+           "One standard deviation of ellipticity_1."),
+    Column("ellipticity_2", pa.float64(), "", "src.ellipticity", "Times the sine of the same."),
+    Column("ellipticity_2_err", pa.float64(), "", "stat.error;src.ellipticity",
+           "One standard deviation of ellipticity_2."),
+    Column("position_angle_deg", pa.float64(), "deg", "pos.posAng",
+           "Of the mass' major axis, from north to east, in [0, 180)."),
+    Column("lens_ra_deg", pa.float64(), "deg", "pos.eq.ra", "Of the mass' centre, ICRS."),
+    Column("lens_dec_deg", pa.float64(), "deg", "pos.eq.dec", "Of the same."),
+    Column("lens_position_err_arcsec", pa.float64(), "arcsec", "stat.error;pos.eq",
+           "One standard deviation of that position, along either axis."),
+)
 # fmt: on
 
 CANDIDATES = pa.schema([column.field() for column in CANDIDATE_COLUMNS])
@@ -255,6 +284,7 @@ LEDGER = pa.schema([column.field() for column in LEDGER_COLUMNS])
 TARGETS = pa.schema([column.field() for column in TARGET_COLUMNS])
 FIELD_SCORES = pa.schema([column.field() for column in FIELD_SCORE_COLUMNS])
 SCORES = pa.schema([column.field() for column in SCORE_COLUMNS])
+MODELS = pa.schema([column.field() for column in MODEL_COLUMNS])
 
 
 def read_provenance(path: Path) -> dict[str, str]:

@@ -11,6 +11,8 @@ from lensweep.catalogs.schemas import (
     FIELD_SCORES,
     LEDGER,
     LEDGER_COLUMNS,
+    MODEL_COLUMNS,
+    MODELS,
     SCORE_COLUMNS,
     SCORES,
     TARGET_COLUMNS,
@@ -20,7 +22,8 @@ from lensweep.catalogs.schemas import (
 from lensweep.scanner.results.worth import WORTH
 
 TABLES = [(CANDIDATES, CANDIDATE_COLUMNS), (LEDGER, LEDGER_COLUMNS), (SCORES, SCORE_COLUMNS),
-          (FIELD_SCORES, FIELD_SCORE_COLUMNS), (TARGETS, TARGET_COLUMNS)]  # fmt: skip
+          (FIELD_SCORES, FIELD_SCORE_COLUMNS), (TARGETS, TARGET_COLUMNS),
+          (MODELS, MODEL_COLUMNS)]  # fmt: skip
 EVERY_COLUMN = [column for _, columns in TABLES for column in columns]
 
 

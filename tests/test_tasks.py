@@ -7,12 +7,13 @@ import tensorflow as tf
 from conftest import scan_here
 from drizzled_files import add_star
 
+from lensweep.scanner.network.brightest_peak import brightest_peak
 from lensweep.scanner.network.bundle_store import check_bundle, save_bundle
 from lensweep.scanner.network.ensemble import Scoring
 from lensweep.scanner.network.networks import load_frozen, load_network
 from lensweep.scanner.run import score_store
 from lensweep.scanner.run.cutout_store import LostCutoutsError
-from lensweep.scanner.work.tasks import brightest_peak, cut_shard, ensemble_once, score_shard
+from lensweep.scanner.work.tasks import cut_shard, ensemble_once, score_shard
 
 NAME = "field_f814w_drz"
 

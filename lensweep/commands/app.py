@@ -14,6 +14,7 @@ from lensweep.commands import (
     inspection,
     learning,
     lenses,
+    modelling,
     scans,
 )
 from lensweep.commands.saying import add_loudness
@@ -30,6 +31,7 @@ GROUPS = {
     "Archives": (archives,),
     "Look at a run, hand it on, learn from its grades": (inspection, exports, learning),
     "Known lenses, other rankings": (lenses,),
+    "What a lens is": (modelling,),
     "Labelled cutouts": (data_sets,),
     "Ensembles, and what their scores are worth": (ensembles, comparison),
 }

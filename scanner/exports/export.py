@@ -16,6 +16,7 @@ from lensweep.scanner.exports.hats_folder import write_hats
 from lensweep.scanner.exports.lens_models import write_coolest
 from lensweep.scanner.exports.stamp_files import write_stamps
 from lensweep.scanner.results.finished_run import read_facts
+from lensweep.scanner.results.modelling import with_models
 from lensweep.scanner.run.paths import RunPaths
 
 # From a run, rows of its catalogue and a path to a file or folder there.
@@ -100,7 +101,7 @@ def export(
 
 
 def choose_candidates(root: Path, top: int | None, where: str | None) -> pa.Table:
-    """Rows of a run's catalogue, by rank.
+    """Rows of a run's catalogue, by rank, with the parameters of `lensweep model` if it has any.
 
     Raises
     ------
@@ -111,7 +112,7 @@ def choose_candidates(root: Path, top: int | None, where: str | None) -> pa.Tabl
         raise InputError(f"top = {top}: must be at least 1")
     read_facts(root)
     with RunPaths(root).candidates.open("rb") as file:
-        table = pq.read_table(file).sort_by("rank")
+        table = with_models(root, pq.read_table(file).sort_by("rank"))
     if not len(table):
         raise InputError(f"run {root}: has no candidates, so that there is nothing to export")
     chosen = table if where is None else select_rows(table, where)

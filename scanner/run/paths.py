@@ -98,6 +98,11 @@ class RunPaths:
         return self.root / "crossmatch.parquet"
 
     @property
+    def models(self) -> Path:
+        """Parameters of the candidates, as if they were lenses, if `lensweep model` was asked."""
+        return self.root / "models.parquet"
+
+    @property
     def completeness(self) -> Path:
         """What was made of lenses planted in the run's mosaics, where somebody asked."""
         return self.root / "completeness"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lensweep.deploy.accelerator import end_at_once
 from lensweep.deploy.cluster import this_worker
@@ -17,11 +16,11 @@ from lensweep.ground.files import is_remote, written_at
 from lensweep.scanner.archive.addresses import bring, way_to_read
 from lensweep.scanner.archive.services import read_services
 from lensweep.scanner.network.batch_size import BatchError
+from lensweep.scanner.network.brightest_peak import brightest_peak
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.network.ensemble import EnsembleError, Scoring
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.network.noise import Noise
-from lensweep.scanner.network.stretch import smoothed
 from lensweep.scanner.run import cutout_store, score_store
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.cutout_store import Cutouts, LostCutoutsError
@@ -35,12 +34,6 @@ from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.scanner.work.attempts import attempt
 from lensweep.scanner.work.dispatch import few_at_a_time
 
-# A detection is moved to the brightest smoothed light near its window's centre: smoothing of 2 px
-# (an ACS star's width), and a Gaussian weight that lets what is 1.5 arcsec off still win.
-PEAK_SMOOTHING_PX = 2.0
-PEAK_WEIGHT_PX = 30.0
-# Cutouts looked at together: 2.5 MB for each step.
-PEAK_BLOCK = 64
 # What a process may take to load TensorFlow and an ensemble, beside the shard that it scores first.
 LOADING_S = 300.0
 _LOADING = threading.Lock()
@@ -278,33 +271,6 @@ def _same_bundle(folder: str, sha256: str) -> Bundle:
             f"but the run was started with {sha256}; give every worker the same bundle"
         )
     return bundle
-
-
-def brightest_peak(
-    flux: NDArray[np.float32],
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Where in each cutout the light peaks, as seen from its centre.
-
-    Parameters
-    ----------
-    flux : ndarray, shape (n, 100, 100), float32
-        NaN where there is no data.
-
-    Returns
-    -------
-    dx, dy : ndarray, shape (n,), float32
-        Pixels from the cutout's centre.
-    """
-    axis = np.arange(CUTOUT_SIZE) - (CUTOUT_SIZE - 1) / 2.0
-    weight = np.exp(-0.5 * (axis / PEAK_WEIGHT_PX) ** 2).astype(np.float32)
-    brightest = np.empty(len(flux), np.int64)
-    for first in range(0, len(flux), PEAK_BLOCK):
-        block = flux[first : first + PEAK_BLOCK]
-        smooth = smoothed(np.nan_to_num(block), PEAK_SMOOTHING_PX, truncate=4.0)
-        smooth *= np.outer(weight, weight)
-        brightest[first : first + len(block)] = smooth.reshape(len(block), -1).argmax(axis=1)
-    rows, columns = np.divmod(brightest, CUTOUT_SIZE)
-    return axis[columns].astype(np.float32), axis[rows].astype(np.float32)
 
 
 def _bounds(root: str, mosaic: str, shard: int) -> tuple[int, int]:

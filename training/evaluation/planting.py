@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from lensweep.catalogs.candidates import merge_overlaps
 from lensweep.catalogs.crossmatch import all_pairs
+from lensweep.scanner.network.brightest_peak import brightest_peak
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.run.plan import Windows
 from lensweep.scanner.sky.cutouts import cut_windows
@@ -23,7 +24,6 @@ from lensweep.scanner.sky.grid import ScanGrid, grid_to_sky
 from lensweep.scanner.sky.mosaics import Mosaic
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.scanner.sky.windows import centred_windows
-from lensweep.scanner.work.tasks import brightest_peak
 from lensweep.training.data.injection import QUASAR_EVERY
 from lensweep.training.data.injection_plan import measure_places
 from lensweep.training.simulation.painting import Depth, paint

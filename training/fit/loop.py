@@ -1,10 +1,10 @@
 """The training loop for whole networks: warm-up, decay, averaged weights, exact restart."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import pandas as pd
 from lensweep.ground.atomic import sweep
 from lensweep.ground.files import whole_file
 from lensweep.ground.progress import Progress
-from lensweep.training.data.stream import BATCH, Stream
+from lensweep.training.data.stream import BATCH
 from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.on_device import learning_rate_of
 
@@ -24,6 +24,21 @@ WEIGHT_DECAY = 1e-4
 WARM_UP = 0.05
 # The averaged weights remember a twentieth of the steps, and no more than this many.
 LONGEST_MEMORY = 1000
+
+
+class Feed(Protocol):
+    """Batches by number, such as a `lensweep.training.data.stream.Stream`."""
+
+    @property
+    def size(self) -> int:
+        """Cutouts in a batch."""
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """At least one."""
+
+    def batches(self, first: int, stop: int) -> Iterator[tuple[Any, Any]]:
+        """What the network is given, and what it is to say; batch i is always the same."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +60,7 @@ class Course:
 
 
 def compile_classifier(
-    classifier: keras.Model, course: Course, n_steps: int, batch: int = BATCH
+    classifier: keras.Model, course: Course, n_steps: int, batch: int = BATCH, loss: Any = None
 ) -> None:
     """AdamW with warm-up, cosine decay, clipped gradients and averaged weights.
 
@@ -58,7 +73,12 @@ def compile_classifier(
         Of the whole training.
     batch : int
         Cutouts in each.
+    loss : optional
+        Of Keras; by default cross-entropy with a little smoothing.
     """
+    loss = loss or keras.losses.BinaryCrossentropy(
+        from_logits=True, label_smoothing=LABEL_SMOOTHING
+    )
     rate = learning_rate_of(batch, course.learning_rate)
     warm_up = int(WARM_UP * n_steps)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -74,7 +94,7 @@ def compile_classifier(
             schedule, weight_decay=WEIGHT_DECAY, clipnorm=1.0, use_ema=True,
             ema_momentum=1.0 - 1.0 / memory,
         ),
-        keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=LABEL_SMOOTHING),
+        loss,
         # XLA is several times slower on processors.
         jit_compile=False,
     )  # fmt: skip
@@ -82,11 +102,12 @@ def compile_classifier(
 
 def fit(
     classifier: keras.Model,
-    stream: Stream,
+    stream: Feed,
     course: Course,
     checkpoint: Path,
     progress: Progress,
     clock: Callable[[], float] = time.monotonic,
+    loss: Any = None,
 ) -> pd.DataFrame:
     """Train a network on a stream of cutouts; a stopped training continues exactly.
 
@@ -94,13 +115,15 @@ def fit(
     ----------
     classifier : keras.Model
         Images to one logit; ends with its averaged weights.
-    stream : Stream
+    stream : Feed
     course : Course
     checkpoint : Path
         `.npz` file of the unfinished training; to be removed once its end is kept.
     progress : Progress
     clock : callable
         Seconds that never run backwards.
+    loss : optional
+        As of `compile_classifier`.
 
     Returns
     -------
@@ -110,7 +133,7 @@ def fit(
     per_epoch = stream.batches_per_epoch
     n_steps = course.epochs * per_epoch
     batch = stream.size
-    compile_classifier(classifier, course, n_steps, batch)
+    compile_classifier(classifier, course, n_steps, batch, loss)
     classifier.optimizer.build(classifier.trainable_variables)
     start, curve, losses = _restore(classifier, checkpoint)
     stage = progress.stage(course.name, n_steps * batch, start * batch, unit="cutouts")

@@ -20,6 +20,7 @@ from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.loop import Course, fit
 from lensweep.training.fit.metrics import measure, threshold
 from lensweep.training.fit.on_device import batch_of, of_unstretched
+from lensweep.training.fit.residual import convolve, residual
 
 CHANNELS = (16, 32, 64, 128)
 LEARNING_RATE = 2e-3
@@ -54,9 +55,9 @@ def build_screen() -> keras.Model:
     One residual block (He et al. 2016) a stage; every stage after the first halves the size.
     """
     images = keras.Input(INPUT_SHAPE)
-    x = _convolve(images, CHANNELS[0], 5, 2)
+    x = convolve(images, CHANNELS[0], 5, 2)
     for stage, channels in enumerate(CHANNELS):
-        x = _residual(x, channels, 1 if stage == 0 else 2)
+        x = residual(x, channels, 1 if stage == 0 else 2)
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(images, keras.layers.Dense(1)(x), name="screen")
 
@@ -129,20 +130,3 @@ def judge_screen(
         "roc_auc": measure(logits, labels).roc_auc,
     }
     return Screening(network, cut, metrics)
-
-
-def _residual(x: keras.KerasTensor, channels: int, stride: int) -> keras.KerasTensor:
-    shortcut = x if stride == 1 else _normalised(x, channels, 1, stride)
-    inner = _normalised(_convolve(x, channels, 3, stride), channels, 3, 1)
-    return keras.layers.ReLU()(keras.layers.Add()([shortcut, inner]))
-
-
-def _convolve(x: keras.KerasTensor, channels: int, width: int, stride: int) -> keras.KerasTensor:
-    return keras.layers.ReLU()(_normalised(x, channels, width, stride))
-
-
-def _normalised(
-    x: keras.KerasTensor, channels: int, width: int, stride: int
-) -> keras.KerasTensor:
-    convolution = keras.layers.Conv2D(channels, width, stride, "same", use_bias=False)
-    return keras.layers.BatchNormalization()(convolution(x))

@@ -1,0 +1,167 @@
+"""Take the light of the lens away, so that the arcs are left: from several bands, or from one.
+
+Hezaveh, Perreault Levasseur & Marshall (2017, Nature 548, 555) separate lens and source by
+independent component analysis of several bands: the two galaxies differ in colour, and no pixel's
+light of the one tells of the other's. One band has no colours; the way for it, ellipses fitted to
+the lens' isophotes (Jedrzejewski 1987, MNRAS 226, 747), is ours.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
+from numpy.typing import NDArray
+from photutils.isophote import Ellipse, EllipseGeometry, build_ellipse_model
+from sklearn.decomposition import FastICA
+
+from lensweep.ground.errors import InputError
+from lensweep.ground.files import whole_file
+from lensweep.ground.outputs import check_file
+
+# Where a lens outshines its arcs: 0.3 arcsec.
+CORE_PX = 6.0
+# What stands out from an ellipse by more is no part of the lens: arcs, companions.
+CLIP_SIGMA, CLIPS = 2.0, 5
+_LEAST_SMA_PX = 1.0
+
+
+def remove_by_components(
+    bands: NDArray[np.floating], x_px: float, y_px: float, seed: int = 2018
+) -> NDArray[np.float64]:
+    """Remove a lens' light from images of one field in several bands.
+
+    Of as many independent components as there are bands, the one that is most concentrated on the
+    lens' centre is the lens.
+
+    Parameters
+    ----------
+    bands : ndarray, shape (n_bands, ny, nx)
+        At least two, of one pixel grid and about one PSF; NaN where there is no data.
+    x_px, y_px : float
+        The lens' centre.
+    seed : int
+
+    Returns
+    -------
+    ndarray, shape (n_bands, ny, nx), float64
+        What is left; NaN where any band has no data.
+
+    Raises
+    ------
+    InputError
+        If there is one band, or no pixel with data in all.
+    """
+    if len(bands) < 2:
+        raise InputError("one band has no independent components: give two, or fit ellipses")
+    valid = np.isfinite(bands).all(axis=0)
+    if valid.sum() <= len(bands):
+        raise InputError("no pixel has data in all bands; are they of one field and pixel grid?")
+    pixels = np.asarray(bands[:, valid].T, np.float64)
+    # In units of its own spread, no band outweighs another.
+    spread = pixels.std(axis=0)
+    analysis = FastICA(whiten="unit-variance", random_state=seed, max_iter=2000, tol=1e-6)
+    components = analysis.fit_transform(pixels / spread)
+    lens = _most_concentrated(components, valid, x_px, y_px)
+    components[:, lens] = np.median(components[:, lens])
+    left = np.full(bands.shape, np.nan)
+    left[:, valid] = (analysis.inverse_transform(components) * spread).T
+    return left
+
+
+def _most_concentrated(
+    components: NDArray[np.float64], valid: NDArray[np.bool_], x_px: float, y_px: float
+) -> int:
+    row, column = np.nonzero(valid)
+    core = np.hypot(row - y_px, column - x_px) <= CORE_PX
+    light = np.abs(components - np.median(components, axis=0))
+    return int(np.argmax(light[core].mean(axis=0) if core.any() else light.max(axis=0)))
+
+
+def remove_by_ellipses(
+    image: NDArray[np.floating], x_px: float, y_px: float
+) -> NDArray[np.float64]:
+    """Remove a lens' light from one image: ellipses about its centre, fitted without the arcs.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx)
+        Sky subtracted; NaN where there is no data.
+    x_px, y_px : float
+        The lens' centre.
+
+    Returns
+    -------
+    ndarray, shape (ny, nx), float64
+        What is left.
+
+    Raises
+    ------
+    InputError
+        If no ellipse fits: there is no galaxy at that place.
+    """
+    data = np.ma.masked_invalid(np.asarray(image, np.float64))
+    reach = min(x_px, y_px, image.shape[1] - 1 - x_px, image.shape[0] - 1 - y_px)
+    geometry = EllipseGeometry(x_px, y_px, sma=max(0.2 * reach, 3.0), eps=0.2, pa=0.5)
+    with warnings.catch_warnings():
+        # Of fits that did not converge: an ellipse is left as it was.
+        warnings.simplefilter("ignore", (AstropyUserWarning, RuntimeWarning))
+        isophotes = Ellipse(data, geometry=geometry).fit_image(
+            minsma=_LEAST_SMA_PX, maxsma=reach, step=0.15, sclip=CLIP_SIGMA, n_clip=CLIPS,
+            integrmode="median", fix_center=True,
+        )  # fmt: skip
+        if len(isophotes) < 3:
+            raise InputError(
+                f"no ellipse fits the light at pixel {x_px:.0f}, {y_px:.0f}; give the centre of a "
+                "galaxy"
+            )
+        model = build_ellipse_model(image.shape, isophotes, fill=0.0)
+    return np.asarray(np.where(np.isfinite(image), image - model, np.nan))
+
+
+def remove_from_files(
+    bands: Sequence[Path], out: Path, x_px: float | None, y_px: float | None, seed: int
+) -> None:
+    """Remove a lens' light from FITS images of one field, and write what is left.
+
+    Parameters
+    ----------
+    bands : sequence of Path
+        One: ellipses. Several: independent components.
+    out : Path
+    x_px, y_px : float or None
+        The lens' centre; by default the middle.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        If an image cannot be read, they are of several shapes, or the file cannot be written.
+    """
+    check_file(out, bands)
+    images = [_read(path) for path in bands]
+    if len({image.shape for image in images}) > 1:
+        sizes = ", ".join(str(image.shape) for image in images)
+        raise InputError(f"bands are of several shapes ({sizes}); bring them onto one pixel grid")
+    ny, nx = images[0].shape
+    centre = ((nx - 1) / 2.0 if x_px is None else x_px, (ny - 1) / 2.0 if y_px is None else y_px)
+    if len(images) > 1:
+        left = remove_by_components(np.stack(images), *centre, seed)
+    else:
+        left = remove_by_ellipses(images[0], *centre)[None]
+    with whole_file(out) as aside:
+        fits.PrimaryHDU(left.astype(np.float32)).writeto(aside)
+
+
+def _read(path: Path) -> NDArray[np.float64]:
+    try:
+        with fits.open(path) as file:
+            planes = [np.array(hdu.data, np.float64) for hdu in file
+                      if getattr(hdu, "data", None) is not None and hdu.is_image]  # fmt: skip
+    except OSError as error:
+        raise InputError(f"image {path}: cannot be read ({error})") from error
+    if not planes or planes[0].ndim != 2:
+        raise InputError(f"image {path}: no image of two axes in it")
+    return planes[0]
