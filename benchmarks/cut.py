@@ -31,7 +31,8 @@ from lensweep.scanner.run import cutout_store
 from lensweep.scanner.run.cutout_store import Cutouts, StoreAttributes
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import ScanGrid, grid_to_sky, scan_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, inspect_mosaic
+from lensweep.scanner.sky.mosaics import Mosaic, inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.scanner.sky.windows import centred_windows, grid_windows
 

@@ -28,7 +28,8 @@ from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import scan_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.mosaics import inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.windows import grid_windows
 from lensweep.training.simulation.field import make_field
 

@@ -19,8 +19,8 @@ from lensweep.scanner.archive.mirror import fetch
 from lensweep.scanner.archive.services import Services
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.sky import remote
-from lensweep.scanner.sky.headers import HeaderOverrides
 from lensweep.scanner.sky.mosaics import inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.pixels import read_region
 
 pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'lensweep[s3]'")

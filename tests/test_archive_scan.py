@@ -26,8 +26,8 @@ from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.opening import open_run
 from lensweep.scanner.run.plan import plan_mosaic, read_plan
 from lensweep.scanner.sky import remote
-from lensweep.scanner.sky.headers import HeaderOverrides
 from lensweep.scanner.sky.mosaics import MosaicError, inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.pixels import read_region
 from lensweep.scanner.work.scan import run_scan
 from lensweep.scanner.work.tasks import plan_unless_lost

@@ -9,7 +9,8 @@ from astropy.wcs import WCS
 from drizzled_files import CRVAL, add_star, sky_cards, write_hla
 
 from lensweep.scanner.sky.grid import grid_to_sky, read_grid_region, scan_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.mosaics import MosaicError, inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 
 SHAPE = (120, 150)
 AS_HEADED = HeaderOverrides()

@@ -17,9 +17,9 @@ from lensweep.ground.errors import InputError
 from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.sky.grid import grid_to_sky, scan_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.mosaics import MosaicError, inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.training.data.collect import collect, open_collection
-from lensweep.training.data.collection_plan import CollectConfig
 from lensweep.training.data.image_folder import list_images, read_image
 from lensweep.training.data.label_table import (
     describe_labels,
@@ -30,6 +30,7 @@ from lensweep.training.data.label_table import (
 )
 from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.data.places import group_overlapping, keep_apart
+from lensweep.training.data.requests import CollectConfig
 
 SHAPE = (760, 900)
 NOTHING = HeaderOverrides()

@@ -17,7 +17,8 @@ from lensweep.commands.show import planted_marks, read_planted
 from lensweep.ground.errors import InputError
 from lensweep.ground.settings import option_of
 from lensweep.scanner.run.config import ScanConfig
-from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.mosaics import inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 
 NAME = "field_f814w_drz"
 

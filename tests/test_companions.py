@@ -11,12 +11,8 @@ from lensweep.commands.show import show_plan
 from lensweep.ground.errors import InputError
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.plan import read_plan
-from lensweep.scanner.sky.mosaics import (
-    CompanionError,
-    HeaderOverrides,
-    MosaicError,
-    inspect_mosaic,
-)
+from lensweep.scanner.sky.mosaics import CompanionError, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.pixels import read_region
 
 SHAPE = (40, 60)

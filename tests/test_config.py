@@ -6,7 +6,8 @@ from drizzled_files import write_hla
 
 from lensweep.ground.errors import InputError
 from lensweep.scanner.run.config import ScanConfig, make_config, mosaic_name
-from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.mosaics import inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 
 GOOD = {"mosaics": ("a.fits",), "out": "run"}
 

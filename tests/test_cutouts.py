@@ -8,7 +8,8 @@ from drizzled_files import sky_cards, write_hla
 
 from lensweep.scanner.sky.cutouts import REGION_SIDE_PX, cut_windows
 from lensweep.scanner.sky.grid import read_grid_region, scan_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.mosaics import inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.scanner.sky.windows import centred_windows, grid_windows, regions
 

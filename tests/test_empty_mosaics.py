@@ -20,7 +20,8 @@ from lensweep.scanner.results.reranking import rerank
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.opening import open_run
 from lensweep.scanner.sky.grid import grid_to_mosaic_pixels, grid_to_sky, scan_grid, sky_to_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.mosaics import inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.work.scan import run_scan
 
 SHAPE = (220, 260)

@@ -6,7 +6,8 @@ from astropy.wcs import WCS
 from scipy import ndimage
 
 from lensweep.ground.errors import InputError
-from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.mosaics import inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.training.simulation.confusers import LIGHT
 from lensweep.training.simulation.exposures import EXPOSURE_S
 from lensweep.training.simulation.field import make_field, make_known_field

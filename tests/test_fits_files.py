@@ -12,7 +12,8 @@ from astropy.io import fits
 from drizzled_files import sky_cards, write_hla
 
 from lensweep.scanner.sky.grid import grid_to_sky, read_grid_region, scan_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.mosaics import MosaicError, inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.pixels import check_pixels
 from lensweep.scanner.sky.windows import grid_windows
 

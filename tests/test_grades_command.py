@@ -19,6 +19,7 @@ from lensweep.ground.errors import InputError
 from lensweep.scanner.lenses.cutouts_at import mosaic_fields, stored_fields
 from lensweep.scanner.lenses.grade_report import report_grades
 from lensweep.scanner.lenses.grade_table import CONTROL, grade_order
+from lensweep.scanner.lenses.grades_request import GradesConfig
 from lensweep.scanner.network.bundle_store import check_bundle, save_bundle
 from lensweep.scanner.network.ensemble import Description, Trunk, sigmoid
 from lensweep.scanner.network.inference import Ensemble
@@ -26,7 +27,8 @@ from lensweep.scanner.network.stretch import Stretch
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.run.plan import read_plan
 from lensweep.scanner.sky.cutouts import cut_windows
-from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.mosaics import inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
 from lensweep.training.simulation.exposures import NOISE_BLUR_PX, READ_NOISE, SKY_RATE
 from lensweep.training.simulation.field_population import CROWDED
@@ -38,7 +40,6 @@ from lensweep.training.simulation.simulate import MIN_MAGNIFICATION, MIN_SIGNAL_
 
 SHAPE = (240, 260)
 PLANTED = 20
-NOTHING_STATED = HeaderOverrides(None, None, None)
 
 
 @pytest.fixture(autouse=True)
@@ -76,9 +77,11 @@ def mosaics(tmp_path_factory):
 
 
 def report(mosaics, tiny_bundle, out, graded="LensFlow", n_control=60, stored=None):
-    return report_grades(
-        mosaics, stored, graded, str(tiny_bundle), NOTHING_STATED, 0.5, n_control, 7, out
-    )
+    config = GradesConfig(
+        tuple(mosaics), None if stored is None else str(stored), None, graded, str(tiny_bundle),
+        n_control=n_control, seed=7,
+    )  # fmt: skip
+    return report_grades(config, HeaderOverrides(), out)
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +112,8 @@ def test_twenty_planted_are_scored_and_72_are_listed_as_not_covered(made, out):
 
 def test_scores_are_those_of_the_window_centred_on_each(made, mosaics, tiny_bundle, tmp_path):
     # LensFlow 3 lies at the reference pixel: the middle of 260 x 240, windows being of 100.
-    mosaic = inspect_mosaic(mosaics[3], NOTHING_STATED, "F814W", "tiny", tmp_path)
-    field = mosaic_fields([mosaics[3]], NOTHING_STATED, "F814W", "tiny", tmp_path)[0]
+    mosaic = inspect_mosaic(mosaics[3], HeaderOverrides(), "F814W", "tiny", tmp_path)
+    field = mosaic_fields([mosaics[3]], HeaderOverrides(), "F814W", "tiny", tmp_path)[0]
     flux, _ = cut_windows(mosaic, field.grid, np.array([[80, 70]], np.int32))
     logits = Ensemble(check_bundle(str(tiny_bundle))).logits(flux)
     row = made.scores.lenses.iloc[2]
@@ -322,7 +325,7 @@ def test_the_table_has_a_row_per_backbone_however_many_trunks_it_has(
 ):
     made = report(mosaics[1:4], two_backbones, tmp_path / "out", n_control=5)
     assert made.scores.scorers == ("xception", "resnet50", "ensemble")
-    field = mosaic_fields([mosaics[3]], NOTHING_STATED, "F814W", "two", tmp_path)[0]
+    field = mosaic_fields([mosaics[3]], HeaderOverrides(), "F814W", "two", tmp_path)[0]
     flux, _ = field.cut(np.array([[80, 70]], np.int32))
     values = sigmoid(Ensemble(check_bundle(str(two_backbones))).logits(flux).astype(float))[0]
     row = made.scores.lenses.iloc[2]

@@ -13,11 +13,13 @@ from lensweep.ground.errors import InputError
 from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.sky.grid import scan_grid, sky_to_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.mosaics import inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.training.data.hosts import measure_host, measure_noise
-from lensweep.training.data.injection import InjectionConfig, inject, open_injection
+from lensweep.training.data.injection import inject, open_injection
 from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.data.real_cutouts import cut_rows
+from lensweep.training.data.requests import InjectionConfig
 from lensweep.training.simulation.light import Sersic, draw_galaxy_light, flux_of
 from lensweep.training.simulation.painting import Depth, paint
 from lensweep.training.simulation.psf_file import read_psf

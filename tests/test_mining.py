@@ -13,7 +13,8 @@ from lensweep.scanner.run import cutout_store, score_store
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.training.data.examples import open_examples
 from lensweep.training.data.labelled_set import read_truth
-from lensweep.training.data.mining import APART_ARCSEC, MiningConfig, mine, open_mining
+from lensweep.training.data.mining import APART_ARCSEC, mine, open_mining
+from lensweep.training.data.requests import MiningConfig
 
 N = 4
 

@@ -12,7 +12,8 @@ from astropy.wcs import WCS
 from drizzled_files import sky_cards, write_hla
 
 from lensweep.ground.errors import InputError
-from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.mosaics import MosaicError, inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.pixels import check_pixels, read_region
 
 SHAPE = (40, 60)

@@ -17,7 +17,8 @@ import lensweep
 from lensweep.catalogs.schemas import CANDIDATES
 from lensweep.ground.errors import InputError
 from lensweep.scanner.run.config import ScanConfig
-from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.mosaics import inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from lensweep.scanner.sky.grid import (
     scan_grid,
     sky_to_grid,
 )
-from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.mosaics import MosaicError, inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.pixels import read_region
 
 SKY = 0.1  # e-/s per mosaic pixel, far from any flux that a bug would leave behind

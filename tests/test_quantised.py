@@ -9,7 +9,8 @@ from lensweep.catalogs.coverage import area_deg2
 from lensweep.scanner.results.footprint import run_footprint
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import scan_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.mosaics import MosaicError, inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.pixels import check_pixels, read_region
 from lensweep.scanner.sky.windows import grid_windows
 

@@ -13,7 +13,7 @@ from conftest import scan_here
 import lensweep
 from lensweep.scanner.run.plan import read_plan
 from lensweep.scanner.sky.grid import grid_to_sky
-from lensweep.scanner.sky.headers import HeaderOverrides
+from lensweep.scanner.sky.overrides import HeaderOverrides
 
 MACS = "fields/MACSJ0717pos5_tidalgroup_acs_f814w.fits"
 

@@ -9,7 +9,8 @@ from astropy.io import fits
 from lensweep.ground.errors import InputError
 from lensweep.scanner.run import cutout_store
 from lensweep.training.data.labelled_set import read_truth
-from lensweep.training.data.simulation_request import SimulationConfig, open_simulation
+from lensweep.training.data.requests import SimulationConfig
+from lensweep.training.data.simulated_set import open_simulation
 from lensweep.training.simulation.psf_file import fingerprint, read_psf
 from lensweep.training.simulation.simulate import LENS_KINDS, simulate
 

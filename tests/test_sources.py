@@ -7,7 +7,8 @@ from drizzled_files import add_star, sky_cards, write_hla
 from scipy.spatial import cKDTree
 
 from lensweep.scanner.sky.grid import scan_grid, sky_to_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.mosaics import inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.sources import detect_sources
 
 SIGMA_PX = 1.5

@@ -4,7 +4,8 @@ from drizzled_files import write_hla
 from scipy import ndimage
 
 from lensweep.scanner.sky.grid import scan_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.mosaics import inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.training.data.star_psf import LEAST_STARS, measure_psf
 from lensweep.training.simulation.lenses import draw_galaxy
 from lensweep.training.simulation.light import draw_galaxy_light, draw_point

@@ -15,11 +15,9 @@ from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.results.calibration import Calibration
 from lensweep.scanner.results.worth import FieldScores
 from lensweep.training.evaluation.survey import (
-    CENTRES,
     FACTS,
     WORST,
     Survey,
-    SurveyConfig,
     field_folder,
     field_scores,
     read_survey,
@@ -31,6 +29,7 @@ from lensweep.training.evaluation.survey_report import (
     poisson_interval,
     survey_lines,
 )
+from lensweep.training.evaluation.survey_request import CENTRES, SurveyConfig
 from lensweep.training.evaluation.weighted import weighted_share
 from lensweep.training.simulation.field import make_known_field
 from lensweep.training.simulation.field_population import SKY

@@ -25,7 +25,8 @@ from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import read_plan
 from lensweep.scanner.run.target_list import give_targets
 from lensweep.scanner.sky.grid import grid_to_sky, scan_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.mosaics import inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.work.scan import run_scan
 
 # On the small mosaic: x, y, and what becomes of a window there; the first 150 columns have no data.

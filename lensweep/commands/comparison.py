@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lensweep.commands.data_sets import CLUSTER_FOLDER, Cluster
+from lensweep.commands.data_sets import Cluster
 from lensweep.commands.from_settings import takes
 from lensweep.commands.options import Workers
 from lensweep.ground.terminal import say
@@ -27,6 +27,7 @@ def compare_command(
 ) -> None:
     """Train and test the published finders on the same folds. Repeat the command to continue."""
     from lensweep.deploy.accelerator import import_tensorflow
+    from lensweep.deploy.at_work import CLUSTER_FOLDER
     from lensweep.deploy.cluster import open_client
     from lensweep.ground.kept_progress import keep_progress
     from lensweep.ground.outputs import check_folder

@@ -1,23 +1,21 @@
 """The commands that make ensembles and measure them: train, vet, evaluate, survey and more."""
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lensweep.commands.data_sets import (
-    CLUSTER_FOLDER,
-    DrawnHosts,
-    ExposureTime,
-    Known,
-    PsfFile,
-    PsfScale,
-    Seed,
-    ZeroPoint,
-)
+from lensweep.commands.from_settings import chosen, takes
 from lensweep.commands.options import Run, Workers
 from lensweep.ground.terminal import say
+from lensweep.training.data.requests import InjectionConfig
+from lensweep.training.evaluation.survey_request import SurveyConfig
+from lensweep.training.fit.config import TrainConfig, choose_config
+
+if TYPE_CHECKING:
+    from lensweep.training.evaluation.planted_run import Planting
 
 # What takes long to import is imported where it is used: `--help` answers at once.
 
@@ -27,8 +25,6 @@ Cluster = Annotated[
     str,
     typer.Option(help="local, cuda, slurm, kubernetes, a TOML file, or a scheduler's address."),
 ]
-
-Lenses = Annotated[int, typer.Option("--n", help="Lenses to plant, one at a time.")]
 PlantedOut = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="Folder of the lenses; default RUN/completeness."),
@@ -36,51 +32,32 @@ PlantedOut = Annotated[
 RunEnsemble = Annotated[
     str | None, typer.Option("--ensemble", help="The run's bundle, if not shipped.")
 ]
+# Planted lenses lie anywhere that has data.
+ANYWHERE = ("exclusion_radius_arcsec", "min_valid_fraction")
 
 
 @commands.command("train")
+@takes(TrainConfig, from_file=True)
 def train_command(
+    given: dict[str, Any],
     workdir: Annotated[Path, typer.Argument(help="Folder for the work and the bundle.")],
     preset: Annotated[str | None, typer.Option(help="Name of a shipped training config.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of your own.")] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="The trunk's pretrained weights, if elsewhere.")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Folder with labelled train, test, adapt sets of your own.")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="grouped, or thesis: augment first, split after.")
-    ] = None,
-    init: Annotated[
-        str | None, typer.Option(help="imagenet, random, file, or bundle: an ensemble's trunk.")
-    ] = None,
-    trainable: Annotated[
-        str | None, typer.Option(help="head (the trunk stays frozen), last-N blocks, or all.")
-    ] = None,
     cluster: Cluster = "local",
     workers: Workers = None,
 ) -> None:
     """Train an ensemble and measure it. Repeat the command to continue a stopped training."""
     from lensweep.deploy.accelerator import import_tensorflow
-    from lensweep.deploy.cluster import open_client
-    from lensweep.ground.kept_progress import keep_progress
+    from lensweep.deploy.at_work import at_work
 
     import_tensorflow()
     from lensweep.training.evaluation.report import RESULTS
-    from lensweep.training.fit.config import choose_config
     from lensweep.training.train import check_training, train
 
-    chosen = choose_config(
-        preset, config, weights=weights, data=data, protocol=protocol, init=init,
-        trainable=trainable,
-    )  # fmt: skip
-    check_training(chosen, workdir)
-    with (
-        keep_progress(workdir) as progress,
-        open_client(cluster, workers, folder=workdir, tell=progress.note) as client,
-    ):
-        folder = train(chosen, workdir, client, progress)
+    asked = choose_config(preset, config, **given)
+    check_training(asked, workdir)
+    with at_work(cluster, workers, workdir) as (client, progress):
+        folder = train(asked, workdir, client, progress)
     say((workdir / "evaluation" / RESULTS).read_text())
     say(f"wrote {folder}")
 
@@ -100,17 +77,13 @@ def evaluate_command(
 ) -> None:
     """Measure an ensemble on labelled cutouts: ROC, rates with intervals, by kind and size."""
     from lensweep.deploy.accelerator import import_tensorflow
-    from lensweep.deploy.cluster import open_client
-    from lensweep.ground.kept_progress import keep_progress
+    from lensweep.deploy.at_work import at_work
 
     import_tensorflow()
     from lensweep.training.evaluation.evaluate import evaluate, open_evaluation
 
     asked = open_evaluation(target, data, out)
-    with (
-        keep_progress(asked.out) as progress,
-        open_client(cluster, workers, folder=asked.out, tell=progress.note) as client,
-    ):
+    with at_work(cluster, workers, asked.out) as (client, progress):
         page = evaluate(asked, client, progress)
     say(page.read_text())
     say(f"wrote {page.parent}")
@@ -147,20 +120,10 @@ def merge_command(
 
 
 @commands.command("survey")
+@takes(SurveyConfig)
 def survey_command(
+    given: dict[str, Any],
     out: Annotated[Path, typer.Argument(help="Folder; repeat, with more fields too, to continue.")],
-    ensemble: Annotated[str, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
-    = "xception-7fold",
-    fields: Annotated[int, typer.Option(help="Simulated fields without lenses.")] = 100,
-    seed: Annotated[int, typer.Option(help="Of the first field; the next have the next.")] = 300001,
-    size: Annotated[int, typer.Option(help="Pixels a side of each.")] = 3000,
-    lenses: Annotated[int, typer.Option(help="Planted in each, one at a time.")] = 12,
-    centres: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--centres", "--centers", help="grid, sources; repeatable; both by default."
-        ),
-    ] = None,
     record: Annotated[
         bool, typer.Option("--record", help="Keep the scores in the bundle, for p_lens.")
     ] = False,
@@ -168,120 +131,85 @@ def survey_command(
     workers: Workers = None,
 ) -> None:
     """Scan fields without lenses, and plant lenses in them: what a score is worth on a field."""
-    from lensweep.deploy.cluster import open_client
-    from lensweep.ground.kept_progress import keep_progress
-    from lensweep.training.evaluation.survey import CENTRES, SurveyConfig, run_survey
+    from lensweep.deploy.at_work import at_work
+    from lensweep.training.evaluation.survey import run_survey
     from lensweep.training.evaluation.survey_report import report_survey
 
-    config = SurveyConfig(ensemble, fields, seed, size, lenses, tuple(centres or CENTRES))
-    with (
-        keep_progress(out) as progress,
-        open_client(
-            cluster, workers, folder=out / CLUSTER_FOLDER, tell=progress.note
-        ) as client,
-    ):
+    config = chosen(SurveyConfig, given)
+    with at_work(cluster, workers, out) as (client, progress):
         survey = run_survey(config, out, client, progress)
     say(report_survey(survey, config, out, record))
 
 
 @commands.command("completeness")
+@takes(InjectionConfig, but=ANYWHERE)
 def completeness_command(
+    given: dict[str, Any],
     run: Run,
-    n: Lenses = 1000,
     out: PlantedOut = None,
     ensemble: RunEnsemble = None,
-    seed: Seed = 2018,
-    drawn_hosts: DrawnHosts = 0.3,
-    known: Known = None,
-    psf: PsfFile = None,
-    psf_scale: PsfScale = None,
-    zero_point: ZeroPoint = None,
-    exposure_time: ExposureTime = None,
     cluster: Cluster = "local",
     workers: Workers = None,
 ) -> None:
     """Plant lenses in a finished run's mosaics, and tell what share of them it finds."""
-    from lensweep.deploy.cluster import open_client
-    from lensweep.ground.kept_progress import keep_progress
-    from lensweep.scanner.run.lock import sole_writer
-    from lensweep.scanner.run.paths import RunPaths
+    from lensweep.deploy.at_work import at_work
     from lensweep.training.evaluation.completeness import measure_completeness
     from lensweep.training.evaluation.completeness_report import show_completeness
-    from lensweep.training.evaluation.planted_run import open_planting
 
-    root, folder = _planted_folder(run, out)
     with (
-        keep_progress(folder) as progress,
-        nullcontext() if out else sole_writer(RunPaths.at(run), progress.note),
+        _planting(run, out, ensemble, given, writes=out is None) as planting,
+        at_work(cluster, workers, planting.out) as (client, progress),
     ):
-        planting = open_planting(
-            root, ensemble, folder, n=n, seed=seed, drawn_hosts=drawn_hosts,
-            known=tuple(known or ()), psf=None if psf is None else str(psf),
-            psf_scale_arcsec=psf_scale, zero_point_ab=zero_point, exposure_time_s=exposure_time,
-        )  # fmt: skip
-        with open_client(
-            cluster, workers, folder=folder / CLUSTER_FOLDER, tell=progress.note
-        ) as client:
-            found = measure_completeness(planting, client, progress)
-    show_completeness(found, folder)
+        found = measure_completeness(planting, client, progress)
+    show_completeness(found, planting.out)
 
 
 @commands.command("calibrate")
+@takes(InjectionConfig, but=ANYWHERE)
 def calibrate_command(
+    given: dict[str, Any],
     run: Run,
-    n: Lenses = 1000,
     lens_density: Annotated[
         float | None, typer.Option(help="Visible lenses per square degree, if not the run's.")
     ] = None,
     out: PlantedOut = None,
     ensemble: RunEnsemble = None,
-    seed: Seed = 2018,
-    drawn_hosts: DrawnHosts = 0.3,
-    known: Known = None,
-    psf: PsfFile = None,
-    psf_scale: PsfScale = None,
-    zero_point: ZeroPoint = None,
-    exposure_time: ExposureTime = None,
     cluster: Cluster = "local",
     workers: Workers = None,
 ) -> None:
     """Calibrate p_lens on a finished run's own mosaics: planted lenses, and its own candidates."""
     from lensweep import read_candidates
     from lensweep.commands.show import show_expectation
-    from lensweep.deploy.cluster import open_client
-    from lensweep.ground.kept_progress import keep_progress
+    from lensweep.deploy.at_work import at_work
     from lensweep.ground.settings import within
     from lensweep.scanner.results.finished_run import read_facts
-    from lensweep.scanner.run.lock import sole_writer
-    from lensweep.scanner.run.paths import RunPaths
     from lensweep.training.evaluation.calibrate import calibrate_run
-    from lensweep.training.evaluation.planted_run import open_planting
 
     if lens_density is not None:
         within("lens_density", lens_density, 1e-6, 1e6)
-    root, folder = _planted_folder(run, out)
-    with keep_progress(folder) as progress, sole_writer(RunPaths.at(run), progress.note):
-        planting = open_planting(
-            root, ensemble, folder, n=n, seed=seed, drawn_hosts=drawn_hosts,
-            known=tuple(known or ()), psf=None if psf is None else str(psf),
-            psf_scale_arcsec=psf_scale, zero_point_ab=zero_point, exposure_time_s=exposure_time,
-        )  # fmt: skip
-        with open_client(
-            cluster, workers, folder=folder / CLUSTER_FOLDER, tell=progress.note
-        ) as client:
-            calibrate_run(planting, client, progress, lens_density)
-    show_expectation(read_candidates(root), read_facts(root))
+    with (
+        _planting(run, out, ensemble, given, writes=True) as planting,
+        at_work(cluster, workers, planting.out) as (client, progress),
+    ):
+        calibrate_run(planting, client, progress, lens_density)
+    show_expectation(read_candidates(planting.root), read_facts(planting.root))
 
 
-def _planted_folder(run: str, out: Path | None) -> tuple[Path, Path]:
-    """A finished run's folder, and that of the lenses planted in it."""
+@contextmanager
+def _planting(
+    run: str, out: Path | None, ensemble: str | None, given: dict[str, Any], writes: bool
+) -> "Iterator[Planting]":
+    """Lenses to plant in a finished run, whose folder is held if the command writes to it."""
     from lensweep.ground.errors import InputError
     from lensweep.ground.files import is_remote, place
     from lensweep.scanner.results.finished_run import read_facts
+    from lensweep.scanner.run.lock import sole_writer
     from lensweep.scanner.run.paths import RunPaths
+    from lensweep.training.evaluation.planted_run import open_planting
 
     root = place(run)
     if out is None and is_remote(root):
         raise InputError(f"run {run}: is in an object store; name a folder with --out")
     read_facts(root)
-    return root, out or RunPaths(root).completeness
+    with sole_writer(RunPaths.at(run)) if writes else nullcontext():
+        yield open_planting(root, ensemble, out or RunPaths(root).completeness, **given)

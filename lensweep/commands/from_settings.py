@@ -5,25 +5,29 @@ import inspect
 from collections.abc import Callable, Collection
 from functools import wraps
 from types import NoneType, UnionType
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
 from lensweep.ground.settings import FLAGS, GROUP, HELP
 
 Command = Callable[..., None]
+T = TypeVar("T")
 
 
-def takes(*kinds: type[Any], but: Collection[str] = ()) -> Callable[[Command], Command]:
-    """Give a command an option for every field of some settings.
+def takes(
+    *kinds: type[Any], but: Collection[str] = (), from_file: bool = False
+) -> Callable[[Command], Command]:
+    """Give a command an option for every `lensweep.ground.settings.setting` of some dataclasses.
 
     Parameters
     ----------
     *kinds : type
-        Dataclasses whose fields are `lensweep.ground.settings.setting`. Fields of one name are one
-        option.
+        Dataclasses. Fields of one name are one option.
     but : collection of str
         Fields that get none.
+    from_file : bool
+        A file may say what the command line does not: no option is needed.
 
     Returns
     -------
@@ -34,12 +38,12 @@ def takes(*kinds: type[Any], but: Collection[str] = ()) -> Callable[[Command], C
         one.name: (one, get_type_hints(kind)[one.name])
         for kind in kinds
         for one in dataclasses.fields(kind)
-        if one.name not in but
+        if HELP in one.metadata and one.name not in but
     }
 
     def decorate(command: Command) -> Command:
         _, *own = inspect.signature(command, eval_str=True).parameters.values()
-        options = [_parameter(one, hint) for one, hint in fields.values()]
+        options = [_parameter(one, hint, from_file) for one, hint in fields.values()]
 
         @wraps(command)
         def run(**values: Any) -> None:
@@ -61,8 +65,26 @@ def takes(*kinds: type[Any], but: Collection[str] = ()) -> Callable[[Command], C
     return decorate
 
 
-def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
-    """What typer makes an option of; None if it is not given, so that a file may say it."""
+def chosen(kind: type[T], given: dict[str, Any], **more: Any) -> T:
+    """Settings of one kind, out of what was given to a command that `takes` several.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass.
+    given : dict
+        Values by field name.
+    **more
+        Fields that are no options.
+    """
+    names = {one.name for one in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in given.items() if name in names}, **more)
+
+
+def _parameter(
+    field: dataclasses.Field[Any], hint: Any, from_file: bool
+) -> inspect.Parameter:
+    """What typer makes an option of; None if it is not given, so that a default may hold."""
     kind = next(one for one in _kinds(hint) if one is not NoneType)
     kind = list[get_args(kind)[0]] if get_origin(kind) is tuple else kind  # type: ignore[misc]
     flags = field.metadata.get(FLAGS, ())
@@ -72,11 +94,12 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
     option = typer.Option(
         *flags, help=_help(field), rich_help_panel=field.metadata.get(GROUP), show_default=False
     )
+    needed = field.default is dataclasses.MISSING and not from_file
     return inspect.Parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[kind | None, option],
+        default=inspect.Parameter.empty if needed else None,
+        annotation=Annotated[kind if needed else kind | None, option],
     )
 
 
@@ -86,6 +109,11 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
 
 def _help(field: dataclasses.Field[Any]) -> str:
     text = str(field.metadata[HELP])
-    has_default = field.default not in (dataclasses.MISSING, None, False, ())
-    shown = f"{field.default:g}" if isinstance(field.default, float) else field.default
-    return f"{text} Default: {shown}." if has_default else text
+    has_default = field.default not in (dataclasses.MISSING, None, False, (), "")
+    return f"{text} Default: {_shown(field.default)}." if has_default else text
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ", ".join(map(str, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)

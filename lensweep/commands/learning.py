@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from lensweep.commands.data_sets import Seed
 from lensweep.commands.options import Run
 from lensweep.ground.files import place
 from lensweep.ground.terminal import say
@@ -34,7 +33,7 @@ def learn_command(
         str | None, typer.Option(help="Leave out lenses of weaker grades: A, B or C (C).")
     ] = None,
     top: Annotated[int, typer.Option(help="First candidates to rank again.")] = 500,
-    seed: Seed = 2018,
+    seed: Annotated[int, typer.Option(help="Same seed, same heads.")] = 2018,
 ) -> None:
     """Fit the heads to grades of a run's candidates, if that helps, and rank the run again."""
     from lensweep.ground.kept_progress import keep_progress

@@ -1,13 +1,16 @@
 """The commands about known lenses and finished runs: recall, crossmatch, grades, rank, catalogs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from lensweep.commands.options import Band, PixelScale, Run, Units
+from lensweep.commands.from_settings import chosen, takes
+from lensweep.commands.options import Run
 from lensweep.ground.files import place
 from lensweep.ground.terminal import say
+from lensweep.scanner.lenses.grades_request import GradesConfig
+from lensweep.scanner.sky.overrides import HeaderOverrides
 
 # What takes long to import is imported where it is used: `--help` answers at once.
 
@@ -71,27 +74,14 @@ commands.add_typer(grades_app, name="grades")
 
 
 @grades_app.callback()
+@takes(GradesConfig, HeaderOverrides)
 def grades_command(
+    given: dict[str, Any],
     context: typer.Context,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder for the tables and the picture; needed."),
     ] = None,
-    mosaics: Annotated[list[str] | None, typer.Option(help="FITS mosaic; repeatable.")] = None,
-    run: Annotated[str | None, typer.Option(help="A run's folder, for its cutouts.")] = None,
-    cutouts: Annotated[str | None, typer.Option(help="A cutout store.")] = None,
-    graded: Annotated[
-        str, typer.Option("--list", help="LensFlow, CASTLES, lenscat, or a table with a grade.")
-    ] = "LensFlow",
-    ensemble: Annotated[str, typer.Option(help="Shipped ensemble, or a bundle's folder.")]
-    = "xception-7fold",
-    min_valid_fraction: Annotated[float, typer.Option(help="Lenses with less are not covered.")]
-    = 0.5,
-    control: Annotated[int, typer.Option(help="Windows of random sky.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the random windows and the bootstrap.")] = 2018,
-    band: Band = None,
-    pixel_scale: PixelScale = None,
-    units: Units = None,
 ) -> None:
     """Score a graded list at its positions: the thesis' Table 5-2, with a random-field control.
 
@@ -101,13 +91,10 @@ def grades_command(
         return
     if out is None:
         raise typer.BadParameter("missing; name a folder", context, param_hint="'--out'")
-    from lensweep.scanner.lenses.grade_report import one_source, report_grades
-    from lensweep.scanner.sky.mosaics import HeaderOverrides
+    config = chosen(GradesConfig, given)
+    from lensweep.scanner.lenses.grade_report import report_grades
 
-    stored = one_source(run, cutouts)
-    overrides = HeaderOverrides(band, pixel_scale, units)
-    report_grades(mosaics or (), stored, graded, ensemble, overrides, min_valid_fraction, control,
-                  seed, out)  # fmt: skip
+    report_grades(config, chosen(HeaderOverrides, given), out)
 
 
 @grades_app.command("merge")

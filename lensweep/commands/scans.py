@@ -21,7 +21,7 @@ commands = typer.Typer()
 
 
 @commands.command("scan")
-@takes(ScanConfig, but=("mosaics",))
+@takes(ScanConfig, from_file=True)
 def scan_command(
     given: dict[str, Any],
     mosaics: Mosaics = None,

@@ -19,7 +19,7 @@ KINDS: dict[str, type[SlurmOptions] | type[KubernetesOptions]] = {
 }  # fmt: skip
 
 
-@takes(SlurmOptions, KubernetesOptions, ScanConfig, but=("mosaics", "cluster"))
+@takes(SlurmOptions, KubernetesOptions, ScanConfig, but=("cluster",), from_file=True)
 def submit_command(
     given: dict[str, Any],
     cluster: Annotated[str, typer.Option(help="slurm or kubernetes.")],

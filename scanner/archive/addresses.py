@@ -19,9 +19,9 @@ from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import list_windows
 from lensweep.scanner.sky.grid import scan_grid
-from lensweep.scanner.sky.headers import HeaderOverrides
 from lensweep.scanner.sky.mosaics import inspect_mosaic
 from lensweep.scanner.sky.names import file_name
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.remote import NoSectionsError, describe
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 

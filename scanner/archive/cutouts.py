@@ -39,9 +39,10 @@ from lensweep.scanner.sky.grid import (
     read_grid_region,
     sky_to_grid,
 )
-from lensweep.scanner.sky.headers import HeaderOverrides, MosaicError
+from lensweep.scanner.sky.headers import MosaicError
 from lensweep.scanner.sky.mosaics import inspect_mosaic
 from lensweep.scanner.sky.origins import Origin, read_origin, write_origin
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 from lensweep.scanner.sky.windows import centred_windows
 

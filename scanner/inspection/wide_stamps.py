@@ -23,7 +23,8 @@ from lensweep.scanner.run.plan import Plan, read_plan, read_windows
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.fits_files import check_structure, faults_of
 from lensweep.scanner.sky.grid import read_grid_region, sky_to_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, inspect_mosaic
+from lensweep.scanner.sky.mosaics import Mosaic, inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 STAMP_SIDE_PX = 2 * CUTOUT_SIZE

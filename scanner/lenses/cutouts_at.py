@@ -12,7 +12,8 @@ from lensweep.scanner.run import cutout_store
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import ScanGrid, scan_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, inspect_mosaic
+from lensweep.scanner.sky.mosaics import Mosaic, inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 Cut = Callable[[NDArray[np.int32]], tuple[NDArray[np.float32], NDArray[np.float32]]]

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 
 from lensweep.ground.figures import picture
 from lensweep.scanner.lenses.grade_table import CONFIDENCE, CONTROL, FOUND, THESIS
+from lensweep.scanner.lenses.grades_request import LENSFLOW
 from lensweep.scanner.lenses.grading import GradedScores
 
-LENSFLOW = "LensFlow"
 _UNCOVERED_SHOWN = 200
 _POINT, _MEAN, _THESIS = "#3b6ea5", "#15171a", "#c8553d"
 

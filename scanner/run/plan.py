@@ -17,8 +17,9 @@ from lensweep.scanner.run.records import DamagedError, read_record, sum_of_parts
 from lensweep.scanner.run.shards import Sharded
 from lensweep.scanner.run.target_list import targets_of
 from lensweep.scanner.sky.grid import ScanGrid, on_grid, scan_grid, sky_to_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.mosaics import Mosaic, MosaicError, inspect_mosaic
 from lensweep.scanner.sky.origins import Origin, origin_now, origin_path, read_origin
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.pixels import check_pixels
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.scanner.sky.sources import detect_sources

@@ -8,7 +8,7 @@ from lensweep.ground.files import make_folder
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.records import read_record, write_record
 from lensweep.scanner.run.shards import Sharded
-from lensweep.scanner.sky.headers import HeaderOverrides
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.stamps import StampSet
 
 

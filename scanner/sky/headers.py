@@ -6,7 +6,6 @@ user can state instead. `label` starts every message: ``mosaic <file name>``.
 
 import math
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from astropy.io import fits
@@ -28,29 +27,6 @@ class MosaicError(InputError):
     def __init__(self, message: str) -> None:
         # Many hold a path, and all may become a row of a table.
         super().__init__(printable(message))
-
-
-@dataclass(frozen=True)
-class HeaderOverrides:
-    """What the user states about mosaics whose headers do not.
-
-    Parameters
-    ----------
-    band
-        ``--band``: the filter, only for a header that names none.
-    pixel_scale_arcsec
-        ``--pixel-scale``: only for a header without sky coordinates; with them, a check.
-    units
-        ``--units``: ``electrons/s``, ``counts/s``, ``electrons`` or ``counts``, however astropy
-        spells them. It wins over the header, because headers that contradict their own pixels
-        are why it exists. Counts are taken with the scale of electrons: the stretch measures
-        flux in units of the image's own noise, so a constant gain cancels; zero points then
-        hold for counts.
-    """
-
-    band: str | None = None
-    pixel_scale_arcsec: float | None = None
-    units: str | None = None
 
 
 def card(headers: list[fits.Header], key: str, label: str) -> Any:

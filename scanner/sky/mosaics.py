@@ -31,19 +31,18 @@ from lensweep.scanner.sky.fits_files import (
     without_warnings,
 )
 from lensweep.scanner.sky.headers import (
-    HeaderOverrides,
     MosaicError,
     positive_number,
     read_band,
     read_zero_point_ab,
 )
 from lensweep.scanner.sky.names import file_name, mosaic_name, printable
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.remote import NoSectionsError, describe, open_fits
 from lensweep.scanner.sky.units import read_units
 
 __all__ = [
     "CompanionError",
-    "HeaderOverrides",
     "Mosaic",
     "MosaicError",
     "inspect_mosaic",

@@ -18,9 +18,9 @@ from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.records import write_record
 from lensweep.scanner.run.stamp_plan import StampPlan, read_stamp_plan
 from lensweep.scanner.sky.grid import centre_cutout, centre_stamp, on_scale
-from lensweep.scanner.sky.headers import HeaderOverrides
 from lensweep.scanner.sky.mosaics import MosaicError, inspect_mosaic
 from lensweep.scanner.sky.names import printable
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.pixels import check_pixels
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.scanner.sky.stamps import FITS, read_stack, region_of, scales_of

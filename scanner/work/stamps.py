@@ -34,8 +34,8 @@ from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.records import DamagedError, read_record, sum_of_parts, write_record
 from lensweep.scanner.run.score_config import ScoreConfig
 from lensweep.scanner.run.stamp_plan import StampPlan, write_stamp_plan
-from lensweep.scanner.sky.headers import HeaderOverrides
 from lensweep.scanner.sky.names import mosaic_name, printable
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
 from lensweep.scanner.sky.stamps import FITS, ZARR, StampSet, names_of, scales_of
 from lensweep.scanner.sky.units import read_units

@@ -10,7 +10,8 @@ from lensweep.ground.atomic import write_json
 from lensweep.ground.progress import Progress
 from lensweep.training.comparison.run import FITTED, Comparison
 from lensweep.training.comparison.settings import ComparisonSettings
-from lensweep.training.evaluation.survey import SurveyConfig, run_survey
+from lensweep.training.evaluation.survey import run_survey
+from lensweep.training.evaluation.survey_request import SurveyConfig
 from lensweep.training.published.finder_store import load_finder
 from lensweep.training.published.members import write_finder_bundle
 

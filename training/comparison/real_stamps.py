@@ -8,7 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lensweep.ground.errors import InputError
-from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError
+from lensweep.scanner.sky.mosaics import MosaicError
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.work.stamp_tasks import read_stamp
 from lensweep.training.data.real_cutouts import BAND
 

@@ -12,16 +12,13 @@ from lensweep.ground.errors import InputError
 from lensweep.ground.outputs import check_folder
 from lensweep.ground.progress import Progress
 from lensweep.scanner.run.cutout_store import Cutouts
-from lensweep.scanner.sky.mosaics import HeaderOverrides
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.training.data import labelled_set as labelled_store
-from lensweep.training.data.collection_plan import (
-    CollectConfig,
-    _keep_away,
-    plan_collection,
-)
+from lensweep.training.data.collection_plan import _keep_away, plan_collection
 from lensweep.training.data.image_folder import Image, list_images, read_image
 from lensweep.training.data.label_table import gather_labels
 from lensweep.training.data.real_cutouts import Opened, cut_rows, open_mosaics
+from lensweep.training.data.requests import CollectConfig
 
 
 @dataclass(frozen=True)

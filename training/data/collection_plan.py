@@ -1,7 +1,6 @@
 """What a collection takes: windows of the labels, random ones away from them, and images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,10 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from lensweep.catalogs.lens_lists import known_lenses
-from lensweep.ground.errors import InputError
-from lensweep.ground.settings import check_types, within
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import ScanGrid, grid_to_sky, on_grid, random_corners, sky_to_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic
+from lensweep.scanner.sky.mosaics import Mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.pixels import check_pixels
 from lensweep.scanner.sky.sources import detect_sources
 from lensweep.scanner.sky.windows import centred_windows
@@ -22,75 +20,12 @@ from lensweep.scanner.work.dispatch import spread
 from lensweep.training.data.image_folder import Image, examine
 from lensweep.training.data.places import away_from, group_overlapping, keep_apart
 from lensweep.training.data.real_cutouts import MIDDLE_PX, Opened
+from lensweep.training.data.requests import CollectConfig
 
 MISSING_COLUMNS = ("source", "source_row", "name", "ra_deg", "dec_deg", "is_lens", "reason")
-# Half a window's diagonal: nearer lenses can lie in the window.
-MIN_EXCLUSION_ARCSEC = 3.6
 # Random windows that are looked at for each that is wanted: many overlap, or have no data.
 _TRIES, _LEAST_TRIES = 4, 200
 _BATCH = 512
-
-
-@dataclass(frozen=True)
-class CollectConfig:
-    """What is collected.
-
-    Attributes
-    ----------
-    mosaics : tuple of str
-        FITS files; may be empty if there are images.
-    catalogues : tuple of str
-        Whose positions are lenses: see `label_table.read_catalogue`.
-    labels : tuple of str
-        Tables of labelled or graded positions.
-    images : str or None
-        Folder of labelled images.
-    random_positions, random_sources : int
-        Non-lenses to take from the mosaics.
-    exclusion_radius_arcsec : float
-        Their windows' centres keep this far from every known lens.
-    known : tuple of str
-        Lists of known lenses to keep away from, besides the shipped ones and the positives.
-    min_valid_fraction : float
-        Of a window's pixels.
-    seed : int
-    min_grade : str or None
-        Lenses of a weaker grade are no labels: see `lensweep.catalogs.grade_scales.at_least`.
-    """
-
-    mosaics: tuple[str, ...]
-    catalogues: tuple[str, ...] = ("castles",)
-    labels: tuple[str, ...] = ()
-    images: str | None = None
-    random_positions: int = 100
-    random_sources: int = 100
-    exclusion_radius_arcsec: float = 10.0
-    known: tuple[str, ...] = ()
-    min_valid_fraction: float = 0.9
-    seed: int = 2018
-    min_grade: str | None = None
-
-    def __post_init__(self) -> None:
-        if not self.mosaics and self.images is None:
-            raise InputError("no mosaics and no images: name FITS files, or a folder of images")
-        check_types(self)
-        within("seed", self.seed, 0, 2**31)
-        if self.labels and not self.mosaics:
-            raise InputError(f"labels {self.labels[0]}: no mosaics to cut its positions from")
-        if min(self.random_positions, self.random_sources) < 0:
-            raise InputError(
-                f"{self.random_positions} random positions and {self.random_sources} random "
-                "sources: must be 0 or more"
-            )
-        if not 0.0 < self.min_valid_fraction <= 1.0:
-            raise InputError(
-                f"min_valid_fraction = {self.min_valid_fraction}: must be above 0, up to 1"
-            )
-        if not self.exclusion_radius_arcsec >= MIN_EXCLUSION_ARCSEC:
-            raise InputError(
-                f"exclusion radius {self.exclusion_radius_arcsec} arcsec: at least "
-                f"{MIN_EXCLUSION_ARCSEC}, half a window's diagonal, or windows hold known lenses"
-            )
 
 
 def plan_collection(

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from lensweep.ground.errors import InputError
 from lensweep.scanner.sky.grid import centre_stamp
-from lensweep.scanner.sky.mosaics import HeaderOverrides, MosaicError, inspect_mosaic
+from lensweep.scanner.sky.mosaics import MosaicError, inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.pixels import check_pixels
 from lensweep.training.data.label_table import LABELS
 from lensweep.training.data.real_cutouts import BAND

@@ -19,15 +19,16 @@ from lensweep.catalogs.lens_lists import known_lenses
 from lensweep.ground.errors import InputError
 from lensweep.ground.outputs import check_folder
 from lensweep.ground.progress import Progress
-from lensweep.ground.settings import check_types, within
 from lensweep.scanner.run.cutout_store import Cutouts
 from lensweep.scanner.sky.grid import grid_to_sky
-from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic
+from lensweep.scanner.sky.mosaics import Mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.pixels import check_pixels
 from lensweep.training.data import labelled_set as labelled_store
 from lensweep.training.data.injection_plan import find_places
 from lensweep.training.data.places import away_from, keep_apart
 from lensweep.training.data.real_cutouts import MIDDLE_PX, Opened, cut_rows, open_mosaics
+from lensweep.training.data.requests import InjectionConfig
 from lensweep.training.simulation.painting import Depth, paint
 from lensweep.training.simulation.psf import Psf
 from lensweep.training.simulation.psf_file import fingerprint, read_psf
@@ -37,69 +38,6 @@ from lensweep.training.simulation.simulate import psf_bank
 MAX_LENSES_PER_PLACE = 10
 # Every fourth lens is a quasar, as in `simulate.plan_kinds`.
 QUASAR_EVERY = 4
-MIN_EXCLUSION_ARCSEC = 3.6
-
-
-@dataclass(frozen=True)
-class InjectionConfig:
-    """What is painted, and where.
-
-    Attributes
-    ----------
-    mosaics : tuple of str
-        FITS files.
-    n : int
-        Lenses to paint.
-    seed : int
-    drawn_hosts : float
-        Share of the lenses that are painted, galaxy and all, on empty sky.
-    exclusion_radius_arcsec : float
-        No window's centre lies this near to a known lens.
-    known : tuple of str
-        Lists of known lenses besides the shipped ones.
-    min_valid_fraction : float
-        Of a window's pixels.
-    psf : str or None
-        FITS file; None draws from `simulate.psf_bank`.
-    psf_scale_arcsec : float or None
-        Per pixel of that file, if its header does not say.
-    zero_point_ab : float or None
-        AB magnitude of 1 e-/s, for mosaics without PHOTFLAM and PHOTPLAM.
-    exposure_time_s : float or None
-        For mosaics without EXPTIME.
-    """
-
-    mosaics: tuple[str, ...]
-    n: int
-    seed: int = 2018
-    drawn_hosts: float = 0.3
-    exclusion_radius_arcsec: float = 10.0
-    known: tuple[str, ...] = ()
-    min_valid_fraction: float = 0.9
-    psf: str | None = None
-    psf_scale_arcsec: float | None = None
-    zero_point_ab: float | None = None
-    exposure_time_s: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.mosaics:
-            raise InputError("no mosaics: name at least one FITS file")
-        check_types(self)
-        within("seed", self.seed, 0, 2**31)
-        if self.n < 1:
-            raise InputError(f"{self.n} lenses to paint: ask for at least 1")
-        for name in ("drawn_hosts", "min_valid_fraction"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"{name} = {getattr(self, name)}: must be from 0 to 1")
-        if not self.exclusion_radius_arcsec >= MIN_EXCLUSION_ARCSEC:
-            raise InputError(
-                f"exclusion radius {self.exclusion_radius_arcsec} arcsec: at least "
-                f"{MIN_EXCLUSION_ARCSEC}, half a window's diagonal, or windows hold known lenses"
-            )
-        if self.exposure_time_s is not None and not 0.0 < self.exposure_time_s < np.inf:
-            raise InputError(f"exposure time {self.exposure_time_s} s: must be above 0")
-        if self.zero_point_ab is not None and not 15.0 < self.zero_point_ab < 35.0:
-            raise InputError(f"zero point {self.zero_point_ab}: not an AB magnitude of 1 e-/s")
 
 
 @dataclass(frozen=True)

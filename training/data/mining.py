@@ -1,7 +1,6 @@
 """Hard negatives: what a bundle takes for lenses on simulated fields that hold none."""
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from distributed import Client
 from lensweep.catalogs.candidates import merge_overlaps
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import Progress
-from lensweep.ground.settings import check_types, within
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.run import cutout_store, score_store
 from lensweep.scanner.run.config import ScanConfig
@@ -22,29 +20,11 @@ from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.work.dispatch import spread
 from lensweep.scanner.work.scan import run_scan
 from lensweep.training.data import labelled_set as labelled_store
+from lensweep.training.data.requests import MiningConfig
 from lensweep.training.simulation.field import make_field
 
 # A window's diagonal, so that no two windows of the set share a pixel.
 APART_ARCSEC = 7.1
-MIN_SIZE_PX = 400
-
-
-@dataclass(frozen=True)
-class MiningConfig:
-    """An ensemble, `n` windows to keep, and fields; the first has `seed`, the next seed + 1."""
-
-    ensemble: str
-    n: int
-    seed: int
-    fields: int = 10
-    size_px: int = 3000
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        within("seed", self.seed, 0, 2**31)
-        for name, least in (("n", 1), ("fields", 1), ("size_px", MIN_SIZE_PX)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} = {getattr(self, name)}: must be at least {least}")
 
 
 def open_mining(config: MiningConfig, out: Path) -> Bundle:

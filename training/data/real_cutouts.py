@@ -10,7 +10,8 @@ from lensweep.ground.errors import InputError
 from lensweep.scanner.run.cutout_store import Cutouts
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import ScanGrid, grid_to_mosaic_pixels, grid_to_sky, scan_grid
-from lensweep.scanner.sky.mosaics import HeaderOverrides, Mosaic, inspect_mosaic
+from lensweep.scanner.sky.mosaics import Mosaic, inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
 MIDDLE_PX = (CUTOUT_SIZE - 1) / 2.0

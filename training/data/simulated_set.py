@@ -1,5 +1,6 @@
-"""A simulated data set on disk."""
+"""A simulated data set on disk, checked before anything is drawn."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,40 @@ from distributed import Client
 from lensweep.ground.progress import Progress
 from lensweep.scanner.run.cutout_store import Cutouts
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
-from lensweep.training.data.labelled_set import fill
+from lensweep.training.data.labelled_set import claim, fill
+from lensweep.training.data.requests import SimulationConfig
 from lensweep.training.simulation.psf import Psf
+from lensweep.training.simulation.psf_file import fingerprint, read_psf
 from lensweep.training.simulation.simulate import LENS_KINDS, plan_kinds, simulate
+
+
+def open_simulation(config: SimulationConfig, out: Path) -> Psf | None:
+    """Check a request, and begin or continue its folder.
+
+    Returns
+    -------
+    Psf or None
+        The PSF to draw with; None for drawn ones.
+
+    Raises
+    ------
+    InputError
+        If the PSF cannot be used, or the folder holds another data set.
+    """
+    psf = None if config.psf is None else read_psf(Path(config.psf), config.psf_scale_arcsec)
+    asked = dataclasses.asdict(config) | {"kind": "simulation"}
+    asked["psf"] = None if psf is None else fingerprint(psf)
+    claim(out, asked)
+    return psf
+
+
+def run_simulation(
+    config: SimulationConfig, psf: Psf | None, out: Path, client: Client, progress: Progress
+) -> None:
+    """Simulate what is not there yet: `cutouts.zarr`, and the truth of every cutout beside it."""
+    make_dataset(
+        out, config.n, config.seed, client, progress, lens_fraction=config.lens_fraction, psf=psf
+    )
 
 
 def make_dataset(

@@ -27,13 +27,14 @@ from lensweep.scanner.results.worth import asked_of
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import read_plan, read_windows
 from lensweep.scanner.run.tally import planned_mosaics
-from lensweep.scanner.sky.mosaics import HeaderOverrides
+from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.work.tasks import load_ensemble
 from lensweep.training.data import labelled_set
-from lensweep.training.data.injection import InjectionConfig, depth_of
+from lensweep.training.data.injection import depth_of
 from lensweep.training.data.injection_plan import find_places
 from lensweep.training.data.places import away_from
 from lensweep.training.data.real_cutouts import Opened, open_mosaics
+from lensweep.training.data.requests import InjectionConfig
 from lensweep.training.data.star_psf import measure_psf
 from lensweep.training.evaluation.planting import (
     APART_PX,
@@ -124,7 +125,7 @@ def open_planting(root: Path, ensemble: str | None, out: Path, **painted: Any) -
     out : Path
         Receives the plan and what came of every batch; stopped work continues.
     **painted
-        Fields of `lensweep.training.data.injection.InjectionConfig` other than the mosaics.
+        fields of `lensweep.training.data.requests.InjectionConfig` other than the mosaics.
 
     Raises
     ------

@@ -46,13 +46,12 @@ from lensweep.training.evaluation.planting import (
     random_places,
 )
 from lensweep.training.evaluation.population import collett_weights
+from lensweep.training.evaluation.survey_request import CENTRES, SurveyConfig
 from lensweep.training.simulation.field import make_known_field
 from lensweep.training.simulation.field_population import SKY
 from lensweep.training.simulation.painting import Depth
 from lensweep.training.simulation.simulate import psf_bank
 
-CENTRES = ("grid", "sources")
-MIN_SIZE_PX = 600
 # Of each field, for the contact sheet of the worst.
 KEPT_CUTOUTS = 12
 # A false candidate is of a confuser's kind if it lies this near to its centre.
@@ -65,41 +64,6 @@ _PSF_SEED = 2018
 FACTS, CANDIDATES, PLANTED, UNSEEN, WORST = (
     "facts.json", "candidates", "planted", "unseen.parquet", "worst.npy",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class SurveyConfig:
-    """Which fields.
-
-    Attributes
-    ----------
-    ensemble : str
-        A shipped ensemble, or a bundle's folder.
-    fields : int
-    seed : int
-        Of the first field; the next has the next.
-    size_px : int
-        Side of a field.
-    lenses_per_field : int
-        Planted one at a time, after the field was scanned without them.
-    centres : tuple of str
-        How windows are placed, of `CENTRES`: a field is scanned once for each.
-    """
-
-    ensemble: str
-    fields: int
-    seed: int
-    size_px: int = 3000
-    lenses_per_field: int = 12
-    centres: tuple[str, ...] = CENTRES
-
-    def __post_init__(self) -> None:
-        least = {"fields": 1, "size_px": MIN_SIZE_PX, "lenses_per_field": 0}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise InputError(f"{name} = {getattr(self, name)}: must be at least {value}")
-        if not self.centres or not set(self.centres) <= set(CENTRES):
-            raise InputError(f"centres = {self.centres}: must be some of {', '.join(CENTRES)}")
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,8 @@ from lensweep.scanner.results.worth import FieldScores, as_field_scores
 from lensweep.training.evaluation.planting import found_net
 from lensweep.training.evaluation.population import collett_weights, flat_weights
 from lensweep.training.evaluation.report import table_lines
-from lensweep.training.evaluation.survey import (
-    WORST,
-    Survey,
-    SurveyConfig,
-    field_folder,
-    field_scores,
-)
+from lensweep.training.evaluation.survey import WORST, Survey, field_folder, field_scores
+from lensweep.training.evaluation.survey_request import SurveyConfig
 from lensweep.training.evaluation.weighted import weighted_share
 
 # Candidates per square degree without lenses down to which somebody looks.

@@ -1,10 +1,7 @@
 """The pretrained networks: how each is built, what it expects, and how far it may be adapted."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-from lensweep.training.fit.keras_on_tensorflow import keras
 
 _STORAGE = "https://storage.googleapis.com/tensorflow/keras-applications/"
 
@@ -15,8 +12,8 @@ class Backbone:
 
     Attributes
     ----------
-    build : callable
-        The constructor in keras.applications.
+    constructor : str
+        Its name in keras.applications.
     native_size, smallest_size : int
         Pixels a side on ImageNet, and the least that the network can take (keras.applications).
     caffe : bool
@@ -37,7 +34,7 @@ class Backbone:
         Of the same weights as a Keras 3 `.weights.h5` file, where we have seen one.
     """
 
-    build: Callable[..., Any]
+    constructor: str
     native_size: int
     smallest_size: int
     caffe: bool
@@ -48,6 +45,12 @@ class Backbone:
     cut_after: bool = False
     cached_as: str = ""
     sha256: str = ""
+
+    def build(self, **options: Any) -> Any:
+        """The network, as its constructor makes it."""
+        from lensweep.training.fit.keras_on_tensorflow import keras
+
+        return getattr(keras.applications, self.constructor)(**options)
 
     @property
     def file(self) -> str:
@@ -65,45 +68,45 @@ _TF_NOTOP = "weights_tf_dim_ordering_tf_kernels_notop.h5"
 # Sizes, files and MD5 are those of Keras 3.15.
 BACKBONES = {
     "xception": Backbone(
-        build=keras.applications.Xception, native_size=299, smallest_size=71, caffe=False,
+        constructor="Xception", native_size=299, smallest_size=71, caffe=False,
         parameters=22_910_480,
         cuts={n: f"block{15 - n}_sepconv1_act" for n in (4, 7, 10)},
         source=f"xception/xception_{_TF_NOTOP}", md5="b0042744bf5b25fce3cb969f33bebb97",
         sha256="c51edf65daf73e3039178bb3c0fe422245dde203bfa7500bbdba74ee409817ae",
     ),
     "inceptionv3": Backbone(
-        build=keras.applications.InceptionV3, native_size=299, smallest_size=75, caffe=False,
+        constructor="InceptionV3", native_size=299, smallest_size=75, caffe=False,
         parameters=23_851_784,
         cuts={n: f"mixed{10 - n}" for n in (2, 3, 6)}, cut_after=True,
         source=f"inception_v3/inception_v3_{_TF_NOTOP}", md5="bcbd6486424b2319ff4ef7d526e38f63",
     ),
     "resnet50": Backbone(
-        build=keras.applications.ResNet50, native_size=224, smallest_size=32, caffe=True,
+        constructor="ResNet50", native_size=224, smallest_size=32, caffe=True,
         parameters=25_636_712,
         cuts={3: "conv4_block6_out", 9: "conv3_block4_out"}, cut_after=True,
         source=f"resnet/resnet50_{_TF_NOTOP}", md5="4d473c1dd8becc155b73f8504c6f6626",
     ),
     "nasnetlarge": Backbone(
-        build=keras.applications.NASNetLarge, native_size=331, smallest_size=32, caffe=False,
+        constructor="NASNetLarge", native_size=331, smallest_size=32, caffe=False,
         parameters=88_949_818,
         cuts={}, cached_as="nasnet_large_no_top.h5",
         source="nasnet/NASNet-large-no-top.h5", md5="d81d89dc07e6e56530c4e77faddd61b5",
     ),
     "nasnetmobile": Backbone(
-        build=keras.applications.NASNetMobile, native_size=224, smallest_size=32, caffe=False,
+        constructor="NASNetMobile", native_size=224, smallest_size=32, caffe=False,
         parameters=5_326_716,
         cuts={}, cached_as="nasnet_mobile_no_top.h5",
         source="nasnet/NASNet-mobile-no-top.h5", md5="1ed92395b5b598bdda52abe5c0dbfd63",
     ),
     "vgg16": Backbone(
-        build=keras.applications.VGG16, native_size=224, smallest_size=32, caffe=True,
+        constructor="VGG16", native_size=224, smallest_size=32, caffe=True,
         parameters=138_357_544,
         cuts=_VGG_CUTS,
         source=f"vgg16/vgg16_{_TF_NOTOP}", md5="6d6bbae143d832006294945121d1f1fc",
         sha256="a2f51117308129c3de9a523c91d35160eb75a6a9e5db1e2afb4f48e48dfb733a",
     ),
     "vgg19": Backbone(
-        build=keras.applications.VGG19, native_size=224, smallest_size=32, caffe=True,
+        constructor="VGG19", native_size=224, smallest_size=32, caffe=True,
         parameters=143_667_240,
         cuts=_VGG_CUTS,
         source=f"vgg19/vgg19_{_TF_NOTOP}", md5="253f8cb515780f3b799900260a226db6",

@@ -2,11 +2,11 @@
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 from lensweep.ground.errors import InputError
-from lensweep.ground.settings import check_types, fill, read_toml, within
+from lensweep.ground.settings import check_types, fill, read_toml, setting, within
 from lensweep.training.fit.backbones import BACKBONES
 
 # Less does not fill one batch.
@@ -102,10 +102,10 @@ class TrainConfig:
     name: str
     seed: int
     backbone: str
-    init: str
+    init: str = setting(MISSING, "imagenet, random, file, or bundle: an ensemble's trunk.")
     input_size: int
     stem: str
-    trainable: str
+    trainable: str = setting(MISSING, "head (the trunk stays frozen), last-N blocks, or all.")
     n_adapt: int
     adapt_epochs: int
     adapt_learning_rate: float
@@ -115,14 +115,14 @@ class TrainConfig:
     dropout: float
     head_epochs: int
     head_learning_rate: float
-    weights: str = ""
+    weights: str = setting("", "The trunk's pretrained weights, if elsewhere.")
     weights_sha256: str = ""
     adapt_rounds: int = 1
     adapt_also: tuple[str, ...] = ()
     augmentation: str = "turns"
     hard_weight: int = 1
-    data: str = ""
-    protocol: str = "grouped"
+    data: str = setting("", "Folder with labelled train, test, adapt sets of your own.")
+    protocol: str = setting("grouped", "grouped, or thesis: augment first, split after.")
     augmented_lenses: int = 0
     augmented_others: int = 0
     second_look: float | None = None
