@@ -17,10 +17,21 @@ from lensweep.ground.atomic import write_json
 from lensweep.ground.errors import InputError
 from lensweep.ground.outputs import check_folder
 from lensweep.ground.progress import Progress
-from lensweep.scanner.network.bundle_additions import record_precision
-from lensweep.scanner.network.bundle_store import MANIFEST, check_bundle, sha256_of
-from lensweep.scanner.network.ensemble import LEAST_WINDOWS, Trunk
+from lensweep.scanner.network.bundle_store import (
+    MANIFEST,
+    Bundle,
+    Heads,
+    sha256_of,
+    write_manifest,
+)
+from lensweep.scanner.network.ensemble import (
+    LEAST_WINDOWS,
+    Description,
+    PrecisionCheck,
+    Trunk,
+)
 from lensweep.scanner.network.networks import on_gpu
+from lensweep.scanner.network.reference import write_reference
 from lensweep.training.data.augment import materialise
 from lensweep.training.data.examples import OBJECT, Examples, check_classes, open_examples
 from lensweep.training.data.folds import assign_folds, leaked_fraction
@@ -28,13 +39,7 @@ from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.data.simulated_set import make_dataset
 from lensweep.training.evaluation.report import RESULTS, read_curves, write_report
 from lensweep.training.evaluation.result_tables import Evaluation
-from lensweep.training.fit.bundle import (
-    CONFIG,
-    Heads,
-    Scores,
-    write_bundle,
-    write_scores,
-)
+from lensweep.training.fit.bundle import CONFIG, Scores, write_bundle, write_scores
 from lensweep.training.fit.config import TrainConfig
 from lensweep.training.fit.cross_validation import Members, cross_validate, grouped_instead
 from lensweep.training.fit.keras_on_tensorflow import keras
@@ -126,10 +131,12 @@ def train(config: TrainConfig, workdir: Path, client: Client, progress: Progress
         network = train_screen(config, sets.adapt[0], workdir / "screen", progress)
         screen = judge_screen(network, sets.train, members.out_of_fold)
         progress.note(f"screen: {json.dumps(screen.metrics)}")
-    _write(folder, config, members, scores, training, screen)
-    make_reference(folder, sets.test.store)
-    _compare_precision(folder, sets, progress)
-    write_report(_evaluation(folder, scores), page.parent, read_curves(workdir))
+    made = _write(folder, config, members, scores, training, screen)
+    precision = _compare_precision(made, sets, progress)
+    write_reference(folder, *make_reference(made, sets.test.store))
+    described = dataclasses.replace(made.description, precision=precision)
+    write_manifest(folder, described, made.files)
+    write_report(_evaluation(described, scores), page.parent, read_curves(workdir))
     progress.note(f"wrote {folder}\nwrote {page}")
     return folder
 
@@ -275,24 +282,27 @@ def describe_training(config: TrainConfig, weights: Path | None, sets: Sets) -> 
     }
 
 
-def _compare_precision(folder: Path, sets: Sets, progress: Progress) -> None:
-    """Keep in the bundle whether this machine's reduced precision may be the default."""
+def _compare_precision(
+    bundle: Bundle, sets: Sets, progress: Progress
+) -> dict[str, PrecisionCheck]:
+    """Whether this machine's reduced precision may be the default; nothing where it has none."""
     # What no head was trained on, as long as it is enough.
     compared = [sets.test] if len(sets.test) >= LEAST_WINDOWS else [sets.train, sets.test]
     if sum(map(len, compared)) < LEAST_WINDOWS:
-        return
+        return {}
     labels = np.concatenate([read_truth(one.folder)["is_lens"] for one in compared])
-    found = check_precision(check_bundle(str(folder)), [one.store for one in compared], labels)
-    if found is not None:
-        record_precision(folder, *found)
-        progress.note(f"{found[0]}: {found[1]}")
+    found = check_precision(bundle, [one.store for one in compared], labels)
+    if found is None:
+        return {}
+    progress.note(f"{found[0]}: {found[1]}")
+    return dict([found])
 
 
-def _evaluation(folder: Path, scores: Scores) -> Evaluation:
+def _evaluation(described: Description, scores: Scores) -> Evaluation:
     members = [name for names in scores.members.values() for name in names]
     logits = scores.test[members].to_numpy(np.float64)
     truth = scores.test.drop(columns=members)
-    return Evaluation(check_bundle(str(folder)).description, "its own test set", truth, logits)
+    return Evaluation(described, "its own test set", truth, logits)
 
 
 def _write(
@@ -302,7 +312,7 @@ def _write(
     scores: Scores,
     training: dict[str, Any],
     screen: Screening | None,
-) -> None:
+) -> Bundle:
     names = scores.members[config.backbone]
     weights = np.stack([head.weights for head in members.heads], axis=1).astype(np.float32)
     biases = np.array([head.bias for head in members.heads], np.float32)
@@ -317,4 +327,4 @@ def _write(
             name: (weights[:, [fold]], biases[[fold]]) for fold, name in enumerate(trunks)
         }
         described = [Trunk(name, (name,)) for name in trunks]
-    write_bundle(folder, config.name, trunks, heads, described, scores, training, screen)
+    return write_bundle(folder, config.name, trunks, heads, described, scores, training, screen)

@@ -4,6 +4,7 @@ Where files change, the manifest is removed first and written last: half an addi
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from lensweep.scanner.network.bundle_store import (
     SCREEN_HEAD,
     Bundle,
     check_bundle,
-    save_member,
     write_manifest,
+    write_screen_files,
 )
 from lensweep.scanner.network.ensemble import (
     EnsembleError,
@@ -28,7 +29,8 @@ from lensweep.scanner.network.ensemble import (
     PrecisionCheck,
     Screen,
 )
-from lensweep.scanner.network.reference import write_reference
+from lensweep.scanner.network.estimators import member_files
+from lensweep.scanner.network.reference import REFERENCE, write_reference
 
 
 def add_screen(
@@ -71,12 +73,9 @@ def add_screen(
             f"{model.output_shape}, expected {wanted[0]} and {wanted[1]}"
         )
     (folder / MANIFEST).unlink()
-    save_member(folder, SCREEN, model, half=False)
-    head: dict[str, Any] = {"weights": np.asarray(weights, np.float32), "bias": np.float32(bias)}
-    np.savez(folder / SCREEN_HEAD, **head)
+    write_screen_files(folder, model, weights, bias)
     screen = Screen(float(threshold), on_by_default, metrics)
-    write_manifest(folder, dataclasses.replace(bundle.description, screen=screen))
-    return check_bundle(str(folder))
+    return _described(bundle, screen=screen, changed=(*member_files(folder, SCREEN), SCREEN_HEAD))
 
 
 def set_screen_default(folder: Path, on_by_default: bool) -> Bundle:
@@ -87,20 +86,17 @@ def set_screen_default(folder: Path, on_by_default: bool) -> Bundle:
     EnsembleError
         If it has no screen.
     """
-    description = check_bundle(str(folder)).description
-    if description.screen is None:
+    bundle = check_bundle(str(folder))
+    if bundle.description.screen is None:
         raise EnsembleError(f"ensemble {folder}: has no screen to be on or off by default")
-    screen = dataclasses.replace(description.screen, on_by_default=on_by_default)
-    write_manifest(folder, dataclasses.replace(description, screen=screen))
-    return check_bundle(str(folder))
+    screen = dataclasses.replace(bundle.description.screen, on_by_default=on_by_default)
+    return _described(bundle, screen=screen)
 
 
 def record_precision(folder: Path, reduced: str, check: PrecisionCheck) -> Bundle:
     """Keep in a bundle how well a reduced precision does, which may make it the default."""
-    description = check_bundle(str(folder)).description
-    precision = description.precision | {reduced: check}
-    write_manifest(folder, dataclasses.replace(description, precision=precision))
-    return check_bundle(str(folder))
+    bundle = check_bundle(str(folder))
+    return _described(bundle, precision=bundle.description.precision | {reduced: check})
 
 
 def record_fields(folder: Path, scores: pa.Table, facts: FieldFacts) -> Bundle:
@@ -113,11 +109,10 @@ def record_fields(folder: Path, scores: pa.Table, facts: FieldFacts) -> Bundle:
         Schema `lensweep.catalogs.schemas.FIELD_SCORES`.
     facts : FieldFacts
     """
-    description = check_bundle(str(folder)).description
+    bundle = check_bundle(str(folder))
     (folder / MANIFEST).unlink()
     write_parquet(scores, folder / FIELDS)
-    write_manifest(folder, dataclasses.replace(description, fields=facts))
-    return check_bundle(str(folder))
+    return _described(bundle, fields=facts, changed=(FIELDS,))
 
 
 def add_reference(
@@ -137,8 +132,14 @@ def add_reference(
     logits : ndarray, shape (n, members), float32
         Of their first looks, in float32.
     """
-    description = check_bundle(str(folder)).description
+    bundle = check_bundle(str(folder))
     (folder / MANIFEST).unlink()
     write_reference(folder, steps, step, logits)
-    write_manifest(folder, description)
-    return check_bundle(str(folder))
+    return _described(bundle, changed=(REFERENCE,))
+
+
+def _described(bundle: Bundle, changed: Sequence[str] = (), **facts: Any) -> Bundle:
+    """Seal a bundle of which some files and facts have changed."""
+    known = {file: value for file, value in bundle.files.items() if file not in changed}
+    description = dataclasses.replace(bundle.description, **facts)
+    return write_manifest(Path(bundle.folder), description, known)

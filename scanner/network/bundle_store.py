@@ -20,6 +20,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -51,6 +52,8 @@ HEADS = "heads.npz"
 SCREEN = "screen"
 SCREEN_HEAD = "screen_head.npz"
 FIELDS = "fields.parquet"
+# By trunk name: weights, shape (features, members), and biases.
+Heads = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 # Fields of a description that a manifest may lack.
 _OPTIONAL = {"screen", "precision", "fields"}
 SHIPPED = Path(str(files("lensweep.ensembles")))
@@ -67,11 +70,14 @@ class Bundle:
         Of its manifest, which holds the hashes of all other files: identifies the ensemble. What it
         is known to make of fields is left out: that changes no score.
     description : Description
+    files : dict of str to str
+        SHA-256 of every file but the manifest.
     """
 
     folder: str
     sha256: str
     description: Description
+    files: dict[str, str]
 
 
 def find_bundle(name: str) -> Path:
@@ -123,7 +129,12 @@ def check_bundle(name: str) -> Bundle:
                 f"ensemble {folder}: {file} has SHA-256 {actual}, but the manifest says "
                 f"{expected}; restore the bundle from where you got it"
             )
-    return Bundle(str(folder.absolute()), _identity(manifest), _describe(manifest))
+    return _as_bundle(folder, manifest)
+
+
+def _as_bundle(folder: Path, manifest: dict[str, Any]) -> Bundle:
+    files = manifest["sha256"]
+    return Bundle(str(folder.absolute()), _identity(manifest), _describe(manifest), files)
 
 
 def _check_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -160,8 +171,8 @@ def save_bundle(
     folder: Path,
     description: Description,
     trunks: dict[str, Any],
-    heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]],
-) -> None:
+    heads: Heads,
+) -> Bundle:
     """Write a bundle; the manifest comes last, so that an unfinished folder is not a bundle.
 
     Parameters
@@ -174,13 +185,27 @@ def save_bundle(
     heads : dict of str to (weights, biases)
         By trunk name: shape (features, members) and (members,).
     """
+    write_files(folder, trunks, heads)
+    return write_manifest(folder, dataclasses.replace(description, fields=None))
+
+
+def write_files(folder: Path, trunks: dict[str, Any], heads: Heads) -> None:
+    """Write what a bundle cannot be without, but for its manifest; see `save_bundle`."""
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (MANIFEST, REFERENCE):
         (folder / stale).unlink(missing_ok=True)
     for name, trunk in trunks.items():
         save_member(folder, name, trunk, half=True)
     _write_heads(folder, heads)
-    write_manifest(folder, dataclasses.replace(description, fields=None))
+
+
+def write_screen_files(
+    folder: Path, model: Any, weights: NDArray[np.float32], bias: float
+) -> None:
+    """Write a screen into a bundle's folder, which needs another manifest then."""
+    save_member(folder, SCREEN, model, half=False)
+    head: dict[str, Any] = {"weights": np.asarray(weights, np.float32), "bias": np.float32(bias)}
+    np.savez(folder / SCREEN_HEAD, **head)
 
 
 def save_member(folder: Path, name: str, model: Any, half: bool) -> None:
@@ -205,7 +230,7 @@ def with_other_heads(
     bundle: Bundle,
     folder: Path,
     description: Description,
-    heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]],
+    heads: Heads,
 ) -> Bundle:
     """Write a bundle of the same trunks and screen as another's, with heads of its own.
 
@@ -230,11 +255,10 @@ def with_other_heads(
     for file in files:
         shutil.copyfile(theirs / file, folder / file)
     _write_heads(folder, heads)
-    write_manifest(folder, description)
-    return check_bundle(str(folder))
+    return write_manifest(folder, description)
 
 
-def read_heads(bundle: Bundle) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+def read_heads(bundle: Bundle) -> Heads:
     """The heads of a bundle by trunk: weights, shape (features, members), and biases."""
     with np.load(Path(bundle.folder) / HEADS, allow_pickle=False) as arrays:
         return {
@@ -243,9 +267,7 @@ def read_heads(bundle: Bundle) -> dict[str, tuple[NDArray[np.float32], NDArray[n
         }
 
 
-def _write_heads(
-    folder: Path, heads: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
-) -> None:
+def _write_heads(folder: Path, heads: Heads) -> None:
     arrays: dict[str, Any] = {}
     for name, (weights, biases) in heads.items():
         arrays[f"{name}.weights"] = weights.astype(np.float32)
@@ -253,8 +275,32 @@ def _write_heads(
     np.savez(folder / HEADS, **arrays)
 
 
-def write_manifest(folder: Path, description: Description) -> None:
-    """Write what makes a folder a bundle: its description, and the SHA-256 of every file."""
+def write_manifest(
+    folder: Path, description: Description, known: Mapping[str, str] | None = None
+) -> Bundle:
+    """Write what makes a folder a bundle: its description, and the SHA-256 of every file.
+
+    Parameters
+    ----------
+    folder : Path
+    description : Description
+    known : mapping of str to str, optional
+        SHA-256 of files that have not changed since; the others are read.
+    """
+    manifest = _manifest(folder, description, known or {})
+    with whole_file(folder / MANIFEST) as aside:
+        aside.write_text(json.dumps(manifest, indent=1) + "\n")
+    return _as_bundle(folder, manifest)
+
+
+def without_manifest(folder: Path, description: Description) -> Bundle:
+    """A bundle all of whose files are there, to be measured before `write_manifest` seals it."""
+    return _as_bundle(folder, _manifest(folder, description, {}))
+
+
+def _manifest(
+    folder: Path, description: Description, known: Mapping[str, str]
+) -> dict[str, Any]:
     networks = [trunk.name for trunk in description.trunks]
     files = [HEADS]
     if description.screen is not None:
@@ -269,11 +315,11 @@ def write_manifest(folder: Path, description: Description) -> None:
         "format": FORMAT,
         "version": VERSION,
         **dataclasses.asdict(description),
-        "sha256": {file: sha256_of(folder / file) for file in files},
+        "sha256": {file: known.get(file) or sha256_of(folder / file) for file in files},
     }
-    manifest["manifest_sha256"] = _manifest_sha256(manifest)
-    with whole_file(folder / MANIFEST) as aside:
-        aside.write_text(json.dumps(manifest, indent=1) + "\n")
+    # As it is read back: lists, where tuples were.
+    manifest = json.loads(json.dumps(manifest))
+    return manifest | {"manifest_sha256": _manifest_sha256(manifest)}
 
 
 def _describe(manifest: dict[str, Any]) -> Description:

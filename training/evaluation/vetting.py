@@ -7,7 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lensweep.scanner.network.bundle_additions import record_precision, set_screen_default
+from lensweep.scanner.network.bundle_additions import (
+    add_reference,
+    record_precision,
+    set_screen_default,
+)
 from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.training.data.examples import open_examples
 from lensweep.training.evaluation.screen_loss import measure_screen, screen_markdown
@@ -53,5 +57,5 @@ def vet(folder: Path, datasets: Sequence[Path], record: bool) -> Iterator[str]:
     yield f"{reduced}: {json.dumps(dataclasses.asdict(check))}"
     yield f"{reduced} {'keeps the ranks' if check.passed else 'is not good enough'}"
     if record:
-        record_precision(folder, reduced, check)
-        make_reference(folder, stores[0])
+        bundle = record_precision(folder, reduced, check)
+        add_reference(folder, *make_reference(bundle, stores[0]))

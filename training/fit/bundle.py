@@ -11,9 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lensweep.catalogs.tables import write_frame
-from lensweep.scanner.network.bundle_additions import add_screen
-from lensweep.scanner.network.bundle_store import save_bundle
-from lensweep.scanner.network.ensemble import Description, Trunk
+from lensweep.scanner.network.bundle_store import (
+    Bundle,
+    Heads,
+    without_manifest,
+    write_files,
+    write_screen_files,
+)
+from lensweep.scanner.network.ensemble import Description, Screen, Trunk
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.fit.keras_on_tensorflow import keras
@@ -56,9 +61,6 @@ class Scores:
         return np.asarray(logits.mean(axis=1))
 
 
-Heads = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
-
-
 def write_bundle(
     folder: Path,
     name: str,
@@ -68,8 +70,8 @@ def write_bundle(
     scores: Scores,
     training: dict[str, Any],
     screen: Screening | None = None,
-) -> None:
-    """Measure an ensemble on cutouts, and write its bundle.
+) -> Bundle:
+    """Measure an ensemble on cutouts, and write its bundle but for the manifest.
 
     What its scores are worth on fields is for `lensweep survey` to tell.
 
@@ -98,11 +100,12 @@ def write_bundle(
         thresholds={f"fpr_{rate:g}": threshold(others, rate) for rate in FALSE_POSITIVE_RATES},
         metrics=measure_all(scores),
         training=training,
+        screen=None if screen is None else Screen(screen.threshold, False, screen.metrics),
     )
-    save_bundle(folder, description, trunks, heads)
+    write_files(folder, trunks, heads)
     if screen is not None:
-        one, zero = np.ones(1, np.float32), 0.0
-        add_screen(folder, screen.network, one, zero, screen.threshold, screen.metrics)
+        write_screen_files(folder, screen.network, np.ones(1, np.float32), 0.0)
+    return without_manifest(folder, description)
 
 
 def measure_all(scores: Scores) -> dict[str, Any]:

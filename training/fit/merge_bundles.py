@@ -5,13 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lensweep.ground.errors import InputError
-from lensweep.scanner.network.bundle_store import HEADS, MANIFEST, SCREEN, Bundle, check_bundle
+from lensweep.scanner.network.bundle_store import (
+    MANIFEST,
+    SCREEN,
+    Bundle,
+    Heads,
+    check_bundle,
+    read_heads,
+    write_manifest,
+)
 from lensweep.scanner.network.ensemble import Trunk
 from lensweep.scanner.network.networks import load_network
-from lensweep.training.fit.bundle import CONFIG, Heads, Scores, read_scores, write_bundle
+from lensweep.training.fit.bundle import CONFIG, Scores, read_scores, write_bundle
 from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.screen import Screening
 
@@ -51,18 +57,17 @@ def merge_bundles(workdirs: Sequence[Path], folder: Path, name: str) -> Path:
     training: dict[str, Any] = {}
     for workdir, bundle in zip(workdirs, bundles, strict=True):
         backbone = bundle.description.training["backbone"]
-        with np.load(Path(bundle.folder) / HEADS, allow_pickle=False) as arrays:
-            for trunk in bundle.description.trunks:
-                trunks[trunk.name] = load_network(Path(bundle.folder), trunk.name)
-                described.append(trunk)
-                heads[trunk.name] = (
-                    arrays[f"{trunk.name}.weights"], arrays[f"{trunk.name}.biases"]
-                )  # fmt: skip
+        heads |= read_heads(bundle)
+        for trunk in bundle.description.trunks:
+            trunks[trunk.name] = load_network(Path(bundle.folder), trunk.name)
+            described.append(trunk)
         parts.append(read_scores(workdir, {backbone: bundle.description.members}))
         training[backbone] = bundle.description.training
     scores = join_scores(parts)
     of_all = {"merged": training}
-    write_bundle(folder, name, trunks, heads, described, scores, of_all, _first_screen(bundles))
+    screen = _first_screen(bundles)
+    made = write_bundle(folder, name, trunks, heads, described, scores, of_all, screen)
+    write_manifest(folder, made.description, made.files)
     return folder
 
 

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from lensweep.scanner.network.bundle_additions import add_reference
-from lensweep.scanner.network.bundle_store import Bundle, check_bundle
+from lensweep.scanner.network.bundle_store import Bundle
 from lensweep.scanner.network.ensemble import PrecisionCheck
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.network.networks import reduced_precision
@@ -83,20 +82,26 @@ def compare(
     )
 
 
-def make_reference(folder: Path, store: Path) -> Bundle:
-    """Give a bundle its reference cutouts: the first of a store, with their scores in float32.
+def make_reference(
+    bundle: Bundle, store: Path
+) -> tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.float32]]:
+    """Reference cutouts for a bundle: the first of a store, with their scores in float32.
 
     Parameters
     ----------
-    folder : Path
-        The bundle's.
+    bundle : Bundle
     store : Path
         Of cutouts in random order that no head was trained on.
+
+    Returns
+    -------
+    steps, step, logits
+        As of `lensweep.scanner.network.reference.write_reference`.
     """
     flux = cutout_store.read_column(store, "flux", 0, N_REFERENCE)
     steps, step = kept_pixels(np.asarray(flux, np.float32))
-    exact = Ensemble(check_bundle(str(folder)), "full", "off")
-    return add_reference(folder, steps, step, exact.first_look(pixels_of(steps, step)))
+    exact = Ensemble(bundle, "full", "off")
+    return steps, step, exact.first_look(pixels_of(steps, step))
 
 
 def _blocks(stores: Sequence[Path]) -> Iterator[NDArray[np.float32]]:

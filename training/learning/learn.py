@@ -19,6 +19,7 @@ from lensweep.ground.files import is_remote
 from lensweep.ground.progress import Progress
 from lensweep.scanner.network.bundle_store import (
     Bundle,
+    Heads,
     read_heads,
     sha256_of,
     with_other_heads,
@@ -45,7 +46,6 @@ from lensweep.training.learning.step import (
     hold_out,
 )
 
-Heads = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 # As many candidates are ranked again, beside those that are graded: a minute on two cores.
 TOP = 500
 RANKING = "learned"
