@@ -36,7 +36,7 @@ from lensweep.training.simulation.lenses import draw_arcs, draw_lens
 from lensweep.training.simulation.light import draw_galaxy_light
 from lensweep.training.simulation.observation import Observation, record, signal_to_noise
 from lensweep.training.simulation.psf import draw_psf
-from lensweep.training.simulation.simulate import MIN_MAGNIFICATION, MIN_SIGNAL_TO_NOISE
+from lensweep.training.simulation.seen import MIN_MAGNIFICATION, MIN_SIGNAL_TO_NOISE
 
 SHAPE = (240, 260)
 PLANTED = 20

@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 
 from lensweep.training.simulation import confusers
+from lensweep.training.simulation.seen import MIN_MAGNIFICATION, MIN_PIXELS, MIN_SIGNAL_TO_NOISE
 from lensweep.training.simulation.simulate import (
     HARD,
     KINDS,
     LENS_KINDS,
-    MIN_MAGNIFICATION,
-    MIN_PIXELS,
-    MIN_SIGNAL_TO_NOISE,
     plan_kinds,
     psf_bank,
     simulate,

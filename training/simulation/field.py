@@ -31,14 +31,14 @@ from lensweep.training.simulation.field_file import (
     write_truth,
 )
 from lensweep.training.simulation.field_population import CROWDED, REFERENCE_SIZE_PX, Population
-from lensweep.training.simulation.lenses import Lens, draw_arcs, draw_lens, truth
-from lensweep.training.simulation.light import Image, draw_galaxy_light, draw_point, flux_of
-from lensweep.training.simulation.observation import Observation, signal_to_noise
+from lensweep.training.simulation.lenses import Lens, draw_lenses, truth
+from lensweep.training.simulation.light import Image, draw_point, flux_of
+from lensweep.training.simulation.observation import Observation
 from lensweep.training.simulation.psf import OVERSAMPLING, Psf, draw_psf
-from lensweep.training.simulation.simulate import MIN_PIXELS, MIN_SECOND_IMAGE_SIGMA
+from lensweep.training.simulation.seen import first_seen
 
 # Planted lenses are clearer than those of training: Collett's (2015) magnification of 3.
-MIN_SIGNAL_TO_NOISE, MIN_MAGNIFICATION = 30.0, 3.0
+MIN_SIGNAL_TO_NOISE = 30.0
 THETA_E_RANGE_ARCSEC = (0.5, 2.0)
 LENS_SEPARATION_PX, INVALID_MARGIN_PX = 200.0, 80
 CONFUSER_SEPARATION_PX, STAR_SEPARATION_PX = 110.0, 260.0
@@ -209,23 +209,17 @@ def _draw_clear_lens(
     scene: Scene, observation: Observation, lensed_quasar: bool
 ) -> tuple[Lens, dict[str, float]]:
     """Draw lenses until one would be seen clearly, and add it to the scene."""
-    floor = float(observation.sigma(np.zeros((1, 1)))[0, 0])
-    while True:
-        lens = draw_lens(scene.rng, lensed_quasar)
-        low, high = THETA_E_RANGE_ARCSEC
-        if not low <= lens.deflector.theta_e_arcsec <= high:
-            continue
-        host, arcs = np.zeros_like(scene.image), np.zeros_like(scene.image)
-        draw_galaxy_light(host, scene.x_px, scene.y_px, lens.host, scene.psf)
-        magnification, images = draw_arcs(arcs, scene.x_px, scene.y_px, lens, scene.psf, scene.rng)
-        total = scene.image + host + arcs
-        ratio, n_pixels = signal_to_noise(arcs, total, observation)
-        seen = ratio >= MIN_SIGNAL_TO_NOISE and n_pixels >= MIN_PIXELS
-        if lensed_quasar:
-            seen &= len(images) >= 2 and images[1] >= MIN_SECOND_IMAGE_SIGMA * floor
-        if seen and magnification >= MIN_MAGNIFICATION:
-            scene.image[...] = total
-            return lens, {"signal_to_noise": ratio, "magnification": magnification}
+    low, high = THETA_E_RANGE_ARCSEC
+    lenses = (
+        lens
+        for lens in draw_lenses(scene.rng, lensed_quasar)
+        if low <= lens.deflector.theta_e_arcsec <= high
+    )
+    seen = first_seen(lenses, scene, observation, MIN_SIGNAL_TO_NOISE)
+    scene.image[...] = scene.image + seen.host + seen.arcs
+    return seen.lens, {
+        name: seen.measured[name] for name in ("signal_to_noise", "magnification")
+    }
 
 
 def _with_wide_wings(psf: Psf, half_size_px: int) -> Psf:

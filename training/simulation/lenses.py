@@ -5,6 +5,7 @@ follows the shapes of Collett (2015, ApJ 811, 20; LensPop's Euclid table), widen
 that a network is not taught a rate: Einstein radii and magnitudes cover what surveys list.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -167,6 +168,12 @@ def draw_lens(rng: np.random.Generator, lensed_quasar: bool) -> Lens:
         return Lens(deflector, host, source, (float(rng.uniform(16.5, 24.0)), xs, ys))
     source = draw_galaxy(rng, _faint_magnitude(rng, 21.5, MAX_SOURCE_MAGNITUDE), xs, ys)
     return Lens(deflector, host, source, None)
+
+
+def draw_lenses(rng: np.random.Generator, lensed_quasar: bool) -> Iterator[Lens]:
+    """Draw lens systems without end, each when it is asked for; see `draw_lens`."""
+    while True:
+        yield draw_lens(rng, lensed_quasar)
 
 
 def draw_arcs(

@@ -1,8 +1,9 @@
 """A lens, or a galaxy, painted on a cutout of a real mosaic, with the shot noise of its light."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lensweep.ground.errors import InputError
+from lensweep.training.simulation.confusers import Scene
 from lensweep.training.simulation.exposures import NOISE_BLUR_PX
-from lensweep.training.simulation.lenses import Lens, draw_arcs, draw_lens, truth
-from lensweep.training.simulation.light import ZERO_POINT_AB, Image, draw_galaxy_light
-from lensweep.training.simulation.observation import Observation, signal_to_noise
+from lensweep.training.simulation.lenses import Lens, draw_lenses, truth
+from lensweep.training.simulation.light import ZERO_POINT_AB, Image
+from lensweep.training.simulation.observation import Observation
 from lensweep.training.simulation.psf import Psf
-from lensweep.training.simulation.simulate import (
-    MIN_MAGNIFICATION,
-    MIN_PIXELS,
-    MIN_SECOND_IMAGE_SIGMA,
-    MIN_SIGNAL_TO_NOISE,
-)
+from lensweep.training.simulation.seen import NothingSeenError, first_seen
 
 # A detected galaxy gets the mass of drawn ones that are this close to it in magnitude.
 _MAGNITUDE_TOLERANCE = 0.5
@@ -91,54 +88,38 @@ def _draw_seen(
     # Sky and reading as measured: as if all of it came from the sky.
     observation = Observation(seconds, 0, sigma**2 * seconds, 0.0, NOISE_BLUR_PX, 0.0)
     scale = 10.0 ** (0.4 * (depth.zero_point_ab - ZERO_POINT_AB))
-    x_px, y_px = row["x"] - row["x0"], row["y"] - row["y0"]
+    scene = Scene(flux.astype(np.float64), row["x"] - row["x0"], row["y"] - row["y0"], psf, rng)
     detected, quasar = row["host"] == "detected", row["kind_of_lens"] == "lensed_quasar"
-    for _ in range(MAX_TRIES):
-        lens = _lens_of(row, rng, quasar) if detected else draw_lens(rng, quasar)
-        measured = {"host_magnitude": row["host_magnitude"]} if detected else {}
-        drawn = truth(lens) | measured
-        arcs = np.zeros(flux.shape)
-        magnification, images = draw_arcs(arcs, x_px, y_px, lens, psf, rng)
-        arcs *= scale
-        bright = magnification >= MIN_MAGNIFICATION
-        if quasar:
-            bright &= len(images) >= 2 and images[1] * scale >= MIN_SECOND_IMAGE_SIGMA * sigma
-        if not bright or signal_to_noise(arcs, arcs, observation)[0] < MIN_SIGNAL_TO_NOISE:
-            unseen.append(drawn)
-            continue
-        host = np.zeros_like(arcs)
-        if not detected:
-            draw_galaxy_light(host, x_px, y_px, lens.host, psf)
-            host *= scale
-        valid = np.isfinite(flux)
-        total = np.where(valid, flux, 0.0) + host + arcs
-        ratio, n_pixels = signal_to_noise(np.where(valid, arcs, 0.0), total, observation)
-        if ratio >= MIN_SIGNAL_TO_NOISE and n_pixels >= MIN_PIXELS:
-            seen = {"magnification": magnification, "n_images": len(images),
-                    "signal_to_noise": ratio, "n_pixels": n_pixels}  # fmt: skip
-            return host, arcs, drawn | seen
-        unseen.append(drawn)
-    raise InputError(
-        f"mosaic {row['mosaic']}: none of {MAX_TRIES} lenses would be seen at pixel "
-        f"{row['x']:.0f}, {row['y']:.0f} of its grid (noise {sigma:.3g} e-/s); leave it out"
-    )
+    lenses = _lenses_of(row, rng, quasar) if detected else draw_lenses(rng, quasar)
+    measured = {"host_magnitude": row["host_magnitude"]} if detected else {}
+    before: list[Lens] = []
+    try:
+        seen = first_seen(
+            islice(lenses, MAX_TRIES), scene, observation, flux_scale=scale,
+            host_is_there=detected, unseen=before,
+        )  # fmt: skip
+    except NothingSeenError:
+        raise InputError(
+            f"mosaic {row['mosaic']}: none of {MAX_TRIES} lenses would be seen at pixel "
+            f"{row['x']:.0f}, {row['y']:.0f} of its grid (noise {sigma:.3g} e-/s); leave it out"
+        ) from None
+    unseen += [truth(lens) | measured for lens in before]
+    return seen.host, seen.arcs, truth(seen.lens) | measured | seen.measured
 
 
-def _lens_of(row: dict[str, Any], rng: np.random.Generator, quasar: bool) -> Lens:
-    """Draw a lens whose deflector is a measured galaxy: mass for its light, along its axis."""
-    while True:
-        lens = draw_lens(rng, quasar)
+def _lenses_of(row: dict[str, Any], rng: np.random.Generator, quasar: bool) -> Iterator[Lens]:
+    """Draw lenses whose deflector is a measured galaxy: mass for its light, along its axis."""
+    for lens in draw_lenses(rng, quasar):
         drawn = truth(lens)["host_magnitude"]
         if abs(drawn - row["host_magnitude"]) <= _MAGNITUDE_TOLERANCE:
-            break
-    host, mass = lens.host[0], lens.deflector
-    # The mass differs from the light by what it does in the drawn lens.
-    axis_ratio = row["host_axis_ratio"] + mass.axis_ratio - host.axis_ratio
-    angle = row["host_angle_rad"] + mass.angle_rad - host.angle_rad
-    mass = dataclasses.replace(
-        mass, axis_ratio=float(np.clip(axis_ratio, 0.35, 0.97)), angle_rad=float(angle)
-    )
-    return dataclasses.replace(lens, deflector=mass)
+            host, mass = lens.host[0], lens.deflector
+            # The mass differs from the light by what it does in the drawn lens.
+            axis_ratio = row["host_axis_ratio"] + mass.axis_ratio - host.axis_ratio
+            angle = row["host_angle_rad"] + mass.angle_rad - host.angle_rad
+            mass = dataclasses.replace(
+                mass, axis_ratio=float(np.clip(axis_ratio, 0.35, 0.97)), angle_rad=float(angle)
+            )
+            yield dataclasses.replace(lens, deflector=mass)
 
 
 def _shot_noise(light: Image, exposure_time_s: float, rng: np.random.Generator) -> Image:

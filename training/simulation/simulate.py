@@ -16,8 +16,8 @@ from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.simulation import confusers
 from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
 from lensweep.training.simulation.defects import DEFECTS
-from lensweep.training.simulation.lenses import draw_arcs, draw_lens, truth
-from lensweep.training.simulation.light import Image, draw_galaxy_light
+from lensweep.training.simulation.lenses import draw_lenses, truth
+from lensweep.training.simulation.light import Image
 from lensweep.training.simulation.observation import (
     Observation,
     add_cosmic_rays,
@@ -25,9 +25,9 @@ from lensweep.training.simulation.observation import (
     blank_gap,
     draw_observation,
     record,
-    signal_to_noise,
 )
 from lensweep.training.simulation.psf import Psf, draw_psf
+from lensweep.training.simulation.seen import first_seen
 
 LENS_KINDS = ("lensed_galaxy", "lensed_quasar")
 KINDS = (*LENS_KINDS, *confusers.NAMES)
@@ -36,12 +36,6 @@ HARD = (
     "elliptical", "elliptical_with_companions", "companion_pair", "face_on_spiral", "ring_galaxy",
     "merger", "irregular", "chance_quasar_pair", "active_galaxy",
 )  # fmt: skip
-# A lens counts if its images would be seen: S/N > 20 and magnified 3 times (Collett 2015).
-MIN_SIGNAL_TO_NOISE = 20.0
-MIN_PIXELS = 20
-MIN_MAGNIFICATION = 3.0
-# A lensed quasar needs a second image: its flux against the noise of one empty pixel.
-MIN_SECOND_IMAGE_SIGMA = 10.0
 # A grid scan of stride 50 leaves a lens at most 25 pixels from the centre of its best window.
 MAX_GRID_OFFSET_PX = 25.0
 N_PSFS = 96
@@ -147,30 +141,9 @@ def _draw_seen_lens(scene: Scene, observation: Observation, lensed_quasar: bool)
     # One lens in four has unlensed companions, so that a companion is no evidence either way.
     if scene.rng.random() < 0.25:
         confusers.draw_companions(scene)
-    floor = float(observation.sigma(np.zeros((1, 1)))[0, 0])
-    while True:
-        lens = draw_lens(scene.rng, lensed_quasar)
-        arcs = np.zeros_like(scene.image)
-        magnification, images = draw_arcs(arcs, scene.x_px, scene.y_px, lens, scene.psf, scene.rng)
-        seen = magnification >= MIN_MAGNIFICATION
-        if lensed_quasar:
-            seen &= len(images) >= 2 and images[1] >= MIN_SECOND_IMAGE_SIGMA * floor
-        # What is too faint on empty sky need not be tried on its host.
-        if not seen or signal_to_noise(arcs, arcs, observation)[0] < MIN_SIGNAL_TO_NOISE:
-            continue
-        host = np.zeros_like(scene.image)
-        draw_galaxy_light(host, scene.x_px, scene.y_px, lens.host, scene.psf)
-        total: Image = scene.image + host + arcs
-        ratio, n_pixels = signal_to_noise(arcs, total, observation)
-        if ratio >= MIN_SIGNAL_TO_NOISE and n_pixels >= MIN_PIXELS:
-            scene.image[...] = total
-            return {
-                **truth(lens),
-                "magnification": magnification,
-                "n_images": len(images),
-                "signal_to_noise": ratio,
-                "n_pixels": n_pixels,
-            }
+    seen = first_seen(draw_lenses(scene.rng, lensed_quasar), scene, observation)
+    scene.image[...] = scene.image + seen.host + seen.arcs
+    return truth(seen.lens) | seen.measured
 
 
 def _centre(rng: np.random.Generator) -> tuple[float, float]:

@@ -1,0 +1,115 @@
+"""Whether a lens would be seen where it lies; lenses are drawn until one would."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lensweep.training.simulation.confusers import Scene
+from lensweep.training.simulation.lenses import Lens, draw_arcs
+from lensweep.training.simulation.light import Image, draw_galaxy_light
+from lensweep.training.simulation.observation import Observation, signal_to_noise
+
+# A lens counts if its images would be seen: S/N > 20 and magnified 3 times (Collett 2015).
+MIN_SIGNAL_TO_NOISE = 20.0
+MIN_PIXELS = 20
+MIN_MAGNIFICATION = 3.0
+# A lensed quasar needs a second image: its flux against the noise of one empty pixel.
+MIN_SECOND_IMAGE_SIGMA = 10.0
+
+
+class NothingSeenError(LookupError):
+    """None of the lenses would be seen."""
+
+
+@dataclass(frozen=True)
+class SeenLens:
+    """A lens that would be seen.
+
+    Attributes
+    ----------
+    lens : Lens
+    host, arcs : ndarray
+        Light of the deflector's galaxy, and of what lies behind it, e-/s.
+    measured : dict
+        ``magnification``, ``n_images``, ``signal_to_noise`` and ``n_pixels``, on how many pixels
+        the arcs stand out.
+    """
+
+    lens: Lens
+    host: Image
+    arcs: Image
+    measured: dict[str, float]
+
+
+def first_seen(
+    lenses: Iterable[Lens],
+    scene: Scene,
+    observation: Observation,
+    least_signal_to_noise: float = MIN_SIGNAL_TO_NOISE,
+    flux_scale: float = 1.0,
+    host_is_there: bool = False,
+    unseen: list[Lens] | None = None,
+) -> SeenLens:
+    """The first lens that would be seen in a scene, which is left as it is.
+
+    Parameters
+    ----------
+    lenses : iterable of Lens
+        Drawn one by one.
+    scene : Scene
+        What lies there already, e-/s; NaN where there is no data, and nothing to be seen.
+    observation : Observation
+    least_signal_to_noise : float
+        Of the arcs; of at least `MIN_SIGNAL_TO_NOISE`.
+    flux_scale : float
+        e-/s of the scene for one of the simulation's.
+    host_is_there : bool
+        The scene holds the deflector's light.
+    unseen : list, optional
+        Receives the lenses before it.
+
+    Raises
+    ------
+    NothingSeenError
+    """
+    for lens in lenses:
+        arcs = np.zeros(scene.image.shape)
+        magnification, images = draw_arcs(
+            arcs, scene.x_px, scene.y_px, lens, scene.psf, scene.rng
+        )  # fmt: skip
+        arcs *= flux_scale
+        second = images[1] * flux_scale if len(images) > 1 else 0.0
+        if _is_bright(lens, arcs, magnification, second, observation):
+            host = np.zeros_like(arcs)
+            if not host_is_there:
+                draw_galaxy_light(host, scene.x_px, scene.y_px, lens.host, scene.psf)
+                host *= flux_scale
+            ratio, n_pixels = _signal_to_noise(scene.image, host, arcs, observation)
+            if ratio >= least_signal_to_noise and n_pixels >= MIN_PIXELS:
+                measured = {"magnification": magnification, "n_images": len(images),
+                            "signal_to_noise": ratio, "n_pixels": n_pixels}  # fmt: skip
+                return SeenLens(lens, host, arcs, measured)
+        if unseen is not None:
+            unseen.append(lens)
+    raise NothingSeenError
+
+
+def _is_bright(
+    lens: Lens, arcs: Image, magnification: float, second: float, observation: Observation
+) -> bool:
+    """What is too faint on empty sky need not be tried on its host."""
+    if magnification < MIN_MAGNIFICATION:
+        return False
+    floor = float(observation.sigma(np.zeros((1, 1)))[0, 0])
+    if lens.quasar is not None and second < MIN_SECOND_IMAGE_SIGMA * floor:
+        return False
+    return signal_to_noise(arcs, arcs, observation)[0] >= MIN_SIGNAL_TO_NOISE
+
+
+def _signal_to_noise(
+    background: Image, host: Image, arcs: Image, observation: Observation
+) -> tuple[float, int]:
+    valid = np.isfinite(background)
+    total = np.where(valid, background, 0.0) + host + arcs
+    return signal_to_noise(np.where(valid, arcs, 0.0), total, observation)
