@@ -102,10 +102,8 @@ class TrainConfig:
     name: str
     seed: int
     backbone: str
-    init: str = setting(MISSING, "imagenet, random, file, or bundle: an ensemble's trunk.")
     input_size: int
     stem: str
-    trainable: str = setting(MISSING, "head (the trunk stays frozen), last-N blocks, or all.")
     n_adapt: int
     adapt_epochs: int
     adapt_learning_rate: float
@@ -115,6 +113,8 @@ class TrainConfig:
     dropout: float
     head_epochs: int
     head_learning_rate: float
+    init: str = setting(MISSING, "imagenet, random, file, or bundle: an ensemble's trunk.")
+    trainable: str = setting(MISSING, "head (the trunk stays frozen), last-N blocks, or all.")
     weights: str = setting("", "The trunk's pretrained weights, if elsewhere.")
     weights_sha256: str = ""
     adapt_rounds: int = 1
