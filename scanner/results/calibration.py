@@ -71,7 +71,6 @@ class Curve:
         self._slope = 1.0 / _mean_excess(scores - self.edge, counts)
         self._low_slope = 1.0 / _mean_excess(self.lowest - scores, counts)
         self._body = PchipInterpolator(places, self._logs)
-        self._steepness = self._body.derivative()
 
     def above(self, score: Scores) -> Scores:
         """How much scores at least that."""
@@ -83,7 +82,7 @@ class Curve:
     def density(self, score: Scores) -> Scores:
         """How much there is per unit of score."""
         inside = np.clip(score, self.lowest, self.edge)
-        steepness = np.where(score > self.edge, self._slope, -self._steepness(inside))
+        steepness = np.where(score > self.edge, self._slope, -self._body(inside, 1))
         body = self.above(score) * np.maximum(steepness, 0.0)
         low = self._left(score) * self._low_slope
         return np.asarray(np.where(score < self.lowest, low, body))

@@ -113,6 +113,20 @@ class Planting:
         return asked_of(self.facts)
 
 
+@dataclass(frozen=True)
+class _Ground:
+    """What every batch of lenses is planted in, and judged by: of `Planting`, what workers need."""
+
+    root: str
+    out: Path
+    opened: Opened
+    depths: dict[str, Depth]
+    psfs: dict[str, Psf | None]
+    seed: int
+    scoring: Scoring
+    asked: dict[str, Any]
+
+
 def open_planting(root: Path, ensemble: str | None, out: Path, **painted: Any) -> Planting:
     """Check that lenses can be planted in a run, and claim the folder; needs no cluster.
 
@@ -174,11 +188,10 @@ def plant_in_run(planting: Planting, client: Client, progress: Progress) -> Plan
         "planting", len(lenses), len(lenses) - sum(stop - start for start, stop in missing),
         unit="lenses",
     )  # fmt: skip
-    futures = client.map(
-        _plant_some, missing, out=out, root=str(planting.root), opened=opened,
-        depths=planting.depths, psfs=psfs, seed=planting.config.seed, scoring=scoring,
-        asked=asked, pure=False,
-    )  # fmt: skip
+    ground = _Ground(
+        str(planting.root), out, opened, planting.depths, psfs, planting.config.seed, scoring, asked
+    )
+    futures = client.map(_plant_some, missing, ground=ground, pure=False)
     for future in as_completed(futures):
         progress.advance(stage, future.result())
     windows, unseen, truth = (
@@ -296,20 +309,18 @@ def _scanned(root: Path, name: str, opened: Opened, asked: dict[str, Any]) -> Sc
                    asked["centres"] == "grid")  # fmt: skip
 
 
-def _plant_some(
-    bounds: tuple[int, int], out: Path, root: str, opened: Opened, depths: dict[str, Depth],
-    psfs: dict[str, Psf | None], seed: int, scoring: Scoring, asked: dict[str, Any],
-) -> int:  # fmt: skip
+def _plant_some(bounds: tuple[int, int], ground: _Ground) -> int:
     start, stop = bounds
-    lenses = pd.read_parquet(out / "plan.parquet").iloc[start:stop]
+    lenses = pd.read_parquet(ground.out / "plan.parquet").iloc[start:stop]
     name = str(lenses["mosaic"].iloc[0])
-    psf = psfs[name]
+    psf = ground.psfs[name]
     truth, windows, unseen = plant(
-        _scanned(RunPaths.at(root).root, name, opened, asked), lenses, depths[name],
-        psf_bank(seed) if psf is None else (psf,), seed, load_ensemble(scoring),
+        _scanned(RunPaths.at(ground.root).root, name, ground.opened, ground.asked), lenses,
+        ground.depths[name], psf_bank(ground.seed) if psf is None else (psf,), ground.seed,
+        load_ensemble(ground.scoring),
     )  # fmt: skip
     for part, table in zip(_PARTS, (windows, unseen, truth), strict=True):
-        labelled_set.write_rows(table, _part(out, start, part))
+        labelled_set.write_rows(table, _part(ground.out, start, part))
     return stop - start
 
 
