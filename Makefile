@@ -10,7 +10,8 @@ scan: venv
 	$(BIN)/lensweep scan $(EXAMPLE) --out example/run --truth $(EXAMPLE:.fits=_truth.csv)
 
 test: venv
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --durations 20
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder \
+		--durations 20
 
 lint: venv
 	$(BIN)/ruff check .

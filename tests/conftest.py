@@ -2,11 +2,17 @@
 
 import io
 import os
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Processes that load a network take turns by a file in there: not with those of other tests.
+    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix=os.environ["PYTEST_XDIST_WORKER"])
+    tempfile.tempdir = None
 
 import dask
 import numpy as np
@@ -25,10 +31,23 @@ from lensweep.scanner.network.stretch import Stretch
 from lensweep.scanner.results.worth import as_field_scores
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.opening import open_run
+from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.work.scan import Outcome, run_scan
+from lensweep.training.simulation import simulate
 
 # Workers within this process are set as those of a scan.
 dask.config.set(DASK_SETTINGS)
+
+# What takes minutes begins first, so that at the end no core waits for another.
+LONGEST = (
+    "test_faults", "test_resume", "test_slurm", "test_train", "test_screen",
+    "test_shipped_ensemble", "test_run", "test_hats", "test_backbones", "test_calibration",
+    "test_bad_input", "test_learning", "test_fit", "test_overlap", "test_reference",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else 99)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,16 +66,38 @@ def real_data() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _few_psfs():
+    """A bank of them is drawn for every seed, and takes seconds."""
+    simulate.N_PSFS = 4
+
+
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory) -> Path:
-    """An ensemble of three members on a network of one small convolution."""
+    """An ensemble of three members on a network of one small convolution; not measured on fields.
+
+    A scan with it is done in two thirds of the time that one with p_lens takes.
+    """
     return write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny-3fold", None)
 
 
 @pytest.fixture(scope="session")
+def measured_bundle(tiny_bundle, tmp_path_factory) -> Path:
+    """The same, with what its scores are worth on fields."""
+    folder = shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("measured") / tiny_bundle.name)
+    return with_field_scores(folder)
+
+
+@pytest.fixture(scope="session")
 def second_look_bundle(tmp_path_factory) -> Path:
-    """The same, with second looks at about half of what is scored."""
-    return write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny-3fold", -4.5)
+    """A measured one with second looks at about half of what is scored."""
+    folder = tmp_path_factory.mktemp("bundles") / "tiny-3fold"
+    return with_field_scores(write_tiny_bundle(folder, -4.5))
+
+
+def with_field_scores(folder) -> Path:
+    record_fields(folder, as_field_scores(drawn_field_scores()), FieldFacts(0.1, 70, 150, {}))
+    return folder
 
 
 def write_tiny_bundle(folder, second_look) -> Path:
@@ -82,7 +123,6 @@ def write_tiny_bundle(folder, second_look) -> Path:
         training={},
     )
     save_bundle(folder, description, {"tiny": trunk}, heads)
-    record_fields(folder, as_field_scores(drawn_field_scores()), FieldFacts(0.1, 70, 150, {}))
     return folder
 
 
@@ -113,10 +153,16 @@ def write_field(path, seed, shape=(420, 730), blank_columns=150, **write_options
     return write_hla(path, flux.astype(np.float32), weight, **write_options)
 
 
+@pytest.fixture(scope="session")
+def one_field(tmp_path_factory) -> Path:
+    """One small mosaic, to be read only."""
+    return write_field(tmp_path_factory.mktemp("field") / "field_f814w_drz.fits", seed=3)
+
+
 @pytest.fixture
-def field(tmp_path) -> Path:
+def field(one_field, tmp_path) -> Path:
     """One small mosaic."""
-    return write_field(tmp_path / "field_f814w_drz.fits", seed=3)
+    return Path(shutil.copy(one_field, tmp_path))
 
 
 @pytest.fixture(scope="session")
@@ -142,6 +188,19 @@ def scan_here(client, bundle, mosaics, out, hold=lambda: None, **options) -> Out
 def scan(client, tiny_bundle):
     """`scan_here` with the tiny ensemble: ``scan(mosaics, out, **options)``."""
     return lambda mosaics, out, **options: scan_here(client, tiny_bundle, mosaics, out, **options)
+
+
+@pytest.fixture(scope="session")
+def finished_run(client, tiny_bundle, one_field, tmp_path_factory) -> Path:
+    """The folder of a finished scan of `one_field`, to be read only."""
+    root = tmp_path_factory.mktemp("finished") / "run"
+    return scan_here(client, tiny_bundle, [one_field], root).paths.root
+
+
+@pytest.fixture
+def finished(finished_run, tmp_path) -> RunPaths:
+    """A finished scan of `one_field`, to be changed and continued."""
+    return RunPaths(Path(shutil.copytree(finished_run, tmp_path / "run")))
 
 
 @pytest.fixture

@@ -1,17 +1,19 @@
 """A run that is killed at any moment continues, and ends as if nothing had happened."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from conftest import write_field
+from conftest import scan_here, write_field
 
 from lensweep.ground.errors import InputError
 from lensweep.scanner.run import score_store
@@ -160,9 +162,8 @@ INTERRUPTED = [
 
 
 @pytest.mark.parametrize("interrupt", INTERRUPTED)
-def test_every_stage_can_be_interrupted(scan, field, tmp_path, interrupt):
-    expected = scan([field], tmp_path / "expected").paths.root
-    root = scan([field], tmp_path / "run").paths.root
+def test_every_stage_can_be_interrupted(scan, one_field, finished, finished_run, interrupt):
+    root = finished.root
     if interrupt is INTERRUPTED[0]:
         for path in root.rglob("*"):
             if path.is_file() and path.name != "run.json":
@@ -171,26 +172,22 @@ def test_every_stage_can_be_interrupted(scan, field, tmp_path, interrupt):
             if path.is_dir():
                 path.rmdir()
     interrupt(root)
-    assert scan([field], root).exit_status == 0
-    assert_same(root, expected)
+    assert scan([one_field], root).exit_status == 0
+    assert_same(root, finished_run)
 
 
-def test_removed_stores_are_made_again(scan, field, tmp_path):
+def test_removed_stores_are_made_again(scan, one_field, finished, finished_run):
     """Markers alone must not pass for cutouts."""
-    import shutil
-
-    first = scan([field], tmp_path / "run")
-    shutil.rmtree(first.paths.all_cutouts)
-    again = scan([field], tmp_path / "run")
-    assert again.tally == first.tally
+    shutil.rmtree(finished.all_cutouts)
+    scan([one_field], finished.root)
+    assert_same(finished.root, finished_run)
 
 
-def test_only_what_is_missing_is_done(scan, field, tmp_path):
-    paths = scan([field], tmp_path / "run").paths
-    before = {path.name: path.stat().st_mtime_ns for path in paths.score_markers(NAME)}
-    paths.score_marker(NAME, 2).unlink()
-    scan([field], tmp_path / "run")
-    after = {path.name: path.stat().st_mtime_ns for path in paths.score_markers(NAME)}
+def test_only_what_is_missing_is_done(scan, one_field, finished):
+    before = {path.name: path.stat().st_mtime_ns for path in finished.score_markers(NAME)}
+    finished.score_marker(NAME, 2).unlink()
+    scan([one_field], finished.root)
+    after = {path.name: path.stat().st_mtime_ns for path in finished.score_markers(NAME)}
     assert {name for name in after if after[name] != before[name]} == {"000002.score.json"}
 
 
@@ -203,13 +200,15 @@ def test_only_what_is_missing_is_done(scan, field, tmp_path):
         ({"centres": "sources"}, "centres was grid, now sources"),
     ],
 )
-def test_another_run_in_the_folder_is_refused(scan, field, tmp_path, options, message):
-    scan([field], tmp_path / "run", min_logit=1e9)
+def test_another_run_in_the_folder_is_refused(scan, one_field, finished, options, message):
     with pytest.raises(InputError, match=f"holds another run .{message}.*repeat the first command"):
-        scan([field], tmp_path / "run", **options)
+        scan([one_field], finished.root, **options)
 
 
-def test_a_finished_catalogue_is_not_replaced_unasked(scan, field, tiny_bundle, tmp_path):
+def test_a_finished_catalogue_is_not_replaced_unasked(
+    client, command, field, measured_bundle, tmp_path
+):
+    scan = partial(scan_here, client, measured_bundle)
     first = scan([field], tmp_path / "run", merge_radius_arcsec=2.5)
     table = pd.read_parquet(first.paths.candidates)
     written = first.paths.candidates.stat().st_mtime_ns
@@ -222,9 +221,9 @@ def test_a_finished_catalogue_is_not_replaced_unasked(scan, field, tiny_bundle, 
         scan([field], tmp_path / "run", **other)
     assert first.paths.candidates.stat().st_mtime_ns == written
     # The command to type, and the way to have it replaced, come to the same.
-    command = command_line("rank", tmp_path / "run", "--lens-density", 300.0, "--merge-radius", 4.0,
-                           "--ensemble", tiny_bundle)  # fmt: skip
-    subprocess.run(command, check=True)
+    status, _ = command("rank", tmp_path / "run", "--lens-density", 300.0, "--merge-radius", 4.0,
+                        "--ensemble", measured_bundle)  # fmt: skip
+    assert status == 0
     beside = pd.read_parquet(first.paths.reranked("mean-lens_density=300-merge_radius_arcsec=4"))
     again = scan([field], tmp_path / "run", rerank=True, **other)
     changed = pd.read_parquet(again.paths.candidates)
@@ -234,10 +233,9 @@ def test_a_finished_catalogue_is_not_replaced_unasked(scan, field, tiny_bundle, 
 
 
 @pytest.mark.parametrize("option", [{"min_logit": -3.0}, {"match_radius_arcsec": 1.0}], ids=str)
-def test_any_option_of_the_ranking_is_refused(scan, field, tmp_path, option):
-    scan([field], tmp_path / "run")
+def test_any_option_of_the_ranking_is_refused(scan, one_field, finished, option):
     with pytest.raises(InputError, match="lensweep rank"):
-        scan([field], tmp_path / "run", **option)
+        scan([one_field], finished.root, **option)
 
 
 def test_ranking_may_change_before_there_is_a_catalogue(scan, field, tmp_path):
@@ -264,8 +262,10 @@ def test_a_changed_mosaic_is_refused(scan, field, tmp_path):
         scan([field], tmp_path / "run")
 
 
-def test_the_same_mosaic_by_another_path(scan, field, tmp_path, monkeypatch):
-    first = scan([field], tmp_path / "run")
-    first.paths.score_marker(NAME, 2).unlink()
-    monkeypatch.chdir(tmp_path)
-    assert scan([field.name], "run").tally == first.tally
+def test_the_same_mosaic_by_another_path(
+    scan, one_field, finished, finished_run, monkeypatch
+):
+    finished.score_marker(NAME, 2).unlink()
+    monkeypatch.chdir(one_field.parent)
+    assert scan([one_field.name], finished.root).exit_status == 0
+    assert_same(finished.root, finished_run)

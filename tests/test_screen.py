@@ -41,9 +41,14 @@ def small_network(outputs=2):
 
 
 @pytest.fixture
-def screened(tiny_bundle, tmp_path):
+def screened(screened_there, tmp_path):
     """A bundle with a screen whose threshold passes on about half of what it sees."""
-    folder = shutil.copytree(tiny_bundle, tmp_path / "screened")
+    return shutil.copytree(screened_there, tmp_path / "screened")
+
+
+@pytest.fixture(scope="module")
+def screened_there(tiny_bundle, tmp_path_factory):
+    folder = shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("screened") / "screened")
     add_screen(folder, small_network(), np.array([9.0, -4.0], "f4"), 0.5, -1e9, {}, True)
     bundle = check_bundle(str(folder))
     flux = np.random.default_rng(1).normal(0.0, 0.01, (64, 100, 100)).astype(np.float32)
