@@ -14,7 +14,8 @@ import pandas as pd
 from lensweep.ground.errors import InputError
 from lensweep.scanner.network.lens_parameters import load_parameter_network
 from lensweep.scanner.sky.grid import centre_stamp
-from lensweep.scanner.sky.mosaics import HeaderOverrides, inspect_mosaic
+from lensweep.scanner.sky.mosaics import inspect_mosaic
+from lensweep.scanner.sky.overrides import HeaderOverrides
 
 # Arcsec, of singular isothermal ellipsoids: Bolton et al. (2008, ApJ 682, 964) and Auger et al.
 # (2009, ApJ 705, 1099), as tabulated with Sonnenfeld's "The SLACS strong lens sample, debiased"

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from lensweep.commands.data_sets import Seed
 from lensweep.commands.options import Run
 from lensweep.ground.files import place
 from lensweep.ground.terminal import say
@@ -15,6 +14,7 @@ from lensweep.ground.terminal import say
 commands = typer.Typer()
 
 Network = Annotated[str, typer.Option(help="Shipped network of lens parameters, or a folder.")]
+Seed = Annotated[int, typer.Option(help="The same seed, the same numbers.")]
 Simulated = Annotated[Path, typer.Option(help="Folder of lensweep simulate, with lenses.")]
 
 

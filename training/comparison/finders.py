@@ -54,7 +54,8 @@ def _with_epochs(finder: ImageFinder, settings: ComparisonSettings) -> ImageFind
         return finder
     if isinstance(finder, LensFlow):
         finder.set_params(fine_epochs=max(1, settings.epochs // 2))
-    return finder.set_params(epochs=settings.epochs)
+    finder.set_params(epochs=settings.epochs)
+    return finder
 
 
 FINDERS: dict[str, Compared] = {

@@ -153,4 +153,4 @@ def _on_real(
 def _costs(folds: dict[int, FoldScores]) -> dict[str, Any]:
     of_folds = pd.DataFrame([vars(one) for one in folds.values()])
     means = of_folds[["n_parameters", "fit_s", "scored_per_s"]].mean()
-    return means.rename({"n_parameters": "parameters"}).to_dict()
+    return dict(means.rename({"n_parameters": "parameters"}))
