@@ -1,9 +1,8 @@
 """Lens parameters from one look at a cutout: the networks of Hezaveh et al. (2017), their errors.
 
 Hezaveh, Perreault Levasseur & Marshall (2017, Nature 548, 555) trained AlexNet, OverFeat, Inception
-and a network of their own on half a million lenses whose light had been removed. Ours is one small
-network that sees cutouts as a scan cuts them, light and all, but in circles about the brightest
-light, which a few thousand lenses are enough for. The loss and the dropout are those of Perreault
+and a network of their own on lenses whose light had been removed. Ours is one small network that
+sees cutouts as a scan cuts them, light and all, but in circles about the brightest light. The loss and the dropout are those of Perreault
 Levasseur, Hezaveh & Wechsler (2017, ApJL 850, L7).
 """
 
