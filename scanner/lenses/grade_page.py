@@ -44,41 +44,52 @@ class GradeReport:
 
 def markdown(report: GradeReport) -> str:
     """The report as Markdown."""
-    lenses, control = report.scores.lenses, report.scores.control
-    published = bool(report.summary["thesis_mean"].notna().any())
     lines = [
         "# Scores by grade",
         "",
+        *_facts(report),
+        "",
+        *_summary(report.summary),
+        "",
+        "Spearman's correlation of mean logit and grade (positive: better grades score higher)",
+        "",
+        *_correlations(report.correlations),
+        "",
+        *(_published() if report.facts["list"] == LENSFLOW else ()),
+        *_uncovered(report.scores.lenses),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _facts(report: GradeReport) -> list[str]:
+    lenses, control = report.scores.lenses, report.scores.control
+    return [
         *(f"* {key}: {value}" for key, value in report.facts.items()),
         f"* grades: {report.scheme}",
         f"* {int(lenses['covered'].sum())} of {len(lenses)} listed lenses covered;"
         f" {len(control)} random windows",
         f"* found: mean probability of the members of {FOUND:g} or more; interval:"
         f" {CONFIDENCE:.0%}, bootstrap; std: of the sample",
-        "",
-        *_table(
-            ("scorer", "grade", "found", "scored", "listed", "mean", "std", "median",
-             "interval of the mean", "random windows above the median",
-             *["thesis"] * published),
-            [(*_summary_row(row), *[_thesis(row)] * published)
-             for _, row in report.summary.iterrows()],
-        ),
-        "",
-        "Spearman's correlation of mean logit and grade (positive: better grades score higher)",
-        "",
-        *_table(
-            ("scorer", "n", "rho", "p"),
-            [
-                (row["scorer"], f"{row['n']}", _number(row["spearman"], "+.3f"),
-                 _number(row["p_value"], ".2g"))
-                for _, row in report.correlations.iterrows()
-            ],
-        ),
-        "",
-        *(_published() if report.facts["list"] == LENSFLOW else ()),
-        *_uncovered(lenses),
+    ]
+
+
+def _summary(summary: pd.DataFrame) -> list[str]:
+    published = bool(summary["thesis_mean"].notna().any())
+    header = ("scorer", "grade", "found", "scored", "listed", "mean", "std", "median",
+              "interval of the mean", "random windows above the median")  # fmt: skip
+    rows = [
+        (*_summary_row(row), *[_thesis(row)] * published) for _, row in summary.iterrows()
+    ]
+    return _table((*header, *["thesis"] * published), rows)
+
+
+def _correlations(correlations: pd.DataFrame) -> list[str]:
+    rows = [
+        (row["scorer"], f"{row['n']}", _number(row["spearman"], "+.3f"),
+         _number(row["p_value"], ".2g"))
+        for _, row in correlations.iterrows()
     ]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    return _table(("scorer", "n", "rho", "p"), rows)
 
 
 def _published() -> list[str]:

@@ -5,9 +5,9 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import numpy as np
 from distributed import CancelledError, Client, Future, KilledWorker
@@ -79,6 +79,18 @@ class HowToWork(Protocol):
     def storage_wait_s(self) -> float: ...
 
 
+@dataclass
+class _Planned:
+    """What came of the mosaics so far: plans, and the reasons of the others."""
+
+    of_one: bool
+    plans: list[Plan] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    passed_over: list[str] = field(default_factory=list)
+    # Whether all that failed may do so no more at another time.
+    later: bool = True
+
+
 class Stages:
     """What the stages of one scan that need its cluster have in common."""
 
@@ -116,7 +128,7 @@ class Stages:
                 )
             ]  # fmt: skip
 
-        plans, failed, passed_over, later = [], {}, [], True
+        planned = _Planned(of_one=len(config.mosaics) == 1)
         work = Dispatch(self.client, self.crew, iter(config.mosaics), submit)
         for path, future, _ in work:
             self.hold()
@@ -124,41 +136,52 @@ class Stages:
             if self._worth_another_try(error, path):
                 work.again(path)
                 continue
-            name = mosaic_name(path)
             if error is None:
                 self.patience.over()
-                plan, reading = future.result()
-                plans.append(plan)
-                if reading:
-                    self.progress.note(reading)
-                self.paths.mosaic_failure(name).unlink(missing_ok=True)
-                for note in plans[-1].mosaic.notes:
-                    self.progress.note(f"mosaic {plans[-1].mosaic.file_name}: {note}")
-            elif isinstance(error, CompanionError):
-                passed_over.append(str(error))
-                self.progress.note(str(error))
-            elif isinstance(error, InputError | AttemptsError):
-                failed[name] = str(error)
-                later = later and isinstance(error, TryAgainError)
-                # Of the only mosaic, it is what the command ends with.
-                if len(config.mosaics) > 1:
-                    self.progress.note(str(error))
-                self._write_failure(self.paths.mosaic_failure(name), {"reason": str(error)})
+                self._take(planned, *future.result())
             else:
-                raise error
+                self._pass_over(planned, mosaic_name(path), error)
             self.progress.advance(stage, 1)
-        reasons = "\n".join([*passed_over, *(failed[name] for name in sorted(failed))])
-        if not plans and failed and later:
-            # An archive that is silent for now: what came of its files stays.
-            raise TryAgainError(reasons)
-        if not plans:
-            if not planned_mosaics(self.paths.root):
-                abandon(self.paths)
-            raise InputError(reasons)
-        outside = note_of_positions_outside(config, plans, root)
+        if not planned.plans:
+            self._refuse_all(planned)
+        outside = note_of_positions_outside(config, planned.plans, root)
         if outside:
             self.progress.note(outside)
-        return sorted(plans, key=lambda plan: plan.mosaic.name), failed
+        return sorted(planned.plans, key=lambda plan: plan.mosaic.name), planned.failed
+
+    def _take(self, planned: _Planned, plan: Plan, reading: str | None) -> None:
+        planned.plans.append(plan)
+        if reading:
+            self.progress.note(reading)
+        self.paths.mosaic_failure(plan.mosaic.name).unlink(missing_ok=True)
+        for note in plan.mosaic.notes:
+            self.progress.note(f"mosaic {plan.mosaic.file_name}: {note}")
+
+    def _pass_over(self, planned: _Planned, name: str, error: BaseException) -> None:
+        """Write down why a mosaic cannot be scanned; what is no fault of it is raised."""
+        if isinstance(error, CompanionError):
+            planned.passed_over.append(str(error))
+            self.progress.note(str(error))
+        elif isinstance(error, InputError | AttemptsError):
+            planned.failed[name] = str(error)
+            planned.later &= isinstance(error, TryAgainError)
+            # Of the only mosaic, it is what the command ends with.
+            if not planned.of_one:
+                self.progress.note(str(error))
+            self._write_failure(self.paths.mosaic_failure(name), {"reason": str(error)})
+        else:
+            raise error
+
+    def _refuse_all(self, planned: _Planned) -> NoReturn:
+        """End a scan that has nothing to scan, with the reasons."""
+        failed = [planned.failed[name] for name in sorted(planned.failed)]
+        reasons = "\n".join([*planned.passed_over, *failed])
+        if failed and planned.later:
+            # An archive that is silent for now: what came of its files stays.
+            raise TryAgainError(reasons)
+        if not planned_mosaics(self.paths.root):
+            abandon(self.paths)
+        raise InputError(reasons)
 
     def work_through(self, plans: Sequence[Sharded], unit: str = "windows") -> None:
         """Cut and score what is not done, a bounded number of shards at a time."""

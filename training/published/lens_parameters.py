@@ -2,8 +2,8 @@
 
 Hezaveh, Perreault Levasseur & Marshall (2017, Nature 548, 555) trained AlexNet, OverFeat, Inception
 and a network of their own on lenses whose light had been removed. Ours is one small network that
-sees cutouts as a scan cuts them, light and all, but in circles about the brightest light. The loss and the dropout are those of Perreault
-Levasseur, Hezaveh & Wechsler (2017, ApJL 850, L7).
+sees cutouts as a scan cuts them, light and all, but in circles about the brightest light. The loss
+and the dropout are those of Perreault Levasseur, Hezaveh & Wechsler (2017, ApJL 850, L7).
 """
 
 import dataclasses
