@@ -6,7 +6,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import dask
-from distributed import Client, LocalCluster, Nanny
+from distributed import Client, LocalCluster, Nanny, SpecCluster
+from distributed.core import Status
 from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 
@@ -29,11 +30,16 @@ START_S = 120.0
 # malloc reads them when a process starts: too late for what a nanny sets in it.
 _LOCAL_SETTINGS = DASK_SETTINGS | {
     f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ALLOCATOR.items()
-} | {"distributed.comm.timeouts.connect": START_S}
+} | {
+    "distributed.comm.timeouts.connect": START_S,
+    # How long a process that was killed may take to be back.
+    "distributed.deploy.lost-worker-timeout": f"{START_S:g} s",
+}
 # No worker is ended for using less. A network takes 1.1 GB, whatever the number of cores.
 LEAST_WORKER_MEMORY_BYTES = 3 * 2**30
 # By its client: what gives a cluster as many processes on cores as are asked for, and may be had.
 _GROW: WeakKeyDictionary[Client, Callable[[int], None]] = WeakKeyDictionary()
+_CLUSTERS: WeakKeyDictionary[Client, SpecCluster] = WeakKeyDictionary()
 
 
 def grow(client: Client, processes: int) -> None:
@@ -44,6 +50,26 @@ def grow(client: Client, processes: int) -> None:
     more = _GROW.get(client)
     if more is not None:
         more(processes)
+
+
+def replace_lost(client: Client) -> None:
+    """Give a cluster of this machine's processes others for those that nobody begins anew.
+
+    A nanny begins a process again that was killed. But Dask gives up both where that takes too
+    long, or where the process is killed once more just when Dask looks whether it is back.
+    """
+    cluster = _CLUSTERS.get(client)
+    if cluster is not None and cluster.status is Status.running:
+        cluster.loop.add_callback(_drop_closed, cluster)
+
+
+def _drop_closed(cluster: SpecCluster) -> None:
+    for name, nanny in list(cluster.workers.items()):
+        if nanny.status in (Status.closed, Status.failed):
+            del cluster.workers[name]
+    if cluster.worker_spec.keys() - cluster.workers.keys():
+        # As many as there should be.
+        cluster.scale(len(cluster.worker_spec))
 
 
 @contextmanager
@@ -75,6 +101,7 @@ def open_local(config: ClusterConfig, begin_with: int | None = None) -> Iterator
         _GROW[client] = lambda asked: local.scale(
             max(len(local.worker_spec), min(asked, workers))
         )
+        _CLUSTERS[client] = local
         yield client
 
 
@@ -140,7 +167,7 @@ def open_cuda(config: ClusterConfig, begin_with: int | None = None) -> Iterator[
         grow_cores(begin_with or cpus)
         with _starting(config):
             client = opened.enter_context(Client(cluster, timeout=START_S))
-        _GROW[client] = grow_cores
+        _GROW[client], _CLUSTERS[client] = grow_cores, cluster
         yield client
 
 

@@ -1,12 +1,13 @@
 import asyncio
 import dataclasses
 import os
+import signal
 import sys
 from pathlib import Path
 
 import dask
 import pytest
-from dask_nodes import free_port
+from dask_nodes import free_port, wait_until
 from distributed import LocalCluster
 
 from lensweep.deploy import local
@@ -24,6 +25,7 @@ from lensweep.deploy.kubernetes.options import KubernetesOptions
 from lensweep.deploy.slurm.options import SlurmOptions
 from lensweep.deploy.tls import CERTIFICATE, KEY, make_certificates
 from lensweep.ground.errors import InputError
+from lensweep.scanner.work.dispatch import spread
 
 SLURM = SlurmOptions(nodes=2, cores=4, memory="8G", partition="short", account="astro")
 PODS = KubernetesOptions(
@@ -156,6 +158,16 @@ def test_a_local_cluster_grows_when_it_is_asked_to():
             local.grow(client, asked)
             client.wait_for_workers(there)
             assert len(client.cluster.worker_spec) == there
+
+
+def test_a_process_that_dask_has_given_up_is_replaced(monkeypatch):
+    """Killed once more while its nanny begins it anew, when Dask looks whether it is back."""
+    monkeypatch.setitem(local._LOCAL_SETTINGS, "distributed.deploy.lost-worker-timeout", "1 ms")
+    with open_client("local", 1) as client:
+        (nanny,) = client.cluster.workers.values()
+        os.kill(nanny.pid, signal.SIGKILL)
+        wait_until(lambda: not client.cluster.workers)
+        assert sorted(done for _, done in spread(client, abs, [-1, 2, -3])) == [1, 2, 3]
 
 
 def _threads():

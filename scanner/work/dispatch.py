@@ -12,6 +12,7 @@ from dask.typing import Key
 from distributed import CancelledError, Client, Future, Semaphore
 
 from lensweep.deploy.config import CUT, SCORE
+from lensweep.deploy.local import replace_lost
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -130,6 +131,7 @@ class Dispatch(Generic[T]):
             except queue.Empty:
                 if self._client.status == "closed":
                     raise CancelledError("the client has given up its scheduler") from None
+                replace_lost(self._client)
                 continue
             piece, future, last = self._known.pop(ended.key)
             self._under_way -= last
