@@ -51,13 +51,17 @@ class Fault(PlainProgress):
     def __init__(self, paths, inject):
         self.log = io.StringIO()
         super().__init__(self.log, time.monotonic)
-        self.paths, self.inject = paths, inject
+        self.paths, self.inject, self.at_work = paths, inject, False
         if inject:
             self.moment = int(drawn(inject.__qualname__).integers(1, SHARDS - 6))
 
+    def stage(self, name, *args, **kwargs):
+        self.at_work |= name == "scoring"
+        return super().stage(name, *args, **kwargs)
+
     def advance(self, stage, n):
         super().advance(stage, n)
-        if self.inject and len(self.paths.score_markers(NAME)) >= self.moment:
+        if self.inject and self.at_work and len(self.paths.score_markers(NAME)) >= self.moment:
             inject, self.inject = self.inject, None
             inject()
 
@@ -185,9 +189,12 @@ def test_a_poisoned_shard(machines, undisturbed, tiny_bundle, field_there, tmp_p
         paths.score_marker(NAME, shard).unlink()
     pixels = paths.cutouts(NAME) / "flux" / "c" / str(poisoned) / "0" / "0"
     whole = pixels.read_bytes()
-    pixels.unlink()
-    os.mkfifo(pixels)
     over = threading.Event()
+
+    def poison():
+        """Whoever reads it waits; not before it was found to be as long as it should be."""
+        pixels.unlink()
+        os.mkfifo(pixels)
 
     def kill_whoever_reads():
         while not over.wait(0.05):
@@ -198,7 +205,7 @@ def test_a_poisoned_shard(machines, undisturbed, tiny_bundle, field_there, tmp_p
 
     killer = threading.Thread(target=kill_whoever_reads)
     killer.start()
-    outcome, log = scan_with(machines.address, tiny_bundle, field_there, root)
+    outcome, log = scan_with(machines.address, tiny_bundle, field_there, root, poison)
     over.set()
     killer.join()
     assert outcome.exit_status == 3
