@@ -59,7 +59,7 @@ def replace_lost(client: Client) -> None:
     long, or where the process is killed once more just when Dask looks whether it is back.
     """
     cluster = _CLUSTERS.get(client)
-    if cluster is not None and cluster.status is Status.running:
+    if cluster is not None and cluster.loop is not None and cluster.status is Status.running:
         cluster.loop.add_callback(_drop_closed, cluster)
 
 
