@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lensweep.ground.files import is_remote, place, reached
+from lensweep.ground.files import is_file, is_remote, place, reached
 
 HATS_PROPERTIES = ("hats.properties", "collection.properties", "properties")
 
@@ -16,9 +16,11 @@ def is_hats(path: str | Path) -> bool:
         If an address does not answer.
     """
     folder = place(path)
+    if not is_remote(folder):
+        return any(is_file(folder / name) for name in HATS_PROPERTIES)
     with reached(folder):
         found = any((folder / name).is_file() for name in HATS_PROPERTIES)
-        if not found and is_remote(folder):
+        if not found:
             # To fsspec a file of a web server that does not answer is absent; a listing tells.
             folder.is_dir()
     return found

@@ -33,7 +33,6 @@ from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.opening import open_run
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.work.scan import Outcome, run_scan
-from lensweep.training.simulation import simulate
 
 # Workers within this process are set as those of a scan.
 dask.config.set(DASK_SETTINGS)
@@ -66,26 +65,17 @@ def real_data() -> Path:
     return Path(folder)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _few_psfs():
-    """A bank of them is drawn for every seed, and takes seconds."""
-    simulate.N_PSFS = 4
-
-
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory) -> Path:
-    """An ensemble of three members on a network of one small convolution; not measured on fields.
-
-    A scan with it is done in two thirds of the time that one with p_lens takes.
-    """
-    return write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny-3fold", None)
+    """An ensemble of three members on a network of one small convolution, measured on fields."""
+    folder = tmp_path_factory.mktemp("bundles") / "tiny-3fold"
+    return with_field_scores(write_tiny_bundle(folder, None))
 
 
 @pytest.fixture(scope="session")
-def measured_bundle(tiny_bundle, tmp_path_factory) -> Path:
-    """The same, with what its scores are worth on fields."""
-    folder = shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("measured") / tiny_bundle.name)
-    return with_field_scores(folder)
+def measured_bundle(tiny_bundle) -> Path:
+    """The same, where what its scores are worth is the point."""
+    return tiny_bundle
 
 
 @pytest.fixture(scope="session")

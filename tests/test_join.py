@@ -149,8 +149,9 @@ def test_targets_of_all_parts(client, measured_bundle, survey, join, tmp_path):
         ({"lens_density": 3.0}, "lens_density is 10.0 in the first, 3.0 in the second"),
     ],
 )
-def test_parts_of_another_survey_are_refused(join, survey, client, measured_bundle, tmp_path, options,
-                                             message):  # fmt: skip
+def test_parts_of_another_survey_are_refused(
+    join, survey, client, measured_bundle, tmp_path, options, message
+):
     other = write_field(tmp_path / "c_f814w_drz.fits", seed=5, shape=(150, 300))
     scan_here(client, measured_bundle, [other], tmp_path / "other", **options)
     status, shown = join("0000", tmp_path / "other", out=tmp_path / "joined")

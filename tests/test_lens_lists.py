@@ -76,7 +76,7 @@ def test_a_users_list_lands_in_the_schema(tmp_path, ending):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ra,dec\n10:00:28.6,02:12:03", "row 0 .* sexagesimal"),
+        ("ra,dec\n10:75:28.6,02:12:03", "not all of it is sexagesimal"),
         ("ra_deg,dec_deg\n1,1\n,2", "row 1 .*remove rows without a position"),
         ("ra_deg,dec_deg\n1,1\n2,91", "row 1 .*outside -90 to 90"),
         ("ra,dec\n10.00,2.2\n9.98,2.3", "row 0 to 1 all lie below 24, as hours do"),
@@ -97,7 +97,7 @@ def test_hours_are_known_by_their_unit(tmp_path):
     table = Table({"ra": [10.0, 200.0], "dec": [1.0, 2.0]})
     table["ra"].unit = "h"
     table.write(tmp_path / "h.fits")
-    with pytest.raises(TableError, match="in hours"):
+    with pytest.raises(TableError, match=r"RA 2999.* outside \[0, 360\)"):
         read_lens_list(tmp_path / "h.fits")
 
 

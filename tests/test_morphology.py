@@ -28,7 +28,7 @@ def measured(image):
         # De Vaucouleurs' profile instead of a disc's.
         ("concentration", galaxy(amplitude=3000.0, scale=0.02, n=4.0)),
         # A second galaxy's light on one side of it, too near to be one of its own.
-        ("asymmetry", galaxy() + galaxy(offset=(6.0, 0.0), amplitude=30.0, scale=1.5)),
+        ("asymmetry", galaxy() + galaxy(offset=(6.0, 0.0), amplitude=60.0, scale=1.5)),
         # A ring of knots.
         ("clumpiness", galaxy() + sum(
             galaxy(offset=(9.0 * np.cos(a), 9.0 * np.sin(a)), amplitude=40.0, scale=1.0)

@@ -301,7 +301,7 @@ def test_presets_and_files(tmp_path):
     bad = tmp_path / "bad.toml"
     for text, message in (
         ("name = 'x'\nflavour = 3\n", r"bad\.toml: unknown keys flavour; known are adapt_also"),
-        ("name = 'x'\nseed = 1\n", r"bad\.toml: lacks backbone, .* needed are name, seed, backbone"),
+        ("name = 'x'\nseed = 1\n", r"bad\.toml: lacks backbone, .* needed are name, seed, back"),
         ("name = x\n", r"bad\.toml: not TOML"),
     ):
         bad.write_text(text)
