@@ -13,6 +13,7 @@ import pandas as pd
 from distributed import Client
 from numpy.typing import NDArray
 
+from lensweep.ground.asked import first_change
 from lensweep.ground.atomic import write_json
 from lensweep.ground.errors import InputError
 from lensweep.ground.outputs import check_folder
@@ -183,13 +184,13 @@ def claim(workdir: Path, config: TrainConfig) -> None:
         write_json(path, asked)
         return
     found = json.loads(path.read_text())
-    for key in sorted((found.keys() | asked.keys()) - {"weights"}):
-        if found.get(key) != asked.get(key):
-            raise InputError(
-                f"training folder {workdir}: holds the work of another config ({key} was "
-                f"{found.get(key)!r}, now {asked.get(key)!r}); name a new folder, or give the "
-                f"config in {path.name} to continue it"
-            )
+    change = first_change(found | {"weights": asked["weights"]}, asked)
+    if change is not None:
+        raise InputError(
+            f"training folder {workdir}: holds the work of another config ({change.key} was "
+            f"{change.was!r}, now {change.now!r}); name a new folder, or give the "
+            f"config in {path.name} to continue it"
+        )
 
 
 def prepare_sets(config: TrainConfig, workdir: Path, client: Client, progress: Progress) -> Sets:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from lensweep.catalogs.schemas import read_provenance
+from lensweep.ground.asked import first_change
 from lensweep.ground.atomic import sweep
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_file, is_remote, make_folder, remove_folder
@@ -151,12 +152,12 @@ def _refuse_unfit(bundle: Bundle, config: ScanConfig) -> None:
 
 
 def _refuse_another(paths: RunPaths, found: dict[str, Any], asked: dict[str, Any]) -> None:
-    for key in sorted(found.keys() | asked.keys()):
-        if found.get(key) != asked.get(key):
-            raise InputError(
-                f"output folder {paths.root}: holds another run ({key} was {found.get(key)}, now "
-                f"{asked.get(key)}); name a new folder, or repeat the first command to continue it"
-            )
+    change = first_change(found, asked)
+    if change is not None:
+        raise InputError(
+            f"output folder {paths.root}: holds another run ({change.key} was {change.was}, now "
+            f"{change.now}); name a new folder, or repeat the first command to continue it"
+        )
 
 
 def ranking_of(config: ScanConfig, bundle: Bundle) -> dict[str, float]:

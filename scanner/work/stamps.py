@@ -19,6 +19,7 @@ from distributed.client import ClosedClientError
 from numpy.typing import NDArray
 
 from lensweep.catalogs.schemas import SCORES, with_provenance
+from lensweep.ground.asked import first_change
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_remote, whole_file
 from lensweep.ground.progress import Progress
@@ -134,10 +135,9 @@ def open_scores(
     """
     asked = _what_decides(config, plans) | {"ensemble_sha256": bundle.sha256}
     if paths.run.is_file():
-        found = read_record(paths.run)["asked"]
-        for key in sorted(found.keys() | asked.keys()):
-            if found.get(key) != asked.get(key):
-                raise _another(paths, key, found.get(key), asked.get(key))
+        change = first_change(read_record(paths.run)["asked"], asked)
+        if change is not None:
+            raise _another(paths, *change)
     names = [plan.name for plan in plans]
     write_record(
         paths.run, {"asked": asked, "versions": versions(), "mosaics": names}

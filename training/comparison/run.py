@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lensweep.ground.asked import first_change
 from lensweep.ground.atomic import sweep, write_json
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import whole_file
@@ -114,13 +115,12 @@ def claim(path: Path, asked: dict[str, Any]) -> None:
     if not path.is_file():
         write_json(path, asked)
         return
-    found = json.loads(path.read_text())
-    for key in sorted(found.keys() | asked.keys()):
-        if found.get(key) != asked.get(key):
-            raise InputError(
-                f"results in {path.parent}: were made with {key} = {found.get(key)!r}, now "
-                f"{asked.get(key)!r}; give that again, or another --out"
-            )
+    change = first_change(json.loads(path.read_text()), asked)
+    if change is not None:
+        raise InputError(
+            f"results in {path.parent}: were made with {change.key} = {change.was!r}, now "
+            f"{change.now!r}; give that again, or another --out"
+        )
 
 
 def run_comparison(

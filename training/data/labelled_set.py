@@ -13,6 +13,7 @@ import pandas as pd
 from distributed import Client
 
 from lensweep.catalogs.tables import write_frame
+from lensweep.ground.asked import first_change
 from lensweep.ground.atomic import sweep, write_json
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import Progress
@@ -49,13 +50,12 @@ def claim(folder: Path, asked: dict[str, Any]) -> None:
         raise InputError(
             f"data set folder {folder}: cannot be written to ({error.strerror}); name another"
         ) from error
-    found = json.loads(path.read_text())
-    for key in sorted(found.keys() | asked.keys()):
-        if found.get(key) != asked.get(key):
-            raise InputError(
-                f"data set folder {folder}: holds another data set ({key} was {found.get(key)}, "
-                f"now {asked.get(key)}); name a new folder, or repeat the first command"
-            )
+    change = first_change(json.loads(path.read_text()), asked)
+    if change is not None:
+        raise InputError(
+            f"data set folder {folder}: holds another data set ({change.key} was {change.was}, "
+            f"now {change.now}); name a new folder, or repeat the first command"
+        )
 
 
 def fill(
