@@ -73,12 +73,6 @@ def tiny_bundle(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def measured_bundle(tiny_bundle) -> Path:
-    """The same, where what its scores are worth is the point."""
-    return tiny_bundle
-
-
-@pytest.fixture(scope="session")
 def second_look_bundle(tmp_path_factory) -> Path:
     """A measured one with second looks at about half of what is scored."""
     folder = tmp_path_factory.mktemp("bundles") / "tiny-3fold"

@@ -57,12 +57,12 @@ def fields(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(client, measured_bundle, fields, tmp_path_factory):
+def run(client, tiny_bundle, fields, tmp_path_factory):
     """A finished run about every object of the first field, with heads that know nothing."""
     path, positions, _ = fields[0]
     root = tmp_path_factory.mktemp("runs") / "run"
     options = {"centres": str(positions), "merge_radius_arcsec": 1.0}
-    scan_here(client, measured_bundle, [path], root, **options)
+    scan_here(client, tiny_bundle, [path], root, **options)
     return root
 
 
@@ -95,16 +95,16 @@ def found_before_false(run_or_table, truth, n_false):
 
 
 @pytest.fixture(scope="module")
-def learned(run, fields, measured_bundle, tmp_path_factory):
+def learned(run, fields, tiny_bundle, tmp_path_factory):
     folder = tmp_path_factory.mktemp("learned")
     grades = grades_of(run, fields[0][2], folder / "ada.csv")
-    return learn(run, [grades], folder / "better", quiet(), str(measured_bundle)), grades
+    return learn(run, [grades], folder / "better", quiet(), str(tiny_bundle)), grades
 
 
-def test_the_loop_finds_more_on_another_field(client, learned, fields, measured_bundle, tmp_path):
+def test_the_loop_finds_more_on_another_field(client, learned, fields, tiny_bundle, tmp_path):
     bundle, (path, positions, truth) = learned[0].bundle.folder, fields[1]
     shares = []
-    for name, ensemble in (("before", measured_bundle), ("after", bundle)):
+    for name, ensemble in (("before", tiny_bundle), ("after", bundle)):
         scan_here(client, ensemble, [path], tmp_path / name, centres=str(positions),
                   merge_radius_arcsec=1.0)  # fmt: skip
         shares.append(found_before_false(tmp_path / name / "candidates.parquet", truth, 3))
@@ -136,8 +136,8 @@ def test_the_run_is_ranked_again(run, learned, fields):
     np.testing.assert_allclose(logits, first["logit_mean"], atol=0.02)
 
 
-def test_the_bundle_is_a_normal_one_with_its_history(run, learned, measured_bundle):
-    parent, new = check_bundle(str(measured_bundle)), check_bundle(learned[0].bundle.folder)
+def test_the_bundle_is_a_normal_one_with_its_history(run, learned, tiny_bundle):
+    parent, new = check_bundle(str(tiny_bundle)), check_bundle(learned[0].bundle.folder)
     (history,) = new.description.training["learned"]
     assert history["parent_sha256"] == parent.sha256
     assert history["lenses"] + history["others"] == len(pd.read_parquet(run / "candidates.parquet"))
@@ -152,12 +152,12 @@ def test_the_bundle_is_a_normal_one_with_its_history(run, learned, measured_bund
     np.testing.assert_allclose(np.ptp(bias - bias_before), 0, atol=1e-4)
 
 
-def test_features_are_computed_once(run, learned, fields, measured_bundle, tmp_path, monkeypatch):
+def test_features_are_computed_once(run, learned, fields, tiny_bundle, tmp_path, monkeypatch):
     def refuse(*_):
         raise AssertionError("computed again")
 
     monkeypatch.setattr(Ensemble, "features", refuse)
-    again = learn(run, [learned[1]], tmp_path / "again", quiet(), str(measured_bundle))
+    again = learn(run, [learned[1]], tmp_path / "again", quiet(), str(tiny_bundle))
     assert again.held_out == learned[0].held_out
 
 
@@ -177,17 +177,17 @@ def test_second_looks_are_learned_from(client, second_look_bundle, fields, tmp_p
     np.testing.assert_allclose(logits, after["logit_mean"], atol=0.02)
 
 
-def test_grades_that_teach_nothing_change_nothing(run, fields, measured_bundle, tmp_path):
+def test_grades_that_teach_nothing_change_nothing(run, fields, tiny_bundle, tmp_path):
     grades = grades_of(run, fields[0][2], tmp_path / "ada.csv", wrong=0.5)
     with pytest.raises(InputError, match="teach nothing: held out of the fit"):
-        learn(run, [grades], tmp_path / "out", quiet(), str(measured_bundle))
+        learn(run, [grades], tmp_path / "out", quiet(), str(tiny_bundle))
     assert not (tmp_path / "out").exists()
 
 
-def test_graders_vote(run, fields, measured_bundle, tmp_path):
+def test_graders_vote(run, fields, tiny_bundle, tmp_path):
     paths = [grades_of(run, fields[0][2], tmp_path / f"{name}.csv", 0.1, name, seed=seed)
              for seed, name in enumerate(("ada", "bob", "eve"))]  # fmt: skip
-    found = learn(run, paths, tmp_path / "out", quiet(), str(measured_bundle))
+    found = learn(run, paths, tmp_path / "out", quiet(), str(tiny_bundle))
     assert found.said[0].startswith("ada.csv: ")
     assert "A, B and C are lenses, X is none" in found.said[0]
 
@@ -200,26 +200,26 @@ def test_graders_vote(run, fields, measured_bundle, tmp_path):
         (lambda text: text.replace(",A,", ",,"), "0 lenses and"),
     ],
 )  # fmt: skip
-def test_unusable_grades_are_refused(run, fields, measured_bundle, tmp_path, change, message):
+def test_unusable_grades_are_refused(run, fields, tiny_bundle, tmp_path, change, message):
     path = grades_of(run, fields[0][2], tmp_path / "ada.csv", wrong=0.0)
     path.write_text(change(path.read_text()))
     with pytest.raises(InputError, match=message):
-        learn(run, [path], tmp_path / "out", quiet(), str(measured_bundle))
+        learn(run, [path], tmp_path / "out", quiet(), str(tiny_bundle))
 
 
-def test_grades_of_another_run_are_refused(run, fields, measured_bundle, tmp_path):
+def test_grades_of_another_run_are_refused(run, fields, tiny_bundle, tmp_path):
     path = grades_of(run, fields[0][2], tmp_path / "ada.csv")
     mine = run_id(read_facts(run))
     path.write_text(path.read_text().replace(mine, "0123456789ab"))
     with pytest.raises(InputError, match=f"grades of run 0123456789ab, but this is run {mine}"):
-        learn(run, [path], tmp_path / "out", quiet(), str(measured_bundle))
+        learn(run, [path], tmp_path / "out", quiet(), str(tiny_bundle))
     away = fields[1][2].assign(label="lens")[["ra_deg", "dec_deg", "label"]]
     away.to_csv(path, index=False)
     with pytest.raises(InputError, match="0 of 64 lie within 1 arcsec of a candidate"):
-        learn(run, [path], tmp_path / "out", quiet(), str(measured_bundle))
+        learn(run, [path], tmp_path / "out", quiet(), str(tiny_bundle))
 
 
-def test_the_command(run, learned, measured_bundle, tmp_path, monkeypatch, capsys):
+def test_the_command(run, learned, tiny_bundle, tmp_path, monkeypatch, capsys):
     def command(*arguments):
         monkeypatch.setattr(sys, "argv", ["lensweep", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
@@ -227,7 +227,7 @@ def test_the_command(run, learned, measured_bundle, tmp_path, monkeypatch, capsy
         printed = capsys.readouterr()
         return end.value.code, printed.out + printed.err
 
-    asked = ["learn", run, "--labels", learned[1], "--ensemble", measured_bundle]
+    asked = ["learn", run, "--labels", learned[1], "--ensemble", tiny_bundle]
     status, shown = command(*asked, "--out", tmp_path / "new")
     assert status == 0
     assert "held-out grades: log loss" in shown

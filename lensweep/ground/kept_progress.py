@@ -138,13 +138,12 @@ class KeptProgress:
 def keep_progress(folder: Path) -> Iterator[Progress]:
     """Show progress as `open_progress` does, and keep it in a folder of this machine."""
     with open_progress() as shown:
-        kept = KeptProgress(shown, folder / RECORD)
+        kept, well = KeptProgress(shown, folder / RECORD), False
         try:
             yield kept
-        except BaseException:
-            kept.end(False)
-            raise
-        kept.end(True)
+            well = True
+        finally:
+            kept.end(well)
 
 
 def read_kept(folder: Path) -> Kept | None:

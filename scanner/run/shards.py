@@ -1,9 +1,11 @@
 """What is worked on in shards: so many windows, so many of them to a task and to a file."""
 
+from abc import ABC, abstractmethod
+
 from lensweep.scanner.sky.windows import shard_bounds
 
 
-class Sharded:
+class Sharded(ABC):
     """Windows in shards.
 
     Attributes
@@ -15,9 +17,9 @@ class Sharded:
     windows_per_shard: int
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """What its stores and its rows are called."""
-        raise NotImplementedError
 
     @property
     def shards(self) -> list[tuple[int, int]]:

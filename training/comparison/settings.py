@@ -6,8 +6,8 @@ from pathlib import Path
 
 from lensweep.ground.errors import InputError
 from lensweep.ground.settings import check_types, one_of, setting, within
+from lensweep.training.data.protocols import PROTOCOLS, check_augmented
 
-PROTOCOLS = ("grouped", "thesis")
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "nadam")
 
 
@@ -73,13 +73,7 @@ class ComparisonSettings:
             within(name, getattr(self, name), 0, high)
         within("folds", self.folds, 2, 100)
         within("field_px", self.field_px, 600, 30000)
-        if (self.augmented_lenses > 0) != (self.augmented_others > 0):
-            raise InputError("augmented_lenses and augmented_others: give both or neither")
-        if self.protocol == "thesis" and not self.augmented_lenses:
-            raise InputError(
-                "protocol = 'thesis': augments before it splits; give augmented_lenses and "
-                "augmented_others (the thesis: 15000 and 13239)"
-            )
+        check_augmented(self.protocol, self.augmented_lenses, self.augmented_others)
         if self.stamps is not None and not (Path(self.stamps) / "MANIFEST.csv").is_file():
             raise InputError(f"stamps {self.stamps}: no MANIFEST.csv in it")
         for one in self.weights:

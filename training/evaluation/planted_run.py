@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from distributed import Client, as_completed
+from distributed import Client
 from numpy.typing import NDArray
 
 from lensweep.catalogs.lens_lists import known_lenses
+from lensweep.deploy.config import SCORE
 from lensweep.ground.errors import InputError
 from lensweep.ground.outputs import check_folder
 from lensweep.ground.progress import Progress
@@ -28,6 +29,7 @@ from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import read_plan, read_windows
 from lensweep.scanner.run.tally import planned_mosaics
 from lensweep.scanner.sky.overrides import HeaderOverrides
+from lensweep.scanner.work.dispatch import spread
 from lensweep.scanner.work.tasks import load_ensemble
 from lensweep.training.data import labelled_set
 from lensweep.training.data.injection import depth_of
@@ -191,9 +193,8 @@ def plant_in_run(planting: Planting, client: Client, progress: Progress) -> Plan
     ground = _Ground(
         str(planting.root), out, opened, planting.depths, psfs, planting.config.seed, scoring, asked
     )
-    futures = client.map(_plant_some, missing, ground=ground, pure=False)
-    for future in as_completed(futures):
-        progress.advance(stage, future.result())
+    for _, planted in spread(client, _plant_some, missing, resource=SCORE, ground=ground):
+        progress.advance(stage, planted)
     windows, unseen, truth = (
         pd.concat([pd.read_parquet(_part(out, start, part)) for start, _ in bounds])
         for part in _PARTS

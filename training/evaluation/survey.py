@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from distributed import Client, as_completed
+from distributed import Client
 from numpy.typing import NDArray
 
 from lensweep.catalogs.candidates import build_candidates
 from lensweep.catalogs.crossmatch import nearest
+from lensweep.deploy.config import SCORE
 from lensweep.ground.atomic import write_json
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import whole_file
@@ -35,6 +36,7 @@ from lensweep.scanner.run.plan import Plan, plan_mosaic, read_windows
 from lensweep.scanner.run.score_store import read_seen
 from lensweep.scanner.sky.grid import grid_to_sky, read_grid_region
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
+from lensweep.scanner.work.dispatch import spread
 from lensweep.scanner.work.stores import prepare_stores
 from lensweep.scanner.work.tasks import cut_shard, load_ensemble, score_shard
 from lensweep.training.data import labelled_set
@@ -113,9 +115,10 @@ def run_survey(config: SurveyConfig, out: Path, client: Client, progress: Progre
     seeds = range(config.seed, config.seed + config.fields)
     missing = [seed for seed in seeds if not (field_folder(out, seed) / FACTS).is_file()]
     stage = progress.stage("fields", len(seeds), len(seeds) - len(missing), unit="fields")
-    futures = client.map(survey_field, missing, out=out, config=config, bundle=bundle, pure=False)
-    for done in as_completed(futures):
-        done.result()
+    done = spread(
+        client, survey_field, missing, resource=SCORE, out=out, config=config, bundle=bundle
+    )
+    for _ in done:
         progress.advance(stage, 1)
     return read_survey(out, seeds, config.centres)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lensweep.ground.errors import InputError
 from lensweep.ground.settings import check_types, fill, read_toml, setting, within
+from lensweep.training.data.protocols import PROTOCOLS, check_augmented
 from lensweep.training.fit.backbones import BACKBONES
 
 # Less does not fill one batch.
@@ -18,7 +19,7 @@ CHOICES = {
     "backbone": tuple(BACKBONES),
     "init": ("imagenet", "random", "file", "bundle"),
     "stem": ("fixed", "learned"),
-    "protocol": ("grouped", "thesis"),
+    "protocol": PROTOCOLS,
     "augmentation": ("turns", "thesis"),
 }
 # A hundred million cutouts are 4 TB; passes and learning rates beyond these were never meant.
@@ -218,13 +219,7 @@ class TrainConfig:
                 f"second_look = {self.second_look}: not with protocol thesis, whose leak "
                 "is measured at the first look; leave it out"
             )
-        if (self.augmented_lenses > 0) != (self.augmented_others > 0):
-            raise InputError("augmented_lenses and augmented_others: give both or neither")
-        if self.protocol == "thesis" and not self.augmented_lenses:
-            raise InputError(
-                "protocol = 'thesis': augments before it splits; give augmented_lenses and "
-                "augmented_others (the thesis: 15000 and 13239)"
-            )
+        check_augmented(self.protocol, self.augmented_lenses, self.augmented_others)
         if self.init == "file" and not (self.weights and self.weights_sha256):
             raise InputError("init = 'file': needs weights, a path, and weights_sha256")
         if self.init == "random" and self.weights:
