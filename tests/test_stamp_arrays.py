@@ -255,6 +255,10 @@ def test_what_cannot_be_scored_is_refused_first(shape, options, message, tiny_bu
     [
         ("none-*.fits", "no file fits this pattern"),
         ("empty", "no FITS files and no Zarr stores in this folder"),
+        ("none.npy", r"none\.npy: no such file"),
+        ("none.h5::a", r"none\.h5: no such file"),
+        ("torn.zarr", "no readable Zarr store"),  # no JSON
+        ("list.zarr", "no readable Zarr store"),  # JSON, of something else
         ("text.npy", "no readable array of NumPy"),
         ("text.h5", "no readable HDF5 file"),
         ("two.h5", r"holds 2 arrays \(a, b\); say which one is of stamps: --dataset"),
@@ -266,6 +270,9 @@ def test_places_without_stamps(name, message, tmp_path):
     (tmp_path / "empty").mkdir()
     for file in ("text.npy", "text.h5"):
         (tmp_path / file).write_text("no array")
+    for store, text in (("torn.zarr", "{"), ("list.zarr", "[]")):
+        (tmp_path / store).mkdir()
+        (tmp_path / store / "zarr.json").write_text(text)
     np.save(tmp_path / "words.npy", np.full((1, 2, 2), "x"))
     with h5py.File(tmp_path / "two.h5", "w") as file:
         file["a"], file["b"] = drawn(1), drawn(1)

@@ -154,6 +154,8 @@ def _expanded(name: str) -> list[str]:
 def _found(name: str, dataset: str | None, channel: int | None) -> Iterator[StampSet]:
     path, _, inside = name.partition(WITHIN)
     inside = inside or dataset or ""
+    if path.lower().endswith((".npy", *_HDF5_ENDINGS)) and not is_file(path):
+        raise InputError(f"images {path}: no such file")
     if path.lower().endswith(".npy"):
         yield _checked(StampSet(NUMPY, (path,)), channel)
     elif path.lower().endswith(_HDF5_ENDINGS):
@@ -192,18 +194,22 @@ def _is_zarr(folder: Path) -> bool:
 
 def _array_of(store: Path, inside: str) -> str:
     """Where in a Zarr store the stamps are."""
-    node = zarr.open(store, mode="r")
-    if isinstance(node, zarr.Array):
-        return ""
-    names = sorted(name for name, _ in node.arrays())
-    return _chosen(inside, names, f"stamps {store}", inside in node)
+    try:
+        node = zarr.open(store, mode="r")
+        if isinstance(node, zarr.Array):
+            return ""
+        names, there = sorted(name for name, _ in node.arrays()), inside in node
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        # What zarr raises depends on what stands where its metadata should.
+        raise InputError(f"stamps {store}: no readable Zarr store ({error})") from error
+    return _chosen(inside, names, f"stamps {store}", there)
 
 
 def _dataset_of(path: str, inside: str) -> str:
     """Where in an HDF5 file the stamps are."""
-    import h5py
-
     with _open_hdf5(path) as file:
+        import h5py
+
         names = sorted(name for name, one in file.items() if isinstance(one, h5py.Dataset))
         there = inside in file and isinstance(file[inside], h5py.Dataset)
         return _chosen(inside, names, f"stamps {path}", there)
