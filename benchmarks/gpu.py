@@ -155,11 +155,12 @@ def stand_ins(mosaic: Path, folder: Path) -> None:
 def stand_in_scan(mosaic: Path, bundle: str, out: Path, rate: float) -> float:
     """Windows a second of a scan whose scoring process has a stand-in, when warm."""
     common = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    quiet = {**common, "silence_logs": "CRITICAL"}
     environment = {**worker_environment(), RATE: str(rate), FOLDER_VARIABLE: str(out.parent)}
-    scoring = {**common, "nthreads": SHARDS_AT_ONCE, "resources": {SCORE: SHARDS_AT_ONCE},
+    scoring = {**quiet, "nthreads": SHARDS_AT_ONCE, "resources": {SCORE: SHARDS_AT_ONCE},
                "env": environment, "preload": [str(Path(__file__).with_name("stand_in.py"))],
                "preload_argv": [[]]}  # fmt: skip
-    cutting = {**common, "nthreads": 1, "resources": {CUT: 1}, "env": worker_environment()}
+    cutting = {**quiet, "nthreads": 1, "resources": {CUT: 1}, "env": worker_environment()}
     cutters = max(1, len(os.sched_getaffinity(0)) - 1)
     workers = [{"cls": Nanny, "options": scoring},
                *[{"cls": Nanny, "options": cutting}] * cutters]  # fmt: skip
