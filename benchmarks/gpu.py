@@ -112,13 +112,16 @@ def scores(name: str, precision: str, flux: NDArray[np.float32]) -> None:
 def gpu_scan(name: str, mosaic: Path, out: Path, precision: str) -> None:
     """A whole scan as it is commanded, and how busy the GPU was while it scored."""
     with sampled_gpu() as busy:
+        begin = time.time()
         ran = run([sys.executable, "-m", "lensweep", "scan", str(mosaic), "--out", str(out),
                    "--ensemble", name, "--screen", "off", "--stride", str(STRIDE),
                    "--precision", precision, "--cluster", "cuda"])  # fmt: skip
     if ran.status:
         sys.exit(f"lensweep scan ended with status {ran.status}")
     at_work = [share for share in busy if share > 0] or [0]
-    row(f"whole scan, {ran.seconds:.0f} s, when warm", precision, "", warm_rate(out),
+    scored = [path.stat().st_mtime - begin for path in out.glob("done/*/*.score.json")]
+    span = f"its first shard scored at {min(scored):.1f} s, its last at {max(scored):.1f} s"
+    row(f"whole scan, {ran.seconds:.1f} s: {span}", precision, "", warm_rate(out),
         f"{np.median(at_work):.0f} %")  # fmt: skip
 
 
