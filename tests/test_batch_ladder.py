@@ -152,15 +152,14 @@ class _Ticking(_Memory):
     ("device", "found", "sizes"),
     [
         # The call dominates: as many as may be.
-        (_Ticking(lambda n: 0.1 + 0.0001 * n), 2048, [2048, 1024]),
+        (_Ticking(lambda n: 0.1 + 0.0001 * n), 512, [512, 256]),
         # A smaller one is as fast: memory that is there is used.
-        (_Ticking(lambda n: 0.0001 * n), 2048, [2048, 1024]),
+        (_Ticking(lambda n: 0.0001 * n), 512, [512, 256]),
         # Memory ends it.
-        (_Ticking(lambda n: 0.0001 * n, held=100), 64, [2048, 1024, 512, 256, 128, 64, 32]),
-        (_Ticking(lambda n: 0.0001 * n, held=1), 1, [2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4,
-                                                   2, 1]),
+        (_Ticking(lambda n: 0.0001 * n, held=100), 64, [512, 256, 128, 64, 32]),
+        (_Ticking(lambda n: 0.0001 * n, held=1), 1, [512, 256, 128, 64, 32, 16, 8, 4, 2, 1]),
         # Every size takes long to choose its algorithms: no time for a second.
-        (_Ticking(lambda n: 0.0001 * n, first_s=BUDGET_S + 1.0), 2048, [2048]),
+        (_Ticking(lambda n: 0.0001 * n, first_s=BUDGET_S + 1.0), 512, [512]),
     ],
 )  # fmt: skip
 def test_a_trial_takes_what_memory_allows(device, found, sizes):
@@ -171,13 +170,13 @@ def test_a_trial_takes_what_memory_allows(device, found, sizes):
 def test_one_slow_call_is_not_a_slow_size():
     """What else the machine does must not halve the batch."""
     slow = iter([0.1, 9.0, 0.1, 0.1, *[0.1] * 99])
-    device = _Ticking(lambda n: next(slow) * n / 2048)
-    assert find_batch(device, 4, lambda: device.now) == 2048
+    device = _Ticking(lambda n: next(slow) * n / 512)
+    assert find_batch(device, 4, lambda: device.now) == 512
 
 
 def test_half_of_a_batch_that_is_faster():
-    device = _Ticking(lambda n: 1e-5 * n * (1 + (n > 1024)))
-    assert find_batch(device, 4, lambda: device.now) == 1024
+    device = _Ticking(lambda n: 1e-5 * n * (1 + (n > 256)))
+    assert find_batch(device, 4, lambda: device.now) == 256
 
 
 def test_a_device_without_room():

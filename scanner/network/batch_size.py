@@ -2,12 +2,15 @@
 
 Every batch is padded to the same size, so that a cutout's score never depends on its company.
 Several threads share a network: while one batch is computed the next is made ready, of whatever
-looks wait, in the order in which they came.
+looks wait, in the order in which they came. Whole batches of one thread are handed on as they are;
+others are put together in memory that is used again, since new memory of that size costs as much
+time as a device takes to compute.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,16 +55,24 @@ class _Batch:
     size: int
     parts: Sequence[tuple[_Request, slice]]
 
-    def looks(self) -> Looks:
-        """Those of its parts, and padding."""
-        filled = empty_looks(self.size, self.parts[0][0].looks.flux.shape[1])
+    @property
+    def alone(self) -> Looks | None:
+        """Its looks where one thread's fill it, without a copy."""
+        looks = self.parts[0][0].looks[self.parts[0][1]]
+        return looks if len(looks) == self.size else None
+
+    @property
+    def size_px(self) -> int:
+        return int(self.parts[0][0].looks.flux.shape[1])
+
+    def put_into(self, filled: Looks) -> None:
+        """Its looks, one part after the other; what was there before is left as padding."""
         first = 0
         for request, rows in self.parts:
             looks = request.looks[rows]
             for column, values in zip(filled.columns, looks.columns, strict=True):
                 column[first : first + len(looks)] = values
             first += len(looks)
-        return filled
 
 
 class Batches:
@@ -77,6 +88,8 @@ class Batches:
     def __init__(self, network: Network, size: int) -> None:
         self._network, self.size = network, size
         self._waiting: list[_Request] = []
+        # Memory of earlier batches, never more than there are places.
+        self._used: list[Looks] = []
         # Notified when rows are done, or have to be taken again.
         self._lock, self._device = threading.Condition(), threading.Lock()
         self._places = threading.Semaphore(_BATCHES_AT_ONCE)
@@ -126,8 +139,7 @@ class Batches:
     def _compute(self, batch: _Batch) -> None:
         errors = import_tensorflow().errors
         try:
-            looks = batch.looks()
-            with self._device:
+            with self._together(batch) as looks, self._device:
                 values = self._network(looks)
         except errors.ResourceExhaustedError as error:
             self._make_smaller(batch, error)
@@ -135,6 +147,21 @@ class Batches:
             self._fail(batch, error)
         else:
             self._hand_out(batch, values)
+
+    @contextmanager
+    def _together(self, batch: _Batch) -> Iterator[Looks]:
+        """The looks of a batch in one piece."""
+        if batch.alone is not None:
+            yield batch.alone
+            return
+        with self._lock:
+            filled = self._used.pop() if self._used else None
+        if filled is None or len(filled) != batch.size:
+            filled = empty_looks(batch.size, batch.size_px)
+        batch.put_into(filled)
+        yield filled
+        with self._lock:
+            self._used.append(filled)
 
     def _make_smaller(self, batch: _Batch, error: Exception) -> None:
         if batch.size == 1:

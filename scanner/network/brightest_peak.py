@@ -34,7 +34,8 @@ def brightest_peak(
     brightest = np.empty(len(flux), np.int64)
     for first in range(0, len(flux), PEAK_BLOCK):
         block = flux[first : first + PEAK_BLOCK]
-        smooth = smoothed(np.nan_to_num(block), PEAK_SMOOTHING_PX, truncate=4.0)
+        known = np.where(np.isnan(block), np.float32(0.0), block)
+        smooth = smoothed(known, PEAK_SMOOTHING_PX, truncate=4.0)
         smooth *= np.outer(weight, weight)
         brightest[first : first + len(block)] = smooth.reshape(len(block), -1).argmax(axis=1)
     rows, columns = np.divmod(brightest, CUTOUT_SIZE)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lensweep.deploy.accelerator import native_stderr_aside
 from lensweep.scanner.network.batch_size import CPU_BATCH, Batches
 from lensweep.scanner.network.blank import BLANK_SIGNAL_TO_NOISE
 from lensweep.scanner.network.bundle_store import HEADS, SCREEN, SCREEN_HEAD, Bundle
@@ -18,7 +19,7 @@ from lensweep.scanner.network.ensemble import Description, EnsembleError
 from lensweep.scanner.network.estimators import estimator_file, load_estimator
 from lensweep.scanner.network.find_batch import find_batch
 from lensweep.scanner.network.known_devices import KnownDevice
-from lensweep.scanner.network.looks import Looks, first_looks, turned_looks
+from lensweep.scanner.network.looks import Looks, empty_looks, first_looks, turned_looks
 from lensweep.scanner.network.networks import device_name, load_frozen, on_gpu, reduced_precision
 from lensweep.scanner.network.noise import Noise, measure_noise
 from lensweep.scanner.network.reference import REFERENCE, read_reference
@@ -157,9 +158,12 @@ class Ensemble:
         network = load_frozen(self._folder, name, self.description.stretch, reduced)
         if not on_gpu():
             return Batches(network, cpu_batch)
-        size = self.description.cutout_size
-        key = f"batch of {name} in {self.precision}"
-        return Batches(network, self._device.recall(key, lambda: find_batch(network, size)))
+        size_px, key = self.description.cutout_size, f"batch of {name} in {self.precision}"
+        with native_stderr_aside():
+            n = self._device.recall(key, lambda: find_batch(network, size_px))
+            batches = Batches(network, n)
+            batches(empty_looks(1, size_px))  # where the size was known: its algorithms
+        return batches
 
     def _agrees(self) -> bool:
         """Whether this device makes of the reference cutouts what float32 does."""

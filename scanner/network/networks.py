@@ -142,8 +142,11 @@ def load_frozen(
         network = _freeze(model, [[], values], stretch, reduced, on_gpu())
         del model, values
         gc.collect()
-        # The first call rewrites the graph, and tells that it does.
-        network(empty_looks(1, size))
+        if not on_gpu():
+            # The first call rewrites the graph, and tells that it does. A GPU chooses its
+            # algorithms for every size anew: it is called with that of its batches
+            # (`lensweep.scanner.network.inference`).
+            network(empty_looks(1, size))
     _trim()
     return network
 

@@ -90,6 +90,7 @@ def run_scan(
     # Records of an earlier command say nothing about this one.
     remove_folder(paths.attempts)
     try:
+        scan.load_ahead()
         plans, failed = scan.plan_all(config)
         given_up = [
             read_plan(paths.root, name) for name in sorted(failed) if paths.plan(name).is_file()

@@ -36,6 +36,7 @@ from lensweep.scanner.work.tasks import (
     WorkerFullError,
     cut_unless_done,
     ensemble_problem,
+    load_ahead,
     plan_unless_lost,
     score_unless_done,
 )
@@ -111,9 +112,22 @@ class Stages:
         self.patience = Patience(paths.root, config.storage_wait_s, progress)
         # How often a piece has met a worker that cannot score, or was lost after it was cut.
         self._in_vain: Counter[str | tuple[str, int]] = Counter()
+        self._loading: list[Future[None]] = []
         self.crew.look()
         if not self.crew.places:
             progress.note(f"cluster {config.cluster}: no worker yet; waiting for the first")
+
+    def load_ahead(self) -> None:
+        """Let processes that only score load their networks while others plan and cut."""
+        waiting = set(self.crew.able(SCORE)) - set(self.crew.able(CUT))
+        # Futures are held here: one that nobody holds is cancelled.
+        self._loading = [
+            self.client.submit(
+                load_ahead, self._scoring, pure=False, workers=[address],
+                resources=self.crew.needs(SCORE),
+            )
+            for address in sorted(waiting)
+        ]  # fmt: skip
 
     def plan_all(self, config: ScanConfig) -> tuple[list[Plan], dict[str, str]]:
         """Plan every mosaic; those that cannot be scanned are written down with the reason."""
@@ -242,13 +256,16 @@ class Stages:
                 raise error
             yield future.result()
 
+    @property
+    def _scoring(self) -> Scoring:
+        return Scoring(
+            self.bundle.folder, self.bundle.sha256, self.config.precision, self.config.screen
+        )
+
     def _submit(self, shard: Shard) -> list[Future[None]]:
         name = shard.plan.name
         key = (str(self.paths.root), name, shard.number)
         self.paths.failure(name, shard.number).unlink(missing_ok=True)
-        scoring = Scoring(
-            self.bundle.folder, self.bundle.sha256, self.config.precision, self.config.screen
-        )
         limit_s = self.config.shard_timeout_s
         # An error may be the moment's: Dask tries again, on whichever worker is free.
         retries = ATTEMPTS - 1
@@ -257,7 +274,7 @@ class Stages:
             resources=self.crew.needs(CUT),
         )  # fmt: skip
         score = self.client.submit(
-            score_unless_done, cut, *key, scoring, self.config.min_valid_fraction, limit_s,
+            score_unless_done, cut, *key, self._scoring, self.config.min_valid_fraction, limit_s,
             pure=False, retries=retries, resources=self.crew.needs(SCORE),
         )  # fmt: skip
         return [cut, score]

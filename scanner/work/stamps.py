@@ -223,6 +223,7 @@ def score_stamps(
     """
     stages = Stages(config, bundle, client, paths, progress, hold, store_unless_done)
     try:
+        stages.load_ahead()
         stages.work_through(plans, "stamps")
         hold()
         try:

@@ -246,6 +246,11 @@ def load_ensemble(scoring: Scoring) -> Ensemble:
         return ensemble_once(scoring)
 
 
+def load_ahead(scoring: Scoring) -> None:
+    """Load a bundle before anything is there to be scored; what is wrong with it is told then."""
+    load_ensemble(scoring)
+
+
 @functools.lru_cache(maxsize=1)
 def ensemble_once(scoring: Scoring) -> Ensemble:
     """What `load_ensemble` keeps."""
