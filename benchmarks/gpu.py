@@ -43,7 +43,7 @@ from lensweep.scanner.work.scan import run_scan
 from lensweep.training.simulation.simulate import plan_kinds, simulate
 
 DISTINCT = 64  # simulated cutouts; repeated, since simulating costs more than scoring
-ROUNDS, ROUND_S = 5, 1.0
+ROUNDS, ROUND_S = 5, 0.5
 STAND_IN_RATES = (750.0, 1500.0, 3000.0, 6000.0, 1e9)
 STRIDE, SAMPLE_S = 50, 0.1
 # Seconds that training may take, with the compiling of its first step.
@@ -54,7 +54,7 @@ def main(name: str, side_px: int) -> None:
     """Print the table of this machine."""
     print(f"\n{machine()}\n{device_name()}\n")
     print("| what | precision | batch | cutouts/s | device busy |\n|---|---|---|---|---|")
-    n_cutouts = 8192 if on_gpu() else 64
+    n_cutouts = 4096 if on_gpu() else 64
     drawn = np.stack([one.flux for one in simulate(plan_kinds(DISTINCT, 1), 1)])
     flux = np.resize(drawn, (n_cutouts, *drawn.shape[1:]))
     for precision in filter(None, (FULL, reduced_precision())):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensweep.deploy.accelerator import native_stderr_aside
-from lensweep.scanner.network.batch_size import CPU_BATCH, Batches
+from lensweep.scanner.network.batch_size import CPU_BATCH, GPU_AT_ONCE, Batches
 from lensweep.scanner.network.blank import BLANK_SIGNAL_TO_NOISE
 from lensweep.scanner.network.bundle_store import HEADS, SCREEN, SCREEN_HEAD, Bundle
 from lensweep.scanner.network.ensemble import Description, EnsembleError
@@ -161,7 +161,7 @@ class Ensemble:
         size_px, key = self.description.cutout_size, f"batch of {name} in {self.precision}"
         with native_stderr_aside():
             n = self._device.recall(key, lambda: find_batch(network, size_px))
-            batches = Batches(network, n)
+            batches = Batches(network, n, GPU_AT_ONCE)
             batches(empty_looks(1, size_px))  # where the size was known: its algorithms
         return batches
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from lensweep.ground.files import whole_file
 from lensweep.scanner.network.stretch import sky_and_noise
@@ -45,6 +44,9 @@ class Reference:
         ----------
         logits : ndarray, shape (n, members)
         """
+        # Half a second that every process would wait for.
+        from scipy.stats import spearmanr
+
         expected, found = self.logits.mean(axis=1), logits.mean(axis=1)
         return bool(
             np.isfinite(found).all()
