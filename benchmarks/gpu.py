@@ -42,12 +42,12 @@ from lensweep.scanner.run.opening import open_run
 from lensweep.scanner.work.scan import run_scan
 from lensweep.training.simulation.simulate import plan_kinds, simulate
 
-DISTINCT = 64  # simulated cutouts; repeated, since simulating costs more than scoring
+DISTINCT = 16  # simulated cutouts; repeated, since simulating costs more than scoring
 ROUNDS, ROUND_S = 5, 0.5
 STAND_IN_RATES = (750.0, 1500.0, 3000.0, 6000.0, 1e9)
 STRIDE, SAMPLE_S = 50, 0.1
 # Seconds that training may take, with the compiling of its first step.
-TRAINING_S = 60.0
+TRAINING_S = 30.0
 
 
 def main(name: str, side_px: int) -> None:
@@ -58,17 +58,16 @@ def main(name: str, side_px: int) -> None:
     drawn = np.stack([one.flux for one in simulate(plan_kinds(DISTINCT, 1), 1)])
     flux = np.resize(drawn, (n_cutouts, *drawn.shape[1:]))
     for precision in filter(None, (FULL, reduced_precision())):
-        scores(name, "full" if precision == FULL else precision, flux)
+        scores(name, precision, flux)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         mosaic = write_noise(folder / "noise_f814w_drz.fits", side_px)
         if on_gpu():
-            for precision in ("full", "auto"):
+            for precision in (FULL, "auto"):
                 gpu_scan(name, mosaic, folder / precision, precision)
         else:
             stand_ins(mosaic, folder)
-    for batch in (64, 256) if on_gpu() else (64,):
-        training(batch)
+    training(256 if on_gpu() else 64)
     if not on_gpu():
         print("\nno GPU here: the rates are this processor's, and the scans' device is a stand-in")
 
@@ -93,7 +92,8 @@ def best_rate(work: Callable[[], object], n: int) -> float:
 
 def scores(name: str, precision: str, flux: NDArray[np.float32]) -> None:
     """Rates of one process that has the cutouts in memory."""
-    ensemble = Ensemble(check_bundle(name), precision, "off")
+    asked = precision.replace(FULL, "full")
+    ensemble = Ensemble(check_bundle(name), asked, "off")
     network = ensemble._trunks[0].network
     looks = first_looks(flux, measure_noise(flux))[slice(0, network.size)]
     size = str(network.size)
@@ -103,8 +103,8 @@ def scores(name: str, precision: str, flux: NDArray[np.float32]) -> None:
     noise = measure_noise(flux)
     row("judge, noise known", precision, size,
         best_rate(lambda: ensemble.judge(flux, noise), len(flux)))  # fmt: skip
-    if check_bundle(name).description.screen is not None:
-        screened = Ensemble(check_bundle(name), precision, "on")
+    if precision != FULL and check_bundle(name).description.screen is not None:
+        screened = Ensemble(check_bundle(name), asked, "on")
         row("judge with the screen", precision, size,
             best_rate(lambda: screened.judge(flux, noise), len(flux)))  # fmt: skip
 
@@ -115,7 +115,7 @@ def gpu_scan(name: str, mosaic: Path, out: Path, precision: str) -> None:
         begin = time.time()
         ran = run([sys.executable, "-m", "lensweep", "scan", str(mosaic), "--out", str(out),
                    "--ensemble", name, "--screen", "off", "--stride", str(STRIDE),
-                   "--precision", precision, "--cluster", "cuda"])  # fmt: skip
+                   "--precision", precision.replace(FULL, "full"), "--cluster", "cuda"])  # fmt: skip
     if ran.status:
         sys.exit(f"lensweep scan ended with status {ran.status}")
     at_work = [share for share in busy if share > 0] or [0]
