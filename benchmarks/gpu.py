@@ -115,7 +115,8 @@ def gpu_scan(name: str, mosaic: Path, out: Path, precision: str) -> None:
         begin = time.time()
         ran = run([sys.executable, "-m", "lensweep", "scan", str(mosaic), "--out", str(out),
                    "--ensemble", name, "--screen", "off", "--stride", str(STRIDE),
-                   "--precision", precision.replace(FULL, "full"), "--cluster", "cuda"])  # fmt: skip
+                   "--cluster", "cuda",
+                   "--precision", precision.replace(FULL, "full")])  # fmt: skip
     if ran.status:
         sys.exit(f"lensweep scan ended with status {ran.status}")
     at_work = [share for share in busy if share > 0] or [0]
