@@ -6,11 +6,15 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from lensweep.deploy.cores import usable_cores
+
+# What Keras draws with and wraps models for, if it finds them: nothing here asks it to, and they
+# are a quarter of what it takes to import.
+_BESIDES = ("matplotlib.pyplot", "sklearn")
 
 
 class BackendError(RuntimeError):
@@ -36,7 +40,7 @@ def import_tensorflow() -> Any:
         If this process has imported Keras already, on another backend.
     """
     if not {"tensorflow", "keras"} <= sys.modules.keys():
-        with native_stderr_aside(), _keras_on_tensorflow():
+        with native_stderr_aside(), _keras_on_tensorflow(), _found_by_nobody(_BESIDES):
             _import_both()
     backend = sys.modules["keras"].config.backend()
     if backend != "tensorflow":
@@ -57,6 +61,22 @@ def _import_both() -> None:
     for gpu in tf.config.list_physical_devices("GPU") if is_new else ():
         tf.config.experimental.set_memory_growth(gpu, True)
     import keras  # noqa: F401  (its backend is what prints next)
+
+
+@contextmanager
+def _found_by_nobody(modules: Sequence[str]) -> Iterator[None]:
+    """While Keras is imported by a worker: what it can do without is not there.
+
+    A process of the user's own, in which Keras may draw, finds everything.
+    """
+    hidden = [name for name in modules if _is_worker() and name not in sys.modules]
+    # Python's own way to say that there is no such module.
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextmanager
@@ -102,9 +122,13 @@ def end_at_once() -> None:
 
     Python would take 1.5 s to free what the system frees anyhow.
     """
-    if multiprocessing.parent_process() is not None:
+    if _is_worker():
         atexit.unregister(_end)
         atexit.register(_end)
+
+
+def _is_worker() -> bool:
+    return multiprocessing.parent_process() is not None
 
 
 def _end() -> None:

@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import subprocess
 import sys
 import threading
@@ -110,3 +111,18 @@ def test_gpu_memory_grows_with_need():
         pytest.skip("no NVIDIA GPU here")
     for gpu in gpus:
         assert tf.config.experimental.get_memory_growth(gpu)
+
+
+def what_keras_brought():
+    from lensweep.deploy.accelerator import import_tensorflow
+
+    import_tensorflow()
+    brought = [name for name in ("matplotlib.pyplot", "sklearn") if name in sys.modules]
+    import sklearn.linear_model  # noqa: F401 - is there for whoever asks
+
+    return brought
+
+
+def test_a_worker_does_not_wait_for_what_keras_draws_with():
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(what_keras_brought) == []
