@@ -2,7 +2,8 @@
 would write them, and read as they are.
 
 Nothing here is compressed, so that a file is the bytes of its array, little-endian, filled up to
-the chunk's size. Zarr itself would copy every chunk three times, and write one file after another.
+the chunk's size. Zarr itself would copy every chunk three times, and write one file after another:
+`benchmarks/chunks.py` has what that costs.
 """
 
 import math
