@@ -259,8 +259,12 @@ def test_ensembles_that_do_not_fit_are_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_bundle_that_changes_under_a_run_stops_it(client, tiny_bundle, field, tmp_path):
+def test_a_bundle_that_changes_under_a_run_stops_it(
+    client, tiny_bundle, field, tmp_path, monkeypatch
+):
     """A worker that finds another bundle than the command did must not score with it."""
+    # No other worker will come.
+    monkeypatch.setattr("lensweep.scanner.work.stages.OTHERS_COME_S", 0.0)
     import io
     import time
 
