@@ -15,6 +15,7 @@ from distributed.comm.core import connect
 from distributed.security import Security
 
 from lensweep.deploy.config import (
+    CHOICES,
     RECONNECT_S,
     Cluster,
     ClusterConfig,
@@ -144,8 +145,7 @@ def _running(config: ClusterConfig, timeout_s: float) -> Iterator[Client]:
         client = Client(address, timeout=RECONNECT_S, security=security)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise NoSchedulerError(
-            f"cluster {config.kind}: no scheduler answers ({error}); give local, cuda, slurm, "
-            "kubernetes, a TOML file, or an address such as tcp://host:8786"
+            f"cluster {config.kind}: no scheduler answers ({error}); give {CHOICES}"
         ) from error
     with client:
         yield client

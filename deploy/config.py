@@ -18,6 +18,7 @@ SHARDS_AT_ONCE = 8
 # How long a scheduler that has answered once may be gone before the run ends: a pod takes a
 # minute to be started anew.
 RECONNECT_S = 300.0
+CHOICES = "local, cuda, slurm, kubernetes, a TOML file, or an address such as tcp://host:8786"
 
 
 class ClusterError(InputError):
@@ -66,6 +67,10 @@ class ClusterConfig:
         within("threads", self.threads, 1, 1024)
         if self.workers is not None:
             within("workers", self.workers, 0, 4096)
+        # An address has a port; a scheduler's own file may be named without its prefix.
+        elsewhere = ":" in self.kind or self.kind.endswith(".json")
+        if self.kind not in ("local", "cuda") and not elsewhere:
+            raise ClusterError(f"cluster {self.kind}: there is no such kind; give {CHOICES}")
 
 
 Cluster = ClusterConfig | SlurmOptions | KubernetesOptions

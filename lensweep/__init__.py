@@ -53,6 +53,7 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
         If nothing can be scanned as asked; the message says why.
     """
     from lensweep.deploy.cluster import open_client
+    from lensweep.deploy.config import read_cluster
     from lensweep.ground.files import is_remote
     from lensweep.ground.progress import open_progress
     from lensweep.scanner.archive.addresses import with_addresses
@@ -68,6 +69,7 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
     named = isinstance(centres, str | os.PathLike)
     options["centres"] = os.fsdecode(centres) if named else "sources"
     config = ScanConfig(with_addresses(given), str(out), **options)
+    cluster = read_cluster(config.cluster, config.workers, config.tls)
     with open_progress() as progress, sole_writer(RunPaths.at(config.out), progress.note) as hold:
         if not named:
             where = give_targets(RunPaths.at(config.out), centres)
@@ -75,7 +77,7 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
         bundle, paths = open_run(config)
         shared = None if is_remote(paths.root) else paths.root
         with open_client(
-            config.cluster, config.workers, tls=config.tls, folder=shared,
+            cluster, folder=shared,
             begin_with=max(BEGIN_WITH, len(config.mosaics)), tell=progress.note,
         ) as client:  # fmt: skip
             return run_scan(config, bundle, paths, client, progress, hold)

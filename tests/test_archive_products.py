@@ -49,7 +49,7 @@ def test_units_and_words_are_in_the_table(tmp_path):
     [
         ("found.txt", "", "unknown ending"),
         ("gone.csv", None, "no such table"),
-        ("other.csv", "ra_deg,dec_deg\n1,2\n", "no column name"),
+        ("other.csv", "ra_deg,dec_deg\n1,2\n", "lacks the column 'name'.*--centres"),
         ("broken.ecsv", "# %ECSV 1.0\n# ---\nname\n", "not a readable table"),
         ("broken.parquet", "PAR1", "not a readable table"),
     ],

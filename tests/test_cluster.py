@@ -34,12 +34,16 @@ PODS = KubernetesOptions(
 
 
 @pytest.mark.parametrize(
-    "address",
-    ["gpu-cluster", "http//host:1", "tcp://127.0.0.1:not-a-port"],
+    ("address", "message"),
+    [
+        ("slrm", "there is no such kind"),  # a slip, which no waiting mends
+        ("http//host:1", "no scheduler"),
+        ("tcp://127.0.0.1:not-a-port", "no scheduler"),
+    ],
 )
-def test_addresses_that_are_none_are_refused(address):
+def test_addresses_that_are_none_are_refused(address, message):
     with (
-        pytest.raises(ClusterError, match=f"cluster {address}: no scheduler.*tcp://host:8786"),
+        pytest.raises(ClusterError, match=f"cluster {address}: {message}.*tcp://host:8786"),
         open_client(address, timeout_s=1.0),
     ):
         pass

@@ -133,6 +133,9 @@ def test_some_mosaics_failed(command, scanning, field, tmp_path):
     ("arguments", "message"),
     [
         (["scan", "gone.fits", "--out", "run"], "mosaic gone.fits: no such file"),
+        (["scan", ".", "--out", "run"], "mosaic .: is a folder; name the files in it: ./*.fits"),
+        (["scan", "p.csv", "--out", "run"], "p.csv: no table of `lensweep find`"),
+        (["scan", "field.fits", "--out", "run", "--cluster", "slrm"], "slrm: there is no such"),
         (["scan", "--out", "run"], "no mosaics: name at least one FITS file"),
         (["scan", "field.fits"], "no output folder: give --out RUN"),
         (["scan", "field.fits", "--out", "run", "--stride", "0"], "stride = 0: must lie within"),
@@ -164,9 +167,9 @@ def test_what_the_user_can_mend_is_one_message(
 def test_a_scheduler_that_does_not_answer_may_do_so_later(command, scanning, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_field(tmp_path / "field.fits", seed=1, shape=(120, 120), blank_columns=0)
-    status, _, err = command("scan", *scanning, "field.fits", "--out", "run", "--cluster", "x")
+    status, _, err = command("scan", *scanning, "field.fits", "--out", "run", "--cluster", "tcp://127.0.0.1:1")
     assert status == 75
-    assert "cluster x: no scheduler" in err
+    assert "cluster tcp://127.0.0.1:1: no scheduler" in err
 
 
 def test_a_plan_writes_nothing(command, scanning, field, tmp_path):

@@ -228,7 +228,7 @@ def save(folder, shape, dtype="f4"):
 @pytest.mark.parametrize(
     ("shape", "options", "message"),
     [
-        ((100, 100), {}, r"shape \(100, 100\), but stamps are \(n, y, x\)"),  # one stamp
+        ((100, 100), {}, r"\(100, 100\) is one image, .* \(n, y, x\); give array\[None\]"),
         ((2, 3, 4, 5, 6), {}, r"shape \(2, 3, 4, 5, 6\), but stamps are"),
         ((0, 100, 100), {}, r"shape \(0, 100, 100\), .* at least one"),
         ((2, 50, 50, 3), {}, r"shape \(2, 50, 50, 3\) has 3 channels; .* --channel 0 to 2"),
@@ -256,6 +256,7 @@ def test_what_cannot_be_scored_is_refused_first(shape, options, message, tiny_bu
         ("none-*.fits", "no file fits this pattern"),
         ("empty", "no FITS files and no Zarr stores in this folder"),
         ("none.npy", r"none\.npy: no such file"),
+        ("none", "none: no such file or folder"),
         ("none.h5::a", r"none\.h5: no such file"),
         ("torn.zarr", "no readable Zarr store"),  # no JSON
         ("list.zarr", "no readable Zarr store"),  # JSON, of something else

@@ -116,8 +116,9 @@ def read_products(path: Path) -> list[Product]:
     missing = [field.name for field in _FIELDS if field.name not in table.colnames]
     if missing:
         raise FindTableError(
-            f"{path}: no column {missing[0]}; a table of `lensweep find` has "
-            f"{', '.join(field.name for field in _FIELDS)}"
+            f"{path}: no table of `lensweep find`: it lacks the column {missing[0]!r} (these have "
+            f"{', '.join(field.name for field in _FIELDS)}); positions go with --centres "
+            "(scan) or --catalog (find, fetch)"
         )
     return [_of_row(path, number, row) for number, row in enumerate(table)]
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from lensweep.catalogs.schemas import read_provenance
@@ -20,7 +21,7 @@ from lensweep.scanner.run.lock import unwritable
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.records import DamagedError, read_record, write_record
 from lensweep.scanner.run.target_list import asked_targets, keep_targets, what_decides_of
-from lensweep.scanner.sky.names import mosaic_name
+from lensweep.scanner.sky.names import mosaic_name, printable
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 
 PACKAGES = ("lensweep", "numpy", "astropy", "reproject", "zarr", "tensorflow", "keras", "dask")
@@ -79,7 +80,15 @@ def _refuse_nothing_to_read(paths: RunPaths, config: ScanConfig) -> None:
         if not is_remote(path) and not is_file(path) and not paths.plan(mosaic_name(path)).is_file()
     ]  # fmt: skip
     if len(missing) == len(config.mosaics):
-        raise InputError("\n".join(f"mosaic {path}: no such file" for path in missing))
+        raise InputError("\n".join(no_file_at(path) for path in missing))
+
+
+def no_file_at(path: str) -> str:
+    """What is said of a mosaic's path that is no file."""
+    shown = printable(path)
+    if Path(path).is_dir():
+        return f"mosaic {shown}: is a folder; name the files in it: {shown}/*.fits"
+    return f"mosaic {shown}: no such file"
 
 
 def abandon(paths: RunPaths) -> None:

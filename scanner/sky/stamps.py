@@ -162,6 +162,8 @@ def _found(name: str, dataset: str | None, channel: int | None) -> Iterator[Stam
         yield _checked(StampSet(HDF5, (path,), _dataset_of(path, inside)), channel)
     elif not is_remote(path) and Path(path).is_dir():
         yield from _in_folder(Path(path), inside, channel)
+    elif not is_remote(path) and not path.lower().endswith(_FITS_ENDINGS) and not is_file(path):
+        raise InputError(f"images {path}: no such file or folder")
     else:
         yield StampSet(FITS, (path,))
 
@@ -256,10 +258,14 @@ def channel_of(
     InputError
         If an array of that shape and type holds no stamps, or that channel is not there.
     """
+    if len(shape) == 2 and all(shape):
+        raise InputError(
+            f"{label}: shape {shape} is one image, but stamps are (n, y, x); give array[None]"
+        )
     if len(shape) not in (3, 4) or not all(shape):
         raise InputError(
-            f"{label}: shape {shape}, but stamps are (n, y, x), or (n, y, x, channels), and "
-            "at least one"
+            f"{label}: shape {shape}, but stamps are (n, y, x) or (n, y, x, channels), "
+            "with n at least one"
         )
     if dtype.kind not in "iuf":
         raise InputError(f"{label}: values of type {dtype}, but pixels are numbers")

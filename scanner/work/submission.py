@@ -14,6 +14,7 @@ from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_file, is_remote
 from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.lock import sole_writer
+from lensweep.scanner.run.opening import no_file_at
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.sky.names import printable
 from lensweep.scanner.work.submitted import task_folders
@@ -118,9 +119,9 @@ def _settled(config: ScanConfig) -> ScanConfig:
             "your own"
         )
     here = [path for path in config.mosaics if not is_remote(path)]
-    missing = [printable(path) for path in here if not is_file(path)]
+    missing = [path for path in here if not is_file(path)]
     if missing:
-        raise InputError("\n".join(f"mosaic {path}: no such file" for path in missing))
+        raise InputError("\n".join(no_file_at(path) for path in missing))
     strange = [printable(path) for path in config.mosaics if printable(path) != path]
     if strange:
         raise InputError(
