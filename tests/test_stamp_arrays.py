@@ -264,6 +264,7 @@ def test_what_cannot_be_scored_is_refused_first(shape, options, message, tiny_bu
         ("text.h5", "no readable HDF5 file"),
         ("two.h5", r"holds 2 arrays \(a, b\); say which one is of stamps: --dataset"),
         ("two.h5::c", "no array c in it, but a, b"),
+        ("deep.h5", r"holds 2 arrays \(a, g/b\); say which"),  # names are no stamps
         ("words.npy", "values of type <U1, but pixels are numbers"),
     ],
 )
@@ -277,6 +278,8 @@ def test_places_without_stamps(name, message, tmp_path):
     np.save(tmp_path / "words.npy", np.full((1, 2, 2), "x"))
     with h5py.File(tmp_path / "two.h5", "w") as file:
         file["a"], file["b"] = drawn(1), drawn(1)
+    with h5py.File(tmp_path / "deep.h5", "w") as file:
+        file["a"], file["g/b"], file["filenames"] = drawn(1), drawn(1), [b"x"]
     with pytest.raises(InputError, match=message):
         find_stamps([str(tmp_path / name)])
 

@@ -213,7 +213,13 @@ def _dataset_of(path: str, inside: str) -> str:
     with _open_hdf5(path) as file:
         import h5py
 
-        names = sorted(name for name, one in file.items() if isinstance(one, h5py.Dataset))
+        names: list[str] = []
+
+        def note(name: str, one: Any) -> None:
+            if isinstance(one, h5py.Dataset) and name != FILENAMES:
+                names.append(name)
+
+        file.visititems(note)
         there = inside in file and isinstance(file[inside], h5py.Dataset)
         return _chosen(inside, names, f"stamps {path}", there)
 
