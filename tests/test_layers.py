@@ -27,6 +27,7 @@ FLOORS = (
     ("lensweep.training.data",),
     ("lensweep.training.fit",),
     ("lensweep.training.published",),
+    ("lensweep.training.outlook",),
     ("lensweep.training.evaluation",),
     ("lensweep.training.comparison",),
     ("lensweep.training.learning",),

@@ -15,6 +15,7 @@ from lensweep.commands import (
     learning,
     lenses,
     modelling,
+    outlook,
     scans,
 )
 from lensweep.commands.saying import add_loudness
@@ -33,7 +34,7 @@ GROUPS = {
     "Known lenses, other rankings": (lenses,),
     "What a lens is": (modelling,),
     "Labelled cutouts": (data_sets,),
-    "Ensembles, and what their scores are worth": (ensembles, comparison),
+    "Ensembles, and what their scores are worth": (ensembles, comparison, outlook),
 }
 for panel, modules in GROUPS.items():
     for module in modules:

@@ -33,7 +33,8 @@ def compare_command(
     from lensweep.ground.outputs import check_folder
 
     settings = ComparisonSettings(**given)
-    import_tensorflow()
+    # It warns of the first calls of every network.
+    import_tensorflow().get_logger().setLevel("ERROR")
     from lensweep.training.comparison.compare import compare
 
     check_folder(out)

@@ -1,0 +1,169 @@
+"""The outlook's experiments: each idea beside the small network, trained and tested on the same."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from lensweep.ground.errors import InputError
+from lensweep.ground.files import whole_file
+from lensweep.ground.outputs import check_folder
+from lensweep.ground.progress import Progress
+from lensweep.training.fit.metrics import measure
+from lensweep.training.outlook.adversarial import (
+    AdversarialNetwork,
+    BinnedNetwork,
+    GeneratedTraining,
+)
+from lensweep.training.outlook.capsules import CapsuleNetwork
+from lensweep.training.outlook.phase_stretch import PhaseStretchNetwork
+from lensweep.training.outlook.pictures import draw_generated
+from lensweep.training.outlook.settings import IDEAS, OutlookSettings
+from lensweep.training.outlook.small_network import SmallNetwork
+from lensweep.training.outlook.spatial_transformer import SpatialTransformerNetwork
+from lensweep.training.published.stamps import Stamps, read_stamps
+
+# By name of `IDEAS`: what is trained, and beside which other it stands.
+FINDERS: dict[str, tuple[Callable[..., SmallNetwork], str]] = {
+    "small": (SmallNetwork, "small"),
+    "phase-stretch": (PhaseStretchNetwork, "small"),
+    "spatial-transformer": (SpatialTransformerNetwork, "small"),
+    "capsules": (CapsuleNetwork, "small"),
+    "binned": (BinnedNetwork, "binned"),
+    "adversarial": (AdversarialNetwork, "binned"),
+    "generated": (GeneratedTraining, "binned"),
+}
+TESTED, RESAMPLINGS = 0.25, 1000
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one idea.
+
+    Attributes
+    ----------
+    name, beside : str
+        Of `IDEAS`.
+    trained, tested : int
+        Cutouts.
+    epochs, seed : int
+    parameters : int
+    roc_auc, roc_auc_low, roc_auc_high : float
+        With its 95 % interval: lenses and others are both resampled.
+    tpr_at_fpr_1e2, tpr_low, tpr_high : float
+        Likewise.
+    seconds : float
+        Of the training.
+    cutouts_sha256 : str
+    """
+
+    name: str
+    beside: str
+    trained: int
+    tested: int
+    epochs: int
+    seed: int
+    parameters: int
+    roc_auc: float
+    roc_auc_low: float
+    roc_auc_high: float
+    tpr_at_fpr_1e2: float
+    tpr_low: float
+    tpr_high: float
+    seconds: float
+    cutouts_sha256: str
+
+
+def run_outlook(
+    settings: OutlookSettings, data: Path, out: Path, progress: Progress
+) -> pd.DataFrame:
+    """Train and test ideas; those that are finished are kept.
+
+    Parameters
+    ----------
+    settings : OutlookSettings
+    data : Path
+        A labelled set.
+    out : Path
+        Folder of the results, a file for each, and of ``generated.png``.
+    progress : Progress
+
+    Returns
+    -------
+    DataFrame
+        A row of `Result` for every idea.
+
+    Raises
+    ------
+    InputError
+        If the set cannot be used, or the folder holds results of another set.
+    """
+    check_folder(out)
+    stamps, wanted = read_stamps(data), settings.ideas or IDEAS
+    is_test = held_out_part(stamps.objects, settings.seed)
+    stage, rows = progress.stage("outlook", len(wanted), unit="ideas"), []
+    for name in wanted:
+        path = out / f"{name}.json"
+        result = _kept(path, stamps, settings)
+        if result is None:
+            result = _measured(name, stamps, is_test, settings, out)
+        with whole_file(path) as aside:
+            aside.write_text(json.dumps(asdict(result), indent=1) + "\n")
+        rows.append(asdict(result))
+        progress.advance(stage, 1)
+    return pd.DataFrame(rows)
+
+
+def held_out_part(objects: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    """Which cutouts test: those of a quarter of the objects."""
+    numbers = np.unique(objects)
+    chosen = np.random.default_rng([seed, 70]).permutation(numbers)[: round(TESTED * len(numbers))]
+    return np.isin(objects, chosen)
+
+
+def auc_interval(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> tuple[float, float]:
+    """The 95 % interval of the area under the curve, with both classes resampled."""
+    rng, classes = np.random.default_rng(2018), (scores[labels], scores[~labels])
+    truth = np.repeat((True, False), [len(one) for one in classes])
+    drawn = [
+        roc_auc_score(truth, np.concatenate([rng.choice(one, len(one)) for one in classes]))
+        for _ in range(RESAMPLINGS)
+    ]
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _kept(path: Path, stamps: Stamps, settings: OutlookSettings) -> Result | None:
+    if not path.is_file():
+        return None
+    result = Result(**json.loads(path.read_text()))
+    asked = (stamps.fingerprint, settings.epochs, settings.seed)
+    if (result.cutouts_sha256, result.epochs, result.seed) != asked:
+        raise InputError(f"{path}: of another set, or of other epochs or seed; name a new folder")
+    return result
+
+
+def _measured(
+    name: str, stamps: Stamps, is_test: NDArray[np.bool_], settings: OutlookSettings, out: Path
+) -> Result:
+    make, beside = FINDERS[name]
+    finder = make(epochs=settings.epochs, random_state=settings.seed)
+    began = time.monotonic()
+    finder.fit(stamps.flux[~is_test], stamps.labels[~is_test])
+    seconds = time.monotonic() - began
+    if isinstance(finder, AdversarialNetwork):
+        draw_generated(finder, stamps.flux[is_test], stamps.labels[is_test], settings.seed,
+                       out / "generated.png")  # fmt: skip
+    scores, labels = finder.decision_function(stamps.flux[is_test]), stamps.labels[is_test]
+    found = measure(scores, labels)
+    return Result(
+        name, beside, int((~is_test).sum()), int(is_test.sum()), settings.epochs, settings.seed,
+        finder.n_parameters_, found.roc_auc, *auc_interval(scores, labels),
+        found.tpr_at_fpr["0.01"], *found.intervals["0.01"], seconds, stamps.fingerprint,
+    )  # fmt: skip

@@ -1,0 +1,36 @@
+"""What the outlook's experiments are asked to do."""
+
+from dataclasses import dataclass
+
+from lensweep.ground.settings import check_types, one_of, setting, within
+
+# Each of the second line stands beside `binned`, the others beside `small`.
+IDEAS = (
+    "small", "phase-stretch", "spatial-transformer", "capsules",
+    "binned", "adversarial", "generated",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OutlookSettings:
+    """Which ideas, and how long they are trained.
+
+    Attributes
+    ----------
+    ideas : tuple of str
+        Of `IDEAS`; none: all.
+    epochs, seed : int
+    """
+
+    ideas: tuple[str, ...] = setting(
+        (), f"{', '.join(IDEAS)}; repeatable; all by default.", "--idea"
+    )
+    epochs: int = setting(12, "Passes over the training part.")
+    seed: int = setting(2018, "Of the parts and the trainings.")
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for idea in self.ideas:
+            one_of("idea", idea, IDEAS)
+        within("epochs", self.epochs, 1, 1e4)
+        within("seed", self.seed, 0, 2**31 - 1)
