@@ -179,6 +179,8 @@ def test_a_plan_writes_nothing(command, scanning, field, tmp_path):
     assert "730 x 420" in out
     assert "112 windows, about" in out
     assert files(tmp_path) == before
+    status, out, err = command("scan", "gone.fits", "--plan", *scanning)
+    assert (status, "gone.fits: no such file" in out + err, "windows" in out) == (2, True, False)
     status, out, _ = command("scan", field, "gone.fits", "--out", "run", "--plan", *scanning)
     assert status == 3
     assert "no such file" in out

@@ -220,7 +220,8 @@ def show_plan(config: ScanConfig) -> int:
             )  # fmt: skip
         outside = note_of_positions_outside(config, plans, root)
         tried = estimate(Path(root), plans, bundle, config)
-    console.print(table)
+    if plans:
+        console.print(table)
     for note in notes:
         console.print(note)
     for reason in (*refused, outside):
@@ -245,8 +246,9 @@ def _expected_time(windows: int, tried: Estimate | None, config: ScanConfig) -> 
         )
     took = windows * tried.seconds_per_window / workers
     return (
-        f"{windows:,} windows, about {duration(took)} after its start on {workers} "
-        f"{'worker' if workers == 1 else 'workers'}: of {tried.windows} windows that were tried, "
+        f"{windows:,} windows, about {duration(took)} on {workers} "
+        f"{'worker' if workers == 1 else 'workers'}, once the networks are loaded: "
+        f"of {tried.windows} windows that were tried, "
         f"{tried.masked:.0%} have too little data, {tried.screened:.0%} are passed over and "
         f"{tried.scored:.0%} are scored; one process does "
         f"{1.0 / tried.seconds_per_window:,.0f} windows/s here"
