@@ -8,7 +8,6 @@ import pytest
 from sklearn.base import clone
 
 from lensweep.ground.errors import InputError
-from lensweep.scanner.network.batch_size import Batches
 from lensweep.scanner.network.lens_parameters import (
     PARAMETERS,
     DroppedHead,
@@ -21,9 +20,8 @@ from lensweep.scanner.network.lens_parameters import (
 from lensweep.scanner.network.polar_views import (
     N_ANGLES,
     RADII_PX,
+    circles_of,
     polar_images,
-    view_brightest,
-    wrapped,
 )
 from lensweep.scanner.network.second_look import TURNS, turned
 from lensweep.scanner.network.stretch import Stretch
@@ -32,14 +30,15 @@ from lensweep.training.published.lens_parameters import (
     build_networks,
     coverage_of,
     parameters_of,
+    share_of_rare,
     turned_at_random,
     widening_of,
 )
 from lensweep.training.published.parameter_training import measure_parameters
 
 TINY = {
-    "channels": (8, 16, 16), "reduced": 8, "hidden": 32, "passes": 8, "epochs": 10, "batch": 32,
-    "learning_rate": 5e-3,
+    "channels": (8, 16, 16, 16, 16), "along": 32, "hidden": 32, "passes": 8, "epochs": 10,
+    "batch": 32, "learning_rate": 5e-3,
 }  # fmt: skip
 
 
@@ -72,8 +71,9 @@ def test_it_measures_rings_and_knows_how_well(trained):
     flux, truth = rings(400, seed=2)
     mean, error = trained.predict(flux, return_std=True)
     # In 300 steps; a guess of the mean misses by 0.32 arcsec.
-    assert np.median(np.abs(mean - truth)[:, 0]) < 0.2
-    assert np.median(np.abs(mean - truth)[:, 3:]) < 0.1
+    assert np.median(np.abs(mean - truth)[:, 0]) < 0.03
+    assert np.median(np.abs(mean - truth)[:, 1:3]) < 0.05
+    assert np.median(np.abs(mean - truth)[:, 3:]) < 0.01
     covered = coverage_of(Estimates(mean, error), truth)
     assert ((covered > 0.55) & (covered < 0.8)).all(), covered
 
@@ -117,7 +117,7 @@ def test_a_broken_network_is_refused(trained, tmp_path):
         "no such network": lambda folder: shutil.rmtree(folder),
         "head.npz has SHA-256": lambda folder: (folder / "head.npz").write_bytes(b""),
         "is damaged": lambda folder: (folder / "parameters.json").write_text("{"),
-        "reads lensweep-parameters version 1": lambda folder: (
+        "reads lensweep-parameters version 2": lambda folder: (
             folder / "parameters.json"
         ).write_text(json.dumps({"format": "other", "version": 3})),
     }.items():
@@ -135,19 +135,33 @@ def test_it_is_an_estimator():
 
 def test_the_layers_are_the_documented_ones():
     network, model = build_networks(LensParameterRegressor())
-    # Circles: 50 radii by 48 angles and 8 more at each end, three times halved.
-    assert network.input_shape == (None, 50, 64, 3)
-    assert network.output_shape == (None, 7 * 8 * 32)
+    assert network.input_shape == (None, 56, 48, 4)
+    # Mean and maximum of 128 over the angles, and 16 at each of twelve.
+    assert network.output_shape == (None, 128 + 128 + 12 * 16)
     assert model.output_shape == (None, 2 * len(PARAMETERS))
-    # Heads: 1792 x 192 + 192 and 192 x 10 + 10.
-    assert model.count_params() - network.count_params() == 1792 * 192 + 192 + 1930
+    # Heads: 448 x 256 + 256 and 256 x 10 + 10.
+    assert model.count_params() - network.count_params() == 448 * 256 + 256 + 2570
+    kinds = {type(layer).__name__ for layer in model.layers}
+    assert not {kind for kind in kinds if "Normalization" in kind}
+
+
+def test_a_turn_of_the_circles_is_a_turn_of_what_lies_at_their_angles():
+    network, _ = build_networks(LensParameterRegressor())
+    images = np.random.default_rng(11).normal(size=(3, 56, 48, 4)).astype("f4")
+    straight, turned_ = (
+        network.predict(np.roll(images, steps, axis=2), verbose=0) for steps in (0, 12)
+    )
+    # No angle is a first one: mean and maximum stay, and what is told of angles moves along.
+    np.testing.assert_allclose(turned_[:, :256], straight[:, :256], rtol=1e-3, atol=1e-4)
+    places = straight[:, 256:].reshape(3, 12, 16), turned_[:, 256:].reshape(3, 12, 16)
+    np.testing.assert_allclose(places[1], np.roll(places[0], 3, axis=1), rtol=1e-3, atol=1e-4)
 
 
 def test_views_move_the_parameters_with_the_light():
     flux, truth = rings(24, seed=7)
-    views, x_arcsec, y_arcsec = view_brightest(flux)
-    truth[:, 3:] -= np.stack([x_arcsec, y_arcsec], axis=1)
-    images = polar_images(Stretch(), views)
+    circles = circles_of(flux)
+    truth[:, 3:] -= np.stack([circles.x_arcsec, circles.y_arcsec], axis=1)
+    images = polar_images(Stretch(), circles)
     rng = np.random.default_rng
     # Another centre than the circles', which is nearly the light's: what is told must follow.
     truth[:, 3:] = rng(1).uniform(0.5, 1.0, (24, 2))
@@ -171,19 +185,13 @@ def test_views_move_the_parameters_with_the_light():
     np.testing.assert_allclose(told[:, 3:], np.stack([np.cos(found), np.sin(found)], 1), atol=1e-6)
 
 
-def test_circles_are_about_the_brightest_light():
-    flux, truth = rings(6, seed=10)
-    views, x_arcsec, y_arcsec = view_brightest(flux)
-    np.testing.assert_allclose(np.stack([x_arcsec, y_arcsec], 1), truth[:, 3:], atol=0.02)
-    images = polar_images(Stretch(), views)
-    assert images.shape == (6, 50, N_ANGLES, 3)
-    # A ring is as bright all round: nothing stands out from its circle, or from what is opposite.
-    roundest, longest = np.argsort(np.hypot(*truth[:, 1:3].T))[[0, -1]]
-    out = np.abs(images[:, 2:, :, 1]).mean(axis=(1, 2))
-    assert out[roundest] < out[longest]
-    # What is opposite is as far, of any ellipse.
-    assert np.abs(images[:, 2:, :, 2]).mean() < 0.7 * out[longest]
-    np.testing.assert_allclose(wrapped(images)[:, :, :8], images[:, :, -8:])
+def test_rare_einstein_radii_are_shown_more_often():
+    values = np.repeat([0.0, 1.0, 2.0], [1600, 400, 4])
+    share = share_of_rare(values)
+    assert share.sum() == pytest.approx(1.0)
+    # By the root of how many there are; four count as twenty.
+    assert share[1600] / share[0] == pytest.approx(2.0)
+    assert share[-1] / share[1600] == pytest.approx(np.sqrt(20.0))
 
 
 def test_truth_of_a_simulation_becomes_parameters():
@@ -221,10 +229,13 @@ def test_what_every_turn_agrees_on_has_the_noise_that_the_network_tells():
     layers = [np.zeros(shape, np.float32) for shape in ((4, 3), 3, (3, 10), 10)]
     layers[3][5:] = np.log([0.04, 0.09, 0.09, 0.01, 0.25])
     facts = ParameterFacts(
-        "told", "F814W", 0.05, Stretch(), 0.1, 3, 1, (1.2, 0, 0, 0, 0), (0.5, 1, 1, 1, 1),
+        "told", "F814W", 0.05, Stretch(), 0.1, 3, 1, (np.log(1.2), 0, 0, 0, 0), (0.5, 1, 1, 1, 1),
         (1.0, 1.0, 1.0, 2.0, 2.0), {}, {},
     )  # fmt: skip
-    network = Batches(lambda looks: np.zeros((len(looks), 4), np.float32), 4)
+
+    def network(images):
+        return np.zeros((len(images), 4), np.float32)
+
     found = ParameterNetwork(network, DroppedHead(*layers, 0.1, 3, 1), facts).estimate(
         np.zeros((3, 100, 100), np.float32)
     )
@@ -232,7 +243,9 @@ def test_what_every_turn_agrees_on_has_the_noise_that_the_network_tells():
     np.testing.assert_allclose(found.mean, [[1.2, 0, 0, -2.475, -2.475]] * 3, atol=1e-6)
     # Turned, x is y: both have the mean of their variances, here twice widened.
     xy = 2 * np.sqrt(0.13)
-    np.testing.assert_allclose(found.error, [[0.1, 0.3, 0.3, xy, xy]] * 3, rtol=1e-5)
+    # An Einstein radius' error is a share of it.
+    expected = [[1.2 * 0.2 * 0.5, 0.3, 0.3, xy, xy]] * 3
+    np.testing.assert_allclose(found.error, expected, rtol=1e-5)
     nothing = ParameterNetwork(network, DroppedHead(*layers, 0.1, 3, 1), facts).estimate(
         np.zeros((0, 100, 100), np.float32)
     )

@@ -51,7 +51,7 @@ def train_parameters_command(
         list[Path], typer.Option(help="Folder of lensweep simulate, with lenses; repeatable.")
     ],
     n: Annotated[int | None, typer.Option(help="As many of the first lenses.")] = None,
-    epochs: Annotated[int, typer.Option(help="Times that every lens is seen.")] = 27,
+    epochs: Annotated[int, typer.Option(help="Times that lenses are seen.")] = 18,
     seed: Seed = 2018,
 ) -> None:
     """Train a network of lens parameters on simulated lenses."""

@@ -12,6 +12,7 @@ layers). No pickle anywhere.
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,18 +22,17 @@ from numpy.typing import NDArray
 
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import whole_file
-from lensweep.scanner.network.batch_size import CPU_BATCH, Batches
+from lensweep.scanner.network.batch_size import CPU_BATCH
 from lensweep.scanner.network.bundle_store import SHIPPED, sha256_of
-from lensweep.scanner.network.looks import Looks, turned_looks
 from lensweep.scanner.network.networks import load_network, network_files, on_gpu, save_network
-from lensweep.scanner.network.polar_views import polar_images, view_brightest, wrapped
+from lensweep.scanner.network.polar_views import N_ANGLES, circles_of, polar_images
 from lensweep.scanner.network.second_look import TURNS
 from lensweep.scanner.network.stretch import Stretch
 
 if TYPE_CHECKING:
     import keras
 
-FORMAT, VERSION = "lensweep-parameters", 1
+FORMAT, VERSION = "lensweep-parameters", 2
 MANIFEST, NETWORK, HEAD = "parameters.json", "network", "head.npz"
 # Ellipticity as lenstronomy has it: modulus (1 - q) / (1 + q), twice the angle from x towards y, so
 # that an ellipse has one. The centre is counted from the middle of the cutout.
@@ -40,8 +40,8 @@ PARAMETERS = ("theta_e_arcsec", "ellipticity_1", "ellipticity_2", "x_arcsec", "y
 GPU_BATCH = 256
 # No network is surer than this of a parameter that varies by 1.
 _LEAST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE = -9.0, 4.0
-# Cutouts whose passes are in memory together: some 40 MB.
-_BLOCK = 512
+# Cutouts in memory together, each in half a megabyte.
+_BLOCK = 128
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class DroppedHead:
     kernel, bias : ndarray, shape (features, hidden) and (hidden,), float32
         Of the hidden layer, ReLU.
     out_kernel, out_bias : ndarray, shape (hidden, 10) and (10,), float32
-        Means of `PARAMETERS`, then the logarithms of their variances.
+        Means of `PARAMETERS` (of the Einstein radius' logarithm), then the logarithms of their
+        variances, in units of `ParameterFacts`.
     dropout : float
         Share of units that a pass drops, before either layer.
     passes : int
@@ -119,7 +120,7 @@ class ParameterFacts:
     seed : int
         Of the passes.
     middle, spread : tuple of float
-        Mean and standard deviation of `PARAMETERS` in the training set: the head's units.
+        Mean and standard deviation in the training set of what the head tells: its units.
     widening : tuple of float
         By what the standard deviations of `PARAMETERS` are multiplied, so that they cover 68 % of
         held-out lenses.
@@ -149,15 +150,15 @@ class ParameterNetwork:
 
     Attributes
     ----------
-    network : Batches
-        Views to features.
+    network : callable
+        Images of `lensweep.scanner.network.polar_views.polar_images` to features.
     head : DroppedHead
     facts : ParameterFacts
     sha256 : str
         Of its manifest; empty for one that was never written.
     """
 
-    network: Batches
+    network: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     head: DroppedHead
     facts: ParameterFacts
     sha256: str = ""
@@ -182,9 +183,10 @@ class ParameterNetwork:
     def _estimate(
         self, flux: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        views, x_arcsec, y_arcsec = view_brightest(flux)
-        looks = turned_looks(views, range(TURNS))
-        mean, variance = self.head(self.network(looks))
+        circles = circles_of(flux)
+        images = polar_images(self.facts.stretch, circles)
+        looks = [np.roll(images, -turn * N_ANGLES // TURNS, axis=2) for turn in range(TURNS)]
+        mean, variance = self.head(self.network(np.concatenate(looks)))
         spread = np.asarray(self.facts.spread)
         shape = (len(mean), TURNS, len(flux), len(PARAMETERS))
         said = (mean * spread + np.asarray(self.facts.middle)).reshape(shape)
@@ -193,10 +195,13 @@ class ParameterNetwork:
         # A quarter turn trades x for y; their noise is the mean over the turns all the same.
         noise[:, 1::2, :, 3:] = noise[:, 1::2, :, [4, 3]]
         said = np.stack(straight, axis=1)
-        total = noise.mean(axis=(0, 1)) + said.var(axis=(0, 1))
         found = said.mean(axis=(0, 1))
-        found[:, 3:] += np.stack([x_arcsec, y_arcsec], axis=1)
-        return found, np.sqrt(total) * np.asarray(self.facts.widening)
+        error = np.sqrt(noise.mean(axis=(0, 1)) + said.var(axis=(0, 1)))
+        # What is told of the Einstein radius is its logarithm.
+        found[:, 0] = np.exp(found[:, 0])
+        error[:, 0] *= found[:, 0]
+        found[:, 3:] += np.stack([circles.x_arcsec, circles.y_arcsec], axis=1)
+        return found, error * np.asarray(self.facts.widening)
 
 
 def turned_back(parameters: NDArray[np.floating], turn: int) -> NDArray[np.float64]:
@@ -225,7 +230,7 @@ def save_parameter_network(
     ----------
     folder : Path
     model : keras.Model
-        (n, *`polar_views.SHAPE`) to (n, features).
+        (n, *`lensweep.scanner.network.polar_views.SHAPE`) to (n, features).
     head : DroppedHead
     facts : ParameterFacts
     """
@@ -253,17 +258,22 @@ def load_parameter_network(name: str) -> ParameterNetwork:
     with np.load(folder / HEAD, allow_pickle=False) as arrays:
         layers = {name: arrays[name] for name in _ARRAYS}
     head = DroppedHead(**layers, dropout=facts.dropout, passes=facts.passes, seed=facts.seed)
-    network = in_batches(load_network(folder, NETWORK), facts.stretch)
+    network = in_batches(load_network(folder, NETWORK))
     return ParameterNetwork(network, head, facts, sha256_of(folder / MANIFEST))
 
 
-def in_batches(model: "keras.Model", stretch: Stretch) -> Batches:
-    """A network of views, a batch of which is always of one size."""
+def in_batches(model: "keras.Model") -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """A network of images, a batch of which is always of one size: none depends on its company."""
+    size = GPU_BATCH if on_gpu() else CPU_BATCH
 
-    def features(looks: Looks) -> NDArray[np.float32]:
-        return np.asarray(model.predict_on_batch(wrapped(polar_images(stretch, looks))))
+    def features(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        short = -len(images) % size
+        filled = np.concatenate([images, np.zeros((short, *images.shape[1:]), np.float32)])
+        parts = [np.asarray(model.predict_on_batch(filled[first : first + size]))
+                 for first in range(0, len(filled), size)]  # fmt: skip
+        return np.concatenate(parts)[: len(images)]
 
-    return Batches(features, GPU_BATCH if on_gpu() else CPU_BATCH)
+    return features
 
 
 _ARRAYS = ("kernel", "bias", "out_kernel", "out_bias")

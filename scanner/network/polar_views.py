@@ -1,99 +1,129 @@
 """Cutouts in circles about their brightest light: what a network of lens parameters sees.
 
 About its lens an arc lies along one radius, wherever the cutout was cut and however it is turned:
-the Einstein radius is a shift along one axis, a turn one along the other. A small network on a few
+the Einstein radius is a shift along one axis, a turn one along the other. A small network on some
 thousand lenses learns from that what takes a large one many more to learn from squares.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lensweep.scanner.network.brightest_peak import brightest_peak
-from lensweep.scanner.network.looks import Looks, first_looks
-from lensweep.scanner.network.noise import measure_noise
-from lensweep.scanner.network.second_look import TURNS
-from lensweep.scanner.network.stretch import Stretch, above_noise
+from lensweep.scanner.network.polar_ellipses import ellipses_of
+from lensweep.scanner.network.stretch import Stretch, in_noise_units
 from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
 
-# Circles a pixel apart, out to 2.5 arcsec; a quarter turn is a whole number of angles.
-RADII_PX = np.arange(0.5, 50.0)
+# Circles a pixel apart at first, then ever further, as arcs become longer and wider: to 3.5 arcsec,
+# where a large lens has its outer image. A quarter turn is a whole number of angles.
+_STEPS = np.arange(56.0)
+RADII_PX = 0.5 + _STEPS + 0.005 * _STEPS**2
 N_ANGLES = 48
+# The light; what of it stands out from the light opposite, and from ellipses; what is known.
+N_CHANNELS = 4
+SHAPE = (len(RADII_PX), N_ANGLES, N_CHANNELS)
+# A value is a mean over as many places, by radius and by angle, so that no light far out is missed.
+_PLACES = (2, 4)
+# A mean of which fewer places have data is told as none.
+_LEAST_KNOWN = 0.3
 # A view is a cutout moved until its brightest pixel is this one.
-_MIDDLE = 53
+_MIDDLE = 76
 _SIZE = 2 * _MIDDLE
 # Half the side of the square whose light tells the centre between pixels.
 _CORE = 2
-# Angles that a network sees at both ends of a circle, which has none.
-WRAP = 8
-SHAPE = (len(RADII_PX), N_ANGLES + 2 * WRAP, 3)
 
 
-def view_brightest(
-    flux: NDArray[np.float32],
-) -> tuple[Looks, NDArray[np.float64], NDArray[np.float64]]:
-    """Move cutouts by whole pixels until their brightest light is in the middle.
+@dataclass(frozen=True)
+class Circles:
+    """Light along circles about the centroids of cutouts' brightest light.
+
+    Attributes
+    ----------
+    light : ndarray, shape (n, 56, 48), float32
+        By radius and by angle from x towards y, above the sky in units of the noise; 0 without
+        data.
+    share : ndarray, shape (n, 56, 48), float32
+        Of a value's places that have data.
+    x_arcsec, y_arcsec : ndarray, shape (n,), float64
+        The circles' centre from the cutout's middle.
+    """
+
+    light: NDArray[np.float32]
+    share: NDArray[np.float32]
+    x_arcsec: NDArray[np.float64]
+    y_arcsec: NDArray[np.float64]
+
+
+def circles_of(flux: NDArray[np.float32]) -> Circles:
+    """See cutouts in circles about their brightest light; some 500 kB of memory for each.
 
     Parameters
     ----------
     flux : ndarray, shape (n, size, size), float32
         e-/s or any unit proportional to it; NaN where there is no data.
-
-    Returns
-    -------
-    views : Looks
-        In the cutouts' own noise; what lies beyond a cutout has no data.
-    x_arcsec, y_arcsec : ndarray, shape (n,)
-        Of the circles' centre from the cutout's middle.
     """
-    looks, middle = first_looks(flux, measure_noise(flux)), (flux.shape[1] - 1) / 2.0
-    padded = np.pad(flux, ((0, 0), (_MIDDLE, _MIDDLE), (_MIDDLE, _MIDDLE)), constant_values=np.nan)
+    middle = (flux.shape[1] - 1) / 2.0
     columns, rows = (np.rint(peak + middle).astype(np.int64) for peak in brightest_peak(flux))
-    parts = [image[row : row + _SIZE, column : column + _SIZE]
-             for image, row, column in zip(padded, rows, columns, strict=True)]  # fmt: skip
-    shown = np.array(parts, np.float32).reshape(-1, _SIZE, _SIZE)
-    views = Looks(shown, looks.sky, looks.sigma, looks.turn)
-    beside = _centroid(above_noise(views.flux, views.sky, views.sigma))
+    views = _moved(in_noise_units(flux)[0], columns, rows)
+    beside = _centroid(views)
+    share = _means(_moved(np.isfinite(flux).astype(np.float32), columns, rows), beside)
+    # What has no data is 0, and adds nothing to a mean.
+    light = _means(views, beside) / np.maximum(share, _LEAST_KNOWN)
+    light[share < _LEAST_KNOWN] = 0.0
     x, y = (
         (pixels + fraction - middle) * PIXEL_SCALE_ARCSEC
         for pixels, fraction in zip((columns, rows), beside, strict=True)
     )
-    return views, x, y
+    return Circles(light, share, x, y)
 
 
-def polar_images(stretch: Stretch, views: Looks) -> NDArray[np.float32]:
-    """Views in circles, stretched: the light, and what of it stands out in two ways.
+def polar_images(stretch: Stretch, circles: Circles) -> NDArray[np.float32]:
+    """Circles, stretched: the light, what of it stands out in two ways, and what is known.
 
-    From the median of its circle, and from the light opposite, which the lens, being symmetric, has
-    in common: there the two images of a source lie side by side, one positive, one negative.
+    From the light opposite, which the lens, being symmetric, has in common: there the two images of
+    a source lie side by side, one positive, one negative. And from ellipses, which leaves the arcs.
 
     Parameters
     ----------
     stretch : Stretch
         Its `faint_sigma`, `span`, `contrast_fraction` and `contrast_span` count.
-    views : Looks
-        Of `view_brightest`, perhaps turned.
+    circles : Circles
 
     Returns
     -------
-    ndarray, shape (n, 50, 48, 3), float32
-        By radius and by angle from x towards y; within [-1, 1].
+    ndarray, shape (n, *`SHAPE`), float32
+        Within [-1, 1].
     """
-    circles = _circles(above_noise(views.flux, views.sky, views.sigma))
-    for turn in set(views.turn.tolist()) - {0}:
-        rows = views.turn == turn
-        # A turn takes (x, y) to (y, -x).
-        circles[rows] = np.roll(circles[rows], -turn * N_ANGLES // TURNS, axis=2)
-    light, _, contrast = stretch.planes(circles, np.median(circles, 2, keepdims=True), np.arcsinh)
-    opposite = np.roll(circles, N_ANGLES // 2, axis=2)
-    # The difference of two pixels has twice the variance of one.
-    noise = 1.0 + stretch.contrast_fraction * np.abs(circles + opposite)
-    difference = np.arcsinh((circles - opposite) / noise) / stretch.contrast_span
-    return np.stack([light, contrast, difference], axis=-1).clip(-1.0, 1.0).astype(np.float32)
+    light, known = circles.light, circles.share >= _LEAST_KNOWN
+    opposite, both = (np.roll(values, N_ANGLES // 2, axis=2) for values in (light, known))
+    ellipses = ellipses_of(light, known)
+    planes = [
+        np.arcsinh(light / stretch.faint_sigma) / stretch.span - 0.5,
+        # The difference of two pixels has twice the variance of one.
+        np.where(known & both, _contrast(stretch, light - opposite, light + opposite), 0.0),
+        np.where(known, _contrast(stretch, light - ellipses, ellipses), 0.0),
+        circles.share - 0.5,
+    ]
+    return np.stack(planes, axis=-1).clip(-1.0, 1.0).astype(np.float32)
 
 
-def wrapped(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Images with the first angles again after the last, and the last before the first."""
-    return np.pad(images, ((0, 0), (0, 0), (WRAP, WRAP), (0, 0)), mode="wrap")
+def _contrast(
+    stretch: Stretch, over: NDArray[np.float32], light: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """As of `Stretch`: a share of the light counts as noise where it is bright."""
+    noise = 1.0 + stretch.contrast_fraction * np.abs(light)
+    return np.asarray(np.arcsinh(over / noise) / stretch.contrast_span)
+
+
+def _moved(
+    images: NDArray[np.float32], columns: NDArray[np.int64], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Images with these pixels in the middle, and 0 beyond their edges."""
+    padded = np.pad(images, ((0, 0), (_MIDDLE, _MIDDLE), (_MIDDLE, _MIDDLE)))
+    parts = [image[row : row + _SIZE, column : column + _SIZE]
+             for image, row, column in zip(padded, rows, columns, strict=True)]  # fmt: skip
+    return np.array(parts, np.float32)
 
 
 def _centroid(scaled: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -104,16 +134,38 @@ def _centroid(scaled: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray
     return (light.sum(axis=1) @ offset) / total, (light.sum(axis=2) @ offset) / total
 
 
-def _circles(scaled: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values along the circles about the centroids, between pixels bilinearly."""
-    angle = 2.0 * np.pi * np.arange(N_ANGLES) / N_ANGLES
+def _means(
+    views: NDArray[np.float32], centre: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> NDArray[np.float32]:
+    """Means along circles about centres, over places evenly spread about every value's own."""
+    per_radius, per_angle = _PLACES
+    steps = np.gradient(RADII_PX)
+    radius = np.concatenate([RADII_PX + share * steps for share in _spread(per_radius)])
+    angle = 2.0 * np.pi * (np.arange(N_ANGLES)[:, None] + _spread(per_angle)).ravel() / N_ANGLES
     x, y = (
-        _MIDDLE + beside[:, None, None] + RADII_PX[:, None] * along
-        for beside, along in zip(_centroid(scaled), (np.cos(angle), np.sin(angle)), strict=True)
+        _MIDDLE + beside[:, None, None] + radius[:, None] * along
+        for beside, along in zip(centre, (np.cos(angle), np.sin(angle)), strict=True)
     )
-    left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    places = _bilinear(views, x, y).reshape(len(views), per_radius, -1, N_ANGLES, per_angle)
+    return np.asarray(places.mean(axis=(1, 4)))
+
+
+def _spread(n: int) -> NDArray[np.float64]:
+    """n places within -1/2 to 1/2, each in the middle of its share."""
+    return (np.arange(n) + 0.5) / n - 0.5
+
+
+def _bilinear(
+    views: NDArray[np.float32], x: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Values between pixels at places of every view's own, shape (n, ...)."""
+    left, top = np.floor(x).astype(np.int32), np.floor(y).astype(np.int32)
     across, down = (x - left).astype(np.float32), (y - top).astype(np.float32)
-    row = np.arange(len(scaled))[:, None, None]
-    upper = scaled[row, top, left] * (1 - across) + scaled[row, top, left + 1] * across
-    lower = scaled[row, top + 1, left] * (1 - across) + scaled[row, top + 1, left + 1] * across
-    return np.asarray(upper * (1 - down) + lower * down, np.float32)
+    pixels, first = views.reshape(len(views), -1), (top * _SIZE + left).reshape(len(views), -1)
+
+    def at(beside: int) -> NDArray[np.float32]:
+        return np.take_along_axis(pixels, first + beside, axis=1).reshape(x.shape)
+
+    upper = at(0) * (1 - across) + at(1) * across
+    lower = at(_SIZE) * (1 - across) + at(_SIZE + 1) * across
+    return np.asarray(upper * (1 - down) + lower * down)

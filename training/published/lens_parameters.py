@@ -2,8 +2,9 @@
 
 Hezaveh, Perreault Levasseur & Marshall (2017, Nature 548, 555) trained AlexNet, OverFeat, Inception
 and a network of their own on lenses whose light had been removed. Ours is one small network that
-sees cutouts as a scan cuts them, light and all, but in circles about the brightest light. The loss
-and the dropout are those of Perreault Levasseur, Hezaveh & Wechsler (2017, ApJL 850, L7).
+sees cutouts as a scan cuts them, in circles about the brightest light, with the lens' light and
+without. Dropout, and that the network tells its own errors, are those of Perreault Levasseur,
+Hezaveh & Wechsler (2017, ApJL 850, L7); there the loss is a normal distribution's, here Laplace's.
 """
 
 import dataclasses
@@ -30,13 +31,7 @@ from lensweep.scanner.network.lens_parameters import (
     in_batches,
     save_parameter_network,
 )
-from lensweep.scanner.network.polar_views import (
-    N_ANGLES,
-    SHAPE,
-    polar_images,
-    view_brightest,
-    wrapped,
-)
+from lensweep.scanner.network.polar_views import N_ANGLES, SHAPE, circles_of, polar_images
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 from lensweep.training.fit.keras_on_tensorflow import keras
@@ -47,9 +42,15 @@ BAND = "F814W"
 # Share of a normal distribution within one standard deviation.
 ONE_SIGMA = 0.6827
 MIDDLE_PX = (CUTOUT_SIZE - 1) / 2.0
-# Of the convolutions: the first is 5 wide, every other one halves the size.
-CHANNELS = (8, 16, 24, 32, 48)
-_BLOCK = 256
+# Of the convolutions, the first of which is 5 wide; how far each steps, by radius and by angle.
+CHANNELS = (16, 32, 48, 48, 48)
+_STRIDES = ((2, 2), (1, 1), (2, 1), (1, 1), (2, 2))
+# What a parameter counts in the loss: the Einstein radius is what the rest is asked beside.
+_WEIGHTS = (1.0, 0.3, 0.3, 0.3, 0.3)
+# Lenses are shown the more often the rarer their Einstein radius is: by the root of how many there
+# are in its bin, of which none counts as rarer than this many.
+_BINS, _FEWEST = 20, 20
+_BLOCK = 128
 
 
 def parameters_of(truth: pd.DataFrame) -> NDArray[np.float64]:
@@ -77,9 +78,9 @@ class LensParameterRegressor(RegressorMixin, BaseEstimator):
     Parameters
     ----------
     channels : tuple of int
-        Of the convolutions.
-    reduced : int
-        Channels that the hidden layer reads at every place of what they leave.
+        Of the five convolutions.
+    along : int
+        Units that read all radii at once, at every angle.
     hidden : int
         Units of the hidden layer.
     dropout : float
@@ -98,18 +99,18 @@ class LensParameterRegressor(RegressorMixin, BaseEstimator):
     def __init__(
         self,
         channels: tuple[int, ...] = CHANNELS,
-        reduced: int = 32,
-        hidden: int = 192,
+        along: int = 128,
+        hidden: int = 256,
         dropout: float = 0.1,
         passes: int = 24,
-        epochs: int = 27,
+        epochs: int = 18,
         batch: int = 64,
-        learning_rate: float = 1.5e-3,
+        learning_rate: float = 1e-3,
         held_out: float = 0.1,
         seed: int = 2018,
     ) -> None:
         self.channels = channels
-        self.reduced = reduced
+        self.along = along
         self.hidden = hidden
         self.dropout = dropout
         self.passes = passes
@@ -141,6 +142,7 @@ class LensParameterRegressor(RegressorMixin, BaseEstimator):
         truth: NDArray[np.float64] = np.asarray(y, np.float64)
         n_fitted = len(X) - round(self.held_out * len(X))
         images, seen = _seen(X[:n_fitted], truth[:n_fitted])
+        seen[:, 0] = np.log(seen[:, 0])
         middle, spread = _units(seen)
         keras.utils.set_random_seed(self.seed)
         network, model = build_networks(self)
@@ -149,7 +151,7 @@ class LensParameterRegressor(RegressorMixin, BaseEstimator):
         with tempfile.TemporaryDirectory() as scratch:
             self.curve_ = fit(
                 model, views, course, checkpoint or Path(scratch) / "checkpoint.npz",
-                progress or PlainProgress(io.StringIO(), time.monotonic), loss=gaussian_loss,
+                progress or PlainProgress(io.StringIO(), time.monotonic), loss=laplace_loss,
             )  # fmt: skip
         facts = ParameterFacts(
             "lens-parameters", BAND, PIXEL_SCALE_ARCSEC, Stretch(), self.dropout, self.passes,
@@ -157,7 +159,7 @@ class LensParameterRegressor(RegressorMixin, BaseEstimator):
             {"n_lenses": n_fitted, **self.get_params()}, {},
         )  # fmt: skip
         self.model_ = network
-        ready = in_batches(network, facts.stretch)
+        ready = in_batches(network)
         self.network_ = ParameterNetwork(ready, head_of(model, self), facts)
         if n_fitted < len(X):
             found = self.network_.estimate(X[n_fitted:])
@@ -196,30 +198,42 @@ class LensParameterRegressor(RegressorMixin, BaseEstimator):
 def build_networks(regressor: LensParameterRegressor) -> tuple[keras.Model, keras.Model]:
     """The network to features, and the whole one, which shares its layers.
 
+    No layer normalises: with batches' statistics the network was twice as bad as in training.
+
     Returns
     -------
     network : keras.Model
-        (n, *`polar_views.SHAPE`) to (n, features).
+        (n, *`lensweep.scanner.network.polar_views.SHAPE`) to (n, features).
     model : keras.Model
         To (n, 10): means of the parameters, then the logarithms of their variances.
     """
+    layers = keras.layers
     images = x = keras.Input(SHAPE)
-    for number, channels in enumerate(regressor.channels):
-        x = _convolve(x, channels, 3 if number else 5, 1 if number % 2 else 2)
-    features = keras.layers.Flatten()(_convolve(x, regressor.reduced, 1, 1))
-    x = keras.layers.Dropout(regressor.dropout)(features)
-    x = keras.layers.Dense(regressor.hidden, activation="relu", name="hidden")(x)
-    x = keras.layers.Dropout(regressor.dropout)(x)
-    answer = keras.layers.Dense(2 * len(PARAMETERS), name="answer")(x)
+    for number, (channels, strides) in enumerate(zip(regressor.channels, _STRIDES, strict=True)):
+        x = _convolve(x, channels, 3 if number else 5, strides)
+    # At every angle all radii at once, then those of the opposite angle too.
+    by_angle = layers.Reshape((1, x.shape[2], -1))(layers.Permute((2, 1, 3))(x))
+    x = _dense(by_angle, regressor.along)
+    x = _dense(layers.Concatenate()([x, _opposite(x)]), regressor.along)
+    x = layers.ReLU()(_kernel(regressor.along, (1, 3))(_around(x, 1)))
+    # The same at any turn of the sky, and what turns with it.
+    features = layers.Concatenate()([
+        layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x),
+        layers.Flatten()(_dense(x, regressor.along // 8)),
+    ])  # fmt: skip
+    x = layers.Dropout(regressor.dropout)(features)
+    x = layers.Dense(regressor.hidden, activation="relu", name="hidden")(x)
+    x = layers.Dropout(regressor.dropout)(x)
+    small = keras.initializers.RandomNormal(stddev=0.01)
+    answer = layers.Dense(2 * len(PARAMETERS), kernel_initializer=small, name="answer")(x)
     return keras.Model(images, features), keras.Model(images, answer)
 
 
-def gaussian_loss(y: Any, answer: Any) -> Any:
-    """Negative logarithm of a normal distribution whose mean and variance the network tells.
+def laplace_loss(y: Any, answer: Any) -> Any:
+    """Negative logarithm of a Laplace distribution whose median and scale the network tells.
 
-    Every parameter counts by its mean variance in the batch: a centre, which is known to a
-    hundredth of its spread, would otherwise outweigh an Einstein radius ten thousand times, and
-    nothing else be learned.
+    Every lens counts by its scale: the median, which an absolute error is least for, is learned of
+    those that are hard to measure as of those that are easy.
 
     Parameters
     ----------
@@ -227,11 +241,10 @@ def gaussian_loss(y: Any, answer: Any) -> Any:
     answer : tensor, shape (n, 10)
     """
     ops = keras.ops
-    mean, log_variance = ops.split(answer, 2, axis=-1)
-    log_variance = ops.clip(log_variance, -9.0, 4.0)
-    weight = ops.stop_gradient(ops.mean(ops.exp(log_variance), axis=0))
-    miss = ops.square(y - mean) * ops.exp(-log_variance)
-    return 0.5 * ops.mean(weight * (miss + log_variance), axis=-1)
+    median, log_variance = ops.split(answer, 2, axis=-1)
+    scale = ops.exp(0.5 * ops.clip(log_variance, -9.0, 4.0))
+    loss = ops.stop_gradient(scale) * (ops.abs(y - median) / scale + ops.log(scale))
+    return ops.mean(loss * np.array(_WEIGHTS, np.float32), axis=-1)
 
 
 def head_of(model: keras.Model, regressor: LensParameterRegressor) -> DroppedHead:
@@ -281,6 +294,14 @@ def turned_at_random(
     return out.astype(np.float32), np.stack(told, axis=1).astype(np.float32)
 
 
+def share_of_rare(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How often lenses are shown, in all once; rare ones more often than they are."""
+    counts, edges = np.histogram(values, _BINS)
+    as_many = counts[np.clip(np.digitize(values, edges) - 1, 0, _BINS - 1)]
+    share = 1.0 / np.sqrt(np.maximum(as_many, _FEWEST))
+    return np.asarray(share / share.sum())
+
+
 class _Views:
     """Batches of lenses in circles, each turned and perhaps mirrored anew, and their parameters."""
 
@@ -288,11 +309,12 @@ class _Views:
         self, images: NDArray[np.float16], y: NDArray[np.float64], batch: int, seed: int
     ) -> None:
         self._images, self._y, self._seed = images, y, seed
+        self._share = share_of_rare(y[:, 0])
         self.size = min(batch, len(images))
 
     @property
     def batches_per_epoch(self) -> int:
-        """Whole batches; what is left over differs from epoch to epoch."""
+        """Whole batches."""
         return len(self._images) // self.size
 
     def batches(
@@ -300,12 +322,9 @@ class _Views:
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Batches first:stop."""
         for number in range(first, stop):
-            epoch, index = divmod(number, self.batches_per_epoch)
-            order = np.random.default_rng([self._seed, 50, epoch]).permutation(len(self._images))
-            rows = order[index * self.size : (index + 1) * self.size]
             rng = np.random.default_rng([self._seed, 51, number])
-            images, y = turned_at_random(self._images[rows], self._y[rows], rng)
-            yield wrapped(images), y
+            rows = rng.choice(len(self._images), self.size, p=self._share)
+            yield turned_at_random(self._images[rows], self._y[rows], rng)
 
 
 def _units(y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -319,15 +338,45 @@ def _seen(
     flux: NDArray[np.float32], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float16], NDArray[np.float64]]:
     """Circles in half precision, since they lie within [-1, 1]; and parameters about them."""
-    stretch, told, parts = Stretch(), y.copy(), []
+    stretch, told = Stretch(), y.copy()
+    images = np.empty((len(flux), *SHAPE), np.float16)
     for first in range(0, len(flux), _BLOCK):
         block = slice(first, first + _BLOCK)
-        views, x_arcsec, y_arcsec = view_brightest(flux[block])
-        parts.append(polar_images(stretch, views).astype(np.float16))
-        told[block, 3:] -= np.stack([x_arcsec, y_arcsec], axis=1)
-    return np.concatenate(parts), told
+        circles = circles_of(flux[block])
+        images[block] = polar_images(stretch, circles)
+        told[block, 3:] -= np.stack([circles.x_arcsec, circles.y_arcsec], axis=1)
+    return images, told
 
 
-def _convolve(x: keras.KerasTensor, channels: int, width: int, stride: int) -> keras.KerasTensor:
-    convolution = keras.layers.Conv2D(channels, width, stride, "same", use_bias=False)
-    return keras.layers.ReLU()(keras.layers.BatchNormalization()(convolution(x)))
+def _convolve(
+    x: keras.KerasTensor, channels: int, width: int, strides: tuple[int, int]
+) -> keras.KerasTensor:
+    """Circles have no ends; beyond the outer and within the inner one is nothing."""
+    x = keras.layers.ZeroPadding2D((width // 2, 0))(_around(x, width // 2))
+    return keras.layers.ReLU()(_kernel(channels, (width, width), strides)(x))
+
+
+def _dense(x: keras.KerasTensor, units: int) -> keras.KerasTensor:
+    """The same layer at every place."""
+    return keras.layers.ReLU()(_kernel(units, (1, 1))(x))
+
+
+def _kernel(
+    channels: int, size: tuple[int, int], strides: tuple[int, int] = (1, 1)
+) -> keras.layers.Layer:
+    return keras.layers.Conv2D(channels, size, strides, kernel_initializer="he_normal")
+
+
+def _around(x: keras.KerasTensor, n: int) -> keras.KerasTensor:
+    """Angles with the last n of them again before the first, and the first after the last."""
+    angles = x.shape[2]
+    before, after = (keras.layers.Cropping2D(((0, 0), sides))(x)
+                     for sides in ((angles - n, 0), (0, angles - n)))  # fmt: skip
+    return keras.layers.Concatenate(axis=2)([before, x, after])
+
+
+def _opposite(x: keras.KerasTensor) -> keras.KerasTensor:
+    """What lies on the other side of the lens."""
+    half = x.shape[2] // 2
+    halves = (keras.layers.Cropping2D(((0, 0), sides))(x) for sides in ((half, 0), (0, half)))
+    return keras.layers.Concatenate(axis=2)(list(halves))
