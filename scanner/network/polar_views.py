@@ -69,7 +69,7 @@ def circles_of(flux: NDArray[np.float32]) -> Circles:
     beside = _centroid(views)
     share = _means(_moved(np.isfinite(flux).astype(np.float32), columns, rows), beside)
     # What has no data is 0, and adds nothing to a mean.
-    light = _means(views, beside) / np.maximum(share, _LEAST_KNOWN)
+    light = np.asarray(_means(views, beside) / np.maximum(share, _LEAST_KNOWN), np.float32)
     light[share < _LEAST_KNOWN] = 0.0
     x, y = (
         (pixels + fraction - middle) * PIXEL_SCALE_ARCSEC
@@ -96,12 +96,13 @@ def polar_images(stretch: Stretch, circles: Circles) -> NDArray[np.float32]:
         Within [-1, 1].
     """
     light, known = circles.light, circles.share >= _LEAST_KNOWN
-    opposite, both = (np.roll(values, N_ANGLES // 2, axis=2) for values in (light, known))
+    opposite = np.roll(light, N_ANGLES // 2, axis=2)
+    both = known & np.roll(known, N_ANGLES // 2, axis=2)
     ellipses = ellipses_of(light, known)
     planes = [
         np.arcsinh(light / stretch.faint_sigma) / stretch.span - 0.5,
         # The difference of two pixels has twice the variance of one.
-        np.where(known & both, _contrast(stretch, light - opposite, light + opposite), 0.0),
+        np.where(both, _contrast(stretch, light - opposite, light + opposite), 0.0),
         np.where(known, _contrast(stretch, light - ellipses, ellipses), 0.0),
         circles.share - 0.5,
     ]
