@@ -25,7 +25,8 @@ from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.network.inference import Ensemble
 from lensweep.scanner.run.score_config import ScoreConfig
 from lensweep.scanner.run.status import read_status
-from lensweep.scanner.sky.stamps import find_stamps, names_of, read_stack, scales_of
+from lensweep.scanner.sky.stamp_arrays import names_of, read_stack, scales_of
+from lensweep.scanner.sky.stamps import find_stamps
 from lensweep.scanner.work.stamps import (
     keep_array,
     open_scores,

@@ -9,7 +9,7 @@ from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.records import read_record, write_record
 from lensweep.scanner.run.shards import Sharded
 from lensweep.scanner.sky.overrides import HeaderOverrides
-from lensweep.scanner.sky.stamps import StampSet
+from lensweep.scanner.sky.stamp_arrays import StampSet
 
 
 @dataclass(frozen=True)

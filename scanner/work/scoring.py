@@ -24,7 +24,8 @@ from lensweep.scanner.run.score_config import ScoreConfig
 from lensweep.scanner.run.stamp_plan import StampPlan
 from lensweep.scanner.sky.names import file_names
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
-from lensweep.scanner.sky.stamps import NUMPY, StampSet, channel_of, find_stamps
+from lensweep.scanner.sky.stamp_arrays import NUMPY, StampSet, channel_of
+from lensweep.scanner.sky.stamps import find_stamps
 from lensweep.scanner.work.stages import BEGIN_WITH
 from lensweep.scanner.work.stamps import (
     keep_array,

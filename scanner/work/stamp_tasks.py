@@ -23,7 +23,7 @@ from lensweep.scanner.sky.names import printable
 from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.pixels import check_pixels
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
-from lensweep.scanner.sky.stamps import FITS, read_stack, region_of, scales_of
+from lensweep.scanner.sky.stamp_arrays import FITS, read_stack, region_of, scales_of
 from lensweep.scanner.work.attempts import attempt
 
 # What a marker holds for stamps that cannot be scored: why, by their window.

@@ -38,7 +38,7 @@ from lensweep.scanner.run.stamp_plan import StampPlan, write_stamp_plan
 from lensweep.scanner.sky.names import mosaic_name, printable
 from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
-from lensweep.scanner.sky.stamps import FITS, ZARR, StampSet, names_of, scales_of
+from lensweep.scanner.sky.stamp_arrays import FITS, ZARR, StampSet, names_of, scales_of
 from lensweep.scanner.sky.units import read_units
 from lensweep.scanner.work.scan import ClusterLostError
 from lensweep.scanner.work.stages import Stages
