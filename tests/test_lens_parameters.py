@@ -111,20 +111,6 @@ def test_a_saved_network_says_the_same(trained, tmp_path):
     assert {path.suffix for path in (tmp_path / "network").iterdir()} == {".json", ".npz"}
 
 
-def test_a_network_learns_on(trained, tmp_path):
-    trained.save(tmp_path / "network")
-    flux, truth = rings(64, seed=12)
-    gently = TINY | {"epochs": 1, "learning_rate": 1e-6}
-    on = LensParameterRegressor(**gently).fit(flux, truth, start=tmp_path / "network")
-    mean, known = on.predict(flux), trained.predict(flux)
-    np.testing.assert_allclose(mean, known, atol=0.01)
-    assert on.network_.facts.middle == trained.network_.facts.middle
-    with pytest.raises(InputError, match="its layers are not those that are trained now"):
-        LensParameterRegressor(**gently | {"along": 16}).fit(
-            flux, truth, start=tmp_path / "network"
-        )
-
-
 def test_a_broken_network_is_refused(trained, tmp_path):
     trained.save(tmp_path / "sound")
     for name, spoil in {

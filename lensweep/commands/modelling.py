@@ -53,9 +53,6 @@ def train_parameters_command(
     n: Annotated[int | None, typer.Option(help="As many of the first lenses.")] = None,
     epochs: Annotated[int, typer.Option(help="Times that lenses are seen.")] = 18,
     seed: Seed = 2018,
-    start: Annotated[
-        Path | None, typer.Option(help="Folder of a network, of the same layers, that learns on.")
-    ] = None,
 ) -> None:
     """Train a network of lens parameters on simulated lenses."""
     from lensweep.ground.progress import open_progress
@@ -64,7 +61,7 @@ def train_parameters_command(
 
     regressor = LensParameterRegressor(epochs=epochs, seed=seed)
     with open_progress() as progress:
-        train_parameters(data, out, regressor, progress, n, start)
+        train_parameters(data, out, regressor, progress, n)
     say(f"wrote {out}")
 
 

@@ -21,20 +21,16 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from lensweep.ground.errors import InputError
 from lensweep.ground.progress import PlainProgress, Progress
 from lensweep.scanner.network.lens_parameters import (
-    NETWORK,
     PARAMETERS,
     DroppedHead,
     Estimates,
     ParameterFacts,
     ParameterNetwork,
     in_batches,
-    load_parameter_network,
     save_parameter_network,
 )
-from lensweep.scanner.network.networks import load_network
 from lensweep.scanner.network.polar_views import N_ANGLES, SHAPE, circles_of, polar_images
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
@@ -54,8 +50,6 @@ _WEIGHTS = (1.0, 0.3, 0.3, 0.3, 0.3)
 # Lenses are shown the more often the rarer their Einstein radius is: by the root of how many there
 # are in its bin, of which none counts as rarer than this many.
 _BINS, _FEWEST = 20, 20
-# Of the learning rate, for a network that knows already.
-_RATE_AFTER_START = 0.5
 _BLOCK = 128
 
 
@@ -132,7 +126,6 @@ class LensParameterRegressor(RegressorMixin, BaseEstimator):
         y: NDArray[np.floating],
         checkpoint: Path | None = None,
         progress: Progress | None = None,
-        start: Path | None = None,
     ) -> "LensParameterRegressor":
         """Train on lenses.
 
@@ -145,20 +138,16 @@ class LensParameterRegressor(RegressorMixin, BaseEstimator):
         checkpoint : Path, optional
             `.npz` file in which an unfinished training is kept, and from which it continues.
         progress : Progress, optional
-        start : Path, optional
-            Folder of a network of the same layers, which learns on at half the rate.
         """
         truth: NDArray[np.float64] = np.asarray(y, np.float64)
         n_fitted = len(X) - round(self.held_out * len(X))
         keras.utils.set_random_seed(self.seed)
         network, model = build_networks(self)
-        begun = None if start is None else begin_with(network, model, start)
-        rate = self.learning_rate * (1.0 if start is None else _RATE_AFTER_START)
         images, seen = _seen(X[:n_fitted], truth[:n_fitted])
         seen[:, 0] = np.log(seen[:, 0])
-        middle, spread = begun or _units(seen)
+        middle, spread = _units(seen)
         views = _Views(images, (seen - middle) / spread, self.batch, self.seed)
-        course = Course("lens parameters", self.epochs, rate)
+        course = Course("lens parameters", self.epochs, self.learning_rate)
         with tempfile.TemporaryDirectory() as scratch:
             self.curve_ = fit(
                 model, views, course, checkpoint or Path(scratch) / "checkpoint.npz",
@@ -238,35 +227,6 @@ def build_networks(regressor: LensParameterRegressor) -> tuple[keras.Model, kera
     small = keras.initializers.RandomNormal(stddev=0.01)
     answer = layers.Dense(2 * len(PARAMETERS), kernel_initializer=small, name="answer")(x)
     return keras.Model(images, features), keras.Model(images, answer)
-
-
-def begin_with(
-    network: keras.Model, model: keras.Model, start: Path
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give networks of `build_networks` the weights of a written one.
-
-    Returns
-    -------
-    middle, spread : ndarray, shape (5,)
-        The units of what it tells.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or has other layers.
-    """
-    written = load_parameter_network(str(start))
-    head, layers = written.head, load_network(start, NETWORK).get_weights()
-    try:
-        network.set_weights(layers)
-        model.get_layer("hidden").set_weights([head.kernel, head.bias])
-        model.get_layer("answer").set_weights([head.out_kernel, head.out_bias])
-    except ValueError as error:
-        raise InputError(
-            f"parameter network {start}: its layers are not those that are trained now; train from "
-            "the beginning"
-        ) from error
-    return np.array(written.facts.middle), np.array(written.facts.spread)
 
 
 def laplace_loss(y: Any, answer: Any) -> Any:

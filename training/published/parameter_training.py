@@ -36,7 +36,6 @@ def train_parameters(
     regressor: LensParameterRegressor,
     progress: Progress,
     n_lenses: int | None = None,
-    start: Path | None = None,
 ) -> Path:
     """Train on the lenses of simulated sets; a training that was stopped continues.
 
@@ -50,8 +49,6 @@ def train_parameters(
     progress : Progress
     n_lenses : int, optional
         As many of the first lenses, through all sets; all by default.
-    start : Path, optional
-        Folder of a network that learns on.
 
     Raises
     ------
@@ -62,16 +59,14 @@ def train_parameters(
     check_folder(out)
     if (out / MANIFEST).is_file():
         raise InputError(f"output folder {out}: holds a network already; name another")
-    begun_with = None if start is None else load_parameter_network(str(start)).sha256
     sets = [open_lenses(one) for one in data]
     flux = np.concatenate([read_flux(examples.store, rows) for examples, rows in sets])[:n_lenses]
     truth = pd.concat([examples.truth.iloc[rows] for examples, rows in sets])[:n_lenses]
     if n_lenses is not None and len(flux) < n_lenses:
         raise InputError(f"{len(flux)} lenses, but {n_lenses} are asked for; simulate more")
     checkpoint = out / "checkpoint.npz"
-    regressor.fit(flux, parameters_of(truth), checkpoint, progress, start)
-    made_of = {"cutouts_sha256": [examples.fingerprint for examples, _ in sets],
-               "start_sha256": begun_with}  # fmt: skip
+    regressor.fit(flux, parameters_of(truth), checkpoint, progress)
+    made_of = {"cutouts_sha256": [examples.fingerprint for examples, _ in sets]}
     regressor.describe(training=regressor.network_.facts.training | made_of)
     regressor.save(out)
     checkpoint.unlink(missing_ok=True)
