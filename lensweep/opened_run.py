@@ -315,7 +315,10 @@ class OpenedRun:
     def _row(self, rank: int) -> pd.Series:
         found = self.candidates[self.candidates["rank"] == rank]
         if not len(found):
-            raise InputError(f"rank {rank}: run {self.root} has {len(self.candidates):,} of them")
+            raise InputError(
+                f"rank {rank}: run {self.root} has no such candidate; its ranks are 1 to "
+                f"{len(self.candidates):,}"
+            )
         return found.iloc[0]
 
     def _stamps(self, rows: pd.DataFrame, side_px: int | None = None) -> list[Stamp]:

@@ -1,6 +1,7 @@
 """The command line: what it returns, prints and leaves; on a cluster within this process."""
 
 import dataclasses
+import json
 import os
 import sys
 
@@ -13,7 +14,7 @@ from conftest import write_field
 import lensweep
 from lensweep.__main__ import main
 from lensweep.commands.show import PLANTED as PLANTED_AS
-from lensweep.commands.show import planted_marks, read_planted
+from lensweep.commands.show import planted_marks, read_planted, show_expectation
 from lensweep.ground.errors import InputError
 from lensweep.ground.settings import option_of
 from lensweep.scanner.run.config import ScanConfig
@@ -196,8 +197,20 @@ def test_positions_on_no_mosaic_are_named(command, scanning, field, tmp_path):
             "scan", field, "--centres", table, "--out", tmp_path / "run", *more, *scanning
         )
         assert status == 0
-        told = "1 of 2 positions lie on no mosaic of this scan, the first in row 2 (RA 10.00000"
+        told = "1 of 2 positions lie on no mosaic of this scan, the first in row 1 (counted from 0)"
         assert told in "".join((out + err).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("centres", "windows"),
+    [("grid", "a grid of windows"), ("my.csv", "windows on sources or positions")],
+)
+def test_why_p_lens_is_empty_is_told(centres, windows, capsys):
+    facts = {"ensemble": "one", "run": json.dumps({"asked": {"centres": centres}})}
+    show_expectation(pd.DataFrame({"p_lens": [float("nan")]}), facts)
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"was not measured for {windows} and ensemble one" in told
+    assert "`lensweep calibrate RUN` on your mosaics" in told
 
 
 @pytest.mark.parametrize("name", ["scan", "submit"])

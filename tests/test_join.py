@@ -138,6 +138,8 @@ def test_targets_of_all_parts(client, tiny_bundle, survey, join, tmp_path):
     assert lensweep.open(tmp_path / "a").targets["state"].tolist() != joined.targets[
         "state"
     ].tolist()  # fmt: skip
+    status, shown = join("0000", tmp_path / "a", out=tmp_path / "unlike")
+    assert (status, "centres is grid in the first, a table in the second" in shown) == (2, True)
 
 
 @pytest.mark.parametrize(

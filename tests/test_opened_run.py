@@ -84,7 +84,7 @@ def test_without_its_mosaic_stored_windows_are_taken_and_it_is_said(run, folder,
 
 
 def test_what_is_not_there_is_refused(run, tmp_path):
-    with pytest.raises(InputError, match=r"rank 9999: run .* has \d+ of them"):
+    with pytest.raises(InputError, match=r"rank 9999: run .*; its ranks are 1 to \d+"):
         run.cutout(rank=9999)
     with pytest.raises(InputError, match="size_arcsec = 1000"):
         run.cutout(rank=1, size_arcsec=1000)

@@ -131,14 +131,14 @@ def score_command(
 def example_command(
     folder: Annotated[Path, typer.Argument(help="Folder to write it into.")],
     seed: Annotated[int, typer.Option(help="Another seed is another sky.")] = 2018,
-    size: Annotated[int, typer.Option(help="Pixels a side.")] = 3000,
+    size: Annotated[int, typer.Option(help="Pixels a side, 1,200 or more.")] = 3000,
 ) -> None:
     """Make the embedded example: a simulated mosaic with twelve planted lenses."""
     from lensweep.training.simulation.field import make_field
 
     path = folder / "hst_99999_01_acs_wfc_f814w_drz.fits"
     if path.is_file():
-        say(f"{path} is there already")
+        say(f"{path} is there already; name another folder for another sky")
         return
     check_folder(folder)
     make_field(path, seed, size)

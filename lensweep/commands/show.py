@@ -103,10 +103,12 @@ def show_expectation(candidates: pd.DataFrame, facts: dict[str, str]) -> None:
     if not len(first):
         return
     if first["p_lens"].isna().any():
+        grid = asked_of(facts)["centres"] == "grid"
+        windows = "a grid of windows" if grid else "windows on sources or positions"
         console.print(
-            f"p_lens is not known: ensemble {facts['ensemble']} was not measured on fields with "
-            "such windows; `lensweep survey` does so on simulated ones, `lensweep calibrate RUN` "
-            "on yours"
+            f"p_lens is empty: what a score is worth was not measured for {windows} and ensemble "
+            f"{facts['ensemble']}; the order holds. To measure it: `lensweep calibrate RUN` on "
+            "your mosaics, `lensweep survey` on simulated ones"
         )
         return
     for departure in departures(facts, asked_of(facts)):

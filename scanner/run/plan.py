@@ -179,7 +179,7 @@ def note_of_positions_outside(config: ScanConfig, plans: Sequence[Plan], root: s
     ra_deg, dec_deg = table["ra_deg"].iloc[row], table["dec_deg"].iloc[row]
     return (
         f"{config.centres}: {outside.sum():,} of {len(table):,} positions lie on no mosaic of this "
-        f"scan, the first in row {row + 1} (RA {ra_deg:.5f}, Dec {dec_deg:.5f})"
+        f"scan, the first in row {row} (counted from 0), RA {ra_deg:.5f}, Dec {dec_deg:.5f}"
     )
 
 

@@ -63,7 +63,7 @@ class ScoreConfig:
         False, "Encrypt what the cluster's processes say to each other.", group=CLUSTER
     )
     shard_timeout_s: float = setting(
-        1800.0, "Seconds after which a worker at one shard hangs, and is started again.",
+        1800.0, "Seconds after which a worker that is still at one shard is started again.",
         "--shard-timeout", group=CLUSTER,
     )  # fmt: skip
     storage_wait_s: float = setting(

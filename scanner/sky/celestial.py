@@ -226,7 +226,7 @@ def _refuse_unlikely(scale_arcsec: float, stated_arcsec: float | None, label: st
         if not math.isclose(scale_arcsec, stated_arcsec, rel_tol=_PIXEL_SCALE_TOLERANCE):
             raise MosaicError(
                 f"{label}: the header says {scale_arcsec:.5g} arcsec/pixel, "
-                f"--pixel-scale says {stated_arcsec:.5g}"
+                f"--pixel-scale says {stated_arcsec:.5g}; leave the option out for this file"
             )
     elif not MIN_SCALE_ARCSEC <= scale_arcsec <= MAX_SCALE_ARCSEC:
         raise MosaicError(

@@ -2,7 +2,8 @@
 
 Of other tools it is assumed, from their own sources and documentation (November 2026):
 
-* Cutana (github.com/esa/Cutana, docs/reference/output_formats.md): a folder of batches, each with
+* Cutana (github.com/esa/Cutana, docs/reference/output_formats.md; stores that its version 0.4.0
+  wrote are read in tests/test_cutana.py): a folder of batches, each with
   `images.zarr`, whose array `images` is (n, y, x, channels), and `images_metadata.parquet`, whose
   row i has the `source_id` and the `pixel_scale_arcsec_per_pixel` of image i.
 * AnomalyMatch (github.com/esa/AnomalyMatch, prediction/zarr_filenames.py, and

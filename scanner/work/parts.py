@@ -91,6 +91,6 @@ def owners_of(roots: Sequence[Path]) -> dict[str, Path]:
 
 def _settings(facts: dict[str, str]) -> dict[str, Any]:
     asked = {name: value for name, value in asked_of(facts).items() if name not in _OF_A_PART}
-    if "centres_sha256" not in asked:
-        asked["centres"] = asked_of(facts)["centres"]
+    listed = "centres_sha256" in asked
+    asked["centres"] = "a table" if listed else asked_of(facts)["centres"]
     return asked | ranking_in(facts)
