@@ -10,7 +10,8 @@ import pytest
 from astropy.io import fits
 
 import lensweep
-from lensweep.scanner.sky.stamps import find_stamps, names_of, read_stack, scales_of
+from lensweep.scanner.sky.stamp_arrays import names_of, read_stack, scales_of
+from lensweep.scanner.sky.stamps import find_stamps
 from lensweep.training.simulation.field import make_field
 
 pytest.importorskip("cutana", reason="writes the stores: pip install 'lensweep[bench]'")
