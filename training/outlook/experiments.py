@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from lensweep.ground.asked import first_change
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import whole_file
 from lensweep.ground.outputs import check_folder
@@ -107,17 +108,16 @@ def run_outlook(
     check_folder(out)
     stamps, wanted = read_stamps(data), settings.ideas or IDEAS
     is_test = held_out_part(stamps.objects, settings.seed)
-    stage, rows = progress.stage("outlook", len(wanted), unit="ideas"), []
-    for name in wanted:
-        path = out / f"{name}.json"
-        result = _kept(path, stamps, settings)
-        if result is None:
-            result = _measured(name, stamps, is_test, settings, out)
-        with whole_file(path) as aside:
+    # Before anything is trained: what is there may be of another request.
+    results = {name: _kept(out / f"{name}.json", stamps, settings) for name in wanted}
+    missing = [name for name, result in results.items() if result is None]
+    stage = progress.stage("outlook", len(results), len(results) - len(missing), unit="ideas")
+    for name in missing:
+        result = results[name] = _measured(name, stamps, is_test, settings, out)
+        with whole_file(out / f"{name}.json") as aside:
             aside.write_text(json.dumps(asdict(result), indent=1) + "\n")
-        rows.append(asdict(result))
         progress.advance(stage, 1)
-    return pd.DataFrame(rows)
+    return pd.DataFrame([asdict(result) for result in results.values() if result is not None])
 
 
 def held_out_part(objects: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
@@ -143,9 +143,13 @@ def _kept(path: Path, stamps: Stamps, settings: OutlookSettings) -> Result | Non
     if not path.is_file():
         return None
     result = Result(**json.loads(path.read_text()))
-    asked = (stamps.fingerprint, settings.epochs, settings.seed)
-    if (result.cutouts_sha256, result.epochs, result.seed) != asked:
-        raise InputError(f"{path}: of another set, or of other epochs or seed; name a new folder")
+    asked = {"cutouts_sha256": stamps.fingerprint, "epochs": settings.epochs, "seed": settings.seed}
+    change = first_change({key: getattr(result, key) for key in asked}, asked)
+    if change is not None:
+        raise InputError(
+            f"{path}: of another set, or of other epochs or seed ({change.key} was {change.was}, "
+            f"now {change.now}); name a new folder"
+        )
     return result
 
 
