@@ -1,5 +1,6 @@
 """A cluster of this machine's processes, on its cores or on its GPUs."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -27,10 +28,7 @@ from lensweep.ground.loudness import Loudness, loudness
 # How long a process of this machine may take to answer while others keep its cores busy; Dask's own
 # 30 s are for a network. It is what a cluster waits that cannot start at all, too.
 START_S = 120.0
-# malloc reads them when a process starts: too late for what a nanny sets in it.
 _LOCAL_SETTINGS = DASK_SETTINGS | {
-    f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ALLOCATOR.items()
-} | {
     "distributed.comm.timeouts.connect": START_S,
     # How long a process that was killed may take to be back.
     "distributed.deploy.lost-worker-timeout": f"{START_S:g} s",
@@ -86,7 +84,7 @@ def open_local(config: ClusterConfig, begin_with: int | None = None) -> Iterator
     """
     refuse_without_guard()
     workers = config.workers or usable_cores()
-    with dask.config.set(_LOCAL_SETTINGS), ExitStack() as opened:
+    with dask.config.set(_LOCAL_SETTINGS), _allocator(), ExitStack() as opened:
         with _starting(config):
             local = LocalCluster(
                 n_workers=min(workers, begin_with or workers),
@@ -113,6 +111,25 @@ def open_here() -> Iterator[Client]:
         silence_logs="CRITICAL",
     ) as local, Client(local, timeout=START_S) as client:  # fmt: skip
         yield client
+
+
+@contextmanager
+def _allocator() -> Iterator[None]:
+    """Begin processes with what malloc reads when one starts: too late for what a nanny sets in it.
+
+    Dask's own setting for this yields to the environment, and any earlier cluster of Dask's in this
+    process (a notebook's, say) has left its choice there.
+    """
+    before = {name: os.environ.get(name) for name in ALLOCATOR}
+    os.environ.update(ALLOCATOR)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
@@ -144,7 +161,7 @@ def open_cuda(config: ClusterConfig, begin_with: int | None = None) -> Iterator[
         If dask-cuda is not installed, or there is no GPU or no driver.
     """
     refuse_without_guard()
-    with dask.config.set(_LOCAL_SETTINGS), ExitStack() as opened:
+    with dask.config.set(_LOCAL_SETTINGS), _allocator(), ExitStack() as opened:
         with _starting(config):
             cluster = opened.enter_context(_gpu_cluster(config))
         gpus = len(cluster.worker_spec)

@@ -90,7 +90,13 @@ def test_scheduler_files_that_are_none(tmp_path, text):
         pass
 
 
-def test_local_workers_are_processes_of_one_thread():
+@pytest.mark.parametrize("left", [None, "65536"])
+def test_local_workers_are_processes_of_one_thread(monkeypatch, left):
+    """Whatever an earlier cluster of Dask's has left in the environment of this process."""
+    if left is None:
+        monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    else:
+        monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", left)
     with open_client("local", 1) as client:
         assert list(client.nthreads().values()) == [1]
         (worker,) = client.scheduler_info()["workers"].values()
@@ -100,6 +106,7 @@ def test_local_workers_are_processes_of_one_thread():
         begun = client.submit(_environment_at_start).result()
         for name, value in ALLOCATOR.items():
             assert f"{name}={value}" in begun
+    assert os.environ.get("MALLOC_TRIM_THRESHOLD_") == left
 
 
 def test_a_machine_so_busy_that_nothing_connects_in_the_time_of_dask():
