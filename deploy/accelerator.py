@@ -21,13 +21,18 @@ class BackendError(RuntimeError):
     """Keras runs on something else than TensorFlow in this process."""
 
 
-def import_tensorflow() -> Any:
+def import_tensorflow(bare: bool = False) -> Any:
     """Import TensorFlow, and Keras on it, whatever the user has set for other programs.
 
     GPU memory grows with need: without that the first process takes a whole GPU. Start-up notes
     (which instructions the build uses, that there is no GPU driver) are kept back: they come from
     C++ before logging is set up, on every worker, and no setting of TensorFlow's own stops them; if
     the import fails they are shown.
+
+    Parameters
+    ----------
+    bare : bool
+        Without what Keras can do without, as in every worker.
 
     Returns
     -------
@@ -40,7 +45,7 @@ def import_tensorflow() -> Any:
         If this process has imported Keras already, on another backend.
     """
     if not {"tensorflow", "keras"} <= sys.modules.keys():
-        with native_stderr_aside(), _keras_on_tensorflow(), _found_by_nobody(_BESIDES):
+        with native_stderr_aside(), _keras_on_tensorflow(), _found_by_nobody(_BESIDES, bare):
             _import_both()
     backend = sys.modules["keras"].config.backend()
     if backend != "tensorflow":
@@ -52,24 +57,22 @@ def import_tensorflow() -> Any:
 
 
 def _import_both() -> None:
-    is_new = "tensorflow" not in sys.modules
+    # Memory of a GPU grows with need, in processes that are forked off this one too.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     # cuDNN's own choice of algorithms, instead of timing them for every size of every layer: on an
     # H200 as fast, seconds sooner, and the same every time, so that scores are.
     os.environ.setdefault("TF_CUDNN_USE_AUTOTUNE", "0")
-    import tensorflow as tf
-
-    for gpu in tf.config.list_physical_devices("GPU") if is_new else ():
-        tf.config.experimental.set_memory_growth(gpu, True)
     import keras  # noqa: F401  (its backend is what prints next)
+    import tensorflow  # noqa: F401
 
 
 @contextmanager
-def _found_by_nobody(modules: Sequence[str]) -> Iterator[None]:
+def _found_by_nobody(modules: Sequence[str], bare: bool) -> Iterator[None]:
     """While Keras is imported by a worker: what it can do without is not there.
 
     A process of the user's own, in which Keras may draw, finds everything.
     """
-    hidden = [name for name in modules if _is_worker() and name not in sys.modules]
+    hidden = [n for n in modules if (bare or _is_worker()) and n not in sys.modules]
     # Python's own way to say that there is no such module.
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:

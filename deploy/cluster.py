@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
@@ -43,6 +43,7 @@ def open_client(
     folder: Path | None = None,
     begin_with: int | None = None,
     tell: Callable[[str], object] | None = None,
+    imports: Sequence[str] = (),
 ) -> Iterator[Client]:
     """Open a client of a cluster, and close what was opened for it.
 
@@ -62,6 +63,8 @@ def open_client(
         Processes on this machine's cores before `lensweep.deploy.local.grow` asks for more.
     tell : callable, optional
         Is told where the cluster can be watched.
+    imports : sequence of str
+        Modules that processes on this machine's cores are going to need: imported once for all.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def open_client(
         If the cluster cannot be had; the message says what is missing.
     """
     config = read_cluster(cluster, workers, tls) if isinstance(cluster, str) else cluster
-    with _opened(config, timeout_s, folder, begin_with) as client:
+    with _opened(config, timeout_s, folder, begin_with, imports) as client:
         address = dashboard_of(client)
         if tell is not None and address is not None:
             tell(f"dashboard: {address}")
@@ -82,7 +85,11 @@ def dashboard_of(client: Client) -> str | None:
 
 
 def _opened(
-    config: Cluster, timeout_s: float, folder: Path | None, begin_with: int | None
+    config: Cluster,
+    timeout_s: float,
+    folder: Path | None,
+    begin_with: int | None,
+    imports: Sequence[str],
 ) -> AbstractContextManager[Client]:
     # Each kind needs packages that the others do not.
     if isinstance(config, SlurmOptions):
@@ -98,7 +105,7 @@ def _opened(
     if config.kind == "local":
         from lensweep.deploy.local import open_local
 
-        return open_local(config, begin_with)
+        return open_local(config, begin_with, imports)
     if config.kind == "cuda":
         from lensweep.deploy.local import open_cuda
 

@@ -1,8 +1,9 @@
 """A cluster of this machine's processes, on its cores or on its GPUs."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from multiprocessing import forkserver
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -33,6 +34,7 @@ _LOCAL_SETTINGS = DASK_SETTINGS | {
     # How long a process that was killed may take to be back.
     "distributed.deploy.lost-worker-timeout": f"{START_S:g} s",
 }
+_FORKED = {"distributed.worker.multiprocessing-method": "forkserver"}
 # No worker is ended for using less. A network takes 1.1 GB, whatever the number of cores.
 LEAST_WORKER_MEMORY_BYTES = 3 * 2**30
 # By its client: what gives a cluster as many processes on cores as are asked for, and may be had.
@@ -71,27 +73,36 @@ def _drop_closed(cluster: SpecCluster) -> None:
 
 
 @contextmanager
-def open_local(config: ClusterConfig, begin_with: int | None = None) -> Iterator[Client]:
+def open_local(
+    config: ClusterConfig, begin_with: int | None = None, imports: Sequence[str] = ()
+) -> Iterator[Client]:
     """Worker processes on the cores of this machine, each of one thread, cutting and scoring.
 
-    They are started by spawn: a forked child of a process that has run TensorFlow hangs.
+    They are forked by a server, a process that has imported what they need and has run none of it,
+    instead of each importing it: a child of a process that has run TensorFlow would hang. The
+    server lasts as long as this process, and serves all of its clusters.
 
     Parameters
     ----------
     config : ClusterConfig
     begin_with : int, optional
         Processes before `grow` is called; all that may be by default.
+    imports : sequence of str
+        Modules that the server imports, if none is running yet.
     """
     refuse_without_guard()
     workers = config.workers or usable_cores()
-    with dask.config.set(_LOCAL_SETTINGS), _allocator(), ExitStack() as opened:
+    settings = _LOCAL_SETTINGS | _FORKED
+    with dask.config.set(settings), _allocator(), ExitStack() as opened:
         with _starting(config):
+            _begin_fork_server(imports)
             local = LocalCluster(
                 n_workers=min(workers, begin_with or workers),
                 processes=True,
                 resources={CUT: 1, SCORE: 1},
                 memory_limit=_memory_limit(workers),
-                env=worker_environment(config.threads),
+                # As it is now: the server may be older than what was set since.
+                env=dict(os.environ) | worker_environment(config.threads),
                 **_common(config),
             )
             opened.enter_context(local)
@@ -101,6 +112,12 @@ def open_local(config: ClusterConfig, begin_with: int | None = None) -> Iterator
         )
         _CLUSTERS[client] = local
         yield client
+
+
+def _begin_fork_server(imports: Sequence[str]) -> None:
+    with _set_in_environment(worker_environment()):
+        forkserver.set_forkserver_preload(["distributed", *imports])
+        forkserver.ensure_running()
 
 
 @contextmanager
@@ -120,8 +137,14 @@ def _allocator() -> Iterator[None]:
     Dask's own setting for this yields to the environment, and any earlier cluster of Dask's in this
     process (a notebook's, say) has left its choice there.
     """
-    before = {name: os.environ.get(name) for name in ALLOCATOR}
-    os.environ.update(ALLOCATOR)
+    with _set_in_environment(ALLOCATOR):
+        yield
+
+
+@contextmanager
+def _set_in_environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:

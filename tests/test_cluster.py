@@ -2,6 +2,7 @@ import asyncio
 import dataclasses
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -107,6 +108,38 @@ def test_local_workers_are_processes_of_one_thread(monkeypatch, left):
         for name, value in ALLOCATOR.items():
             assert f"{name}={value}" in begun
     assert os.environ.get("MALLOC_TRIM_THRESHOLD_") == left
+
+
+def test_processes_of_a_later_cluster_see_what_was_set_since(monkeypatch, tmp_path):
+    """Though they are forked off a server that began with the first."""
+    for value in ("one", "two"):
+        monkeypatch.setenv("LENSWEEP_TEST_VALUE", value)
+        monkeypatch.chdir(tmp_path)
+        with open_client("local", 1) as client:
+            assert client.submit(os.environ.get, "LENSWEEP_TEST_VALUE").result() == value
+            assert client.submit(os.getcwd).result() == str(tmp_path)
+
+
+def test_what_processes_import_is_imported_before_they_begin():
+    """In a process of its own: a server that runs already is kept."""
+    code = (
+        "import sys\n"
+        "from lensweep.deploy.cluster import open_client\n"
+        "from lensweep.scanner.work.stages import IMPORTS\n"
+        "def there(names): return [name in sys.modules for name in names]\n"
+        "def unused():\n"
+        "    from tensorflow.python.eager.context import context\n"
+        "    return context()._context_handle is None\n"
+        "if __name__ == '__main__':\n"
+        "    names = [*IMPORTS, 'tensorflow', 'keras', 'sklearn']\n"
+        "    with open_client('local', 1, imports=IMPORTS) as client:\n"
+        "        print(client.submit(there, names).result())\n"
+        "        print(client.submit(unused).result())\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert ran.stdout == "[True, True, True, True, False]\nTrue\n", ran.stderr
 
 
 def test_a_machine_so_busy_that_nothing_connects_in_the_time_of_dask():

@@ -26,7 +26,7 @@ from lensweep.scanner.sky.names import file_names
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 from lensweep.scanner.sky.stamp_arrays import NUMPY, StampSet, channel_of
 from lensweep.scanner.sky.stamps import find_stamps
-from lensweep.scanner.work.stages import BEGIN_WITH
+from lensweep.scanner.work.stages import BEGIN_WITH, IMPORTS
 from lensweep.scanner.work.stamps import (
     keep_array,
     open_scores,
@@ -119,8 +119,9 @@ def _client(
         return open_here()
     shared = None if is_remote(paths.root) else paths.root
     return open_client(
-        config.cluster, config.workers, tls=config.tls, folder=shared, begin_with=BEGIN_WITH
-    )
+        config.cluster, config.workers, tls=config.tls, folder=shared, begin_with=BEGIN_WITH,
+        imports=IMPORTS,
+    )  # fmt: skip
 
 
 def _write(

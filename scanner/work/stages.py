@@ -47,6 +47,8 @@ OTHERS_COME_S = 120.0
 # Processes of this machine before it is known how many shards there are; and how many shards are
 # worth a process more, which takes as long to begin as a few of them.
 BEGIN_WITH, SHARDS_PER_PROCESS = 2, 4
+# What such a process imports to cut and to score.
+IMPORTS = ("lensweep.scanner.work.tasks", "lensweep.deploy.tensorflow_imported")
 # From the addresses of workers to why each of those that answer cannot score; None if it can.
 Problems = Callable[[Sequence[str]], dict[str, str | None]]
 _LOG = logging.getLogger(__name__)
