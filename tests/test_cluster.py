@@ -104,6 +104,7 @@ def test_local_workers_are_processes_of_one_thread(monkeypatch, left):
         assert worker["nanny"].startswith("tcp://127.0.0.1:")
         assert worker["resources"] == {"CUT": 1, "SCORE": 1}
         assert client.submit(_threads).result() == "1"
+        assert [*client.run(_tick_ms).values(), _tick_ms(client.cluster.scheduler)] == [500, 500]
         begun = client.submit(_environment_at_start).result()
         for name, value in ALLOCATOR.items():
             assert f"{name}={value}" in begun
@@ -212,6 +213,10 @@ def test_a_process_that_dask_has_given_up_is_replaced(monkeypatch):
         os.kill(nanny.pid, signal.SIGKILL)
         wait_until(lambda: not client.cluster.workers)
         assert sorted(done for _, done in spread(client, abs, [-1, 2, -3])) == [1, 2, 3]
+
+
+def _tick_ms(dask_worker):
+    return dask_worker.periodic_callbacks["tick"].callback_time
 
 
 def _threads():

@@ -191,6 +191,13 @@ def test_only_what_is_missing_is_done(scan, one_field, finished):
     assert {name for name in after if after[name] != before[name]} == {"000002.score.json"}
 
 
+def test_what_a_killed_worker_was_writing_is_gone_at_the_end(scan, one_field, finished):
+    half = finished.markers(NAME) / ".000002.score.json.77.partial"
+    finished.score_marker(NAME, 2).unlink()
+    scan([one_field], finished.root, hold=lambda: half.write_text("{"))
+    assert not half.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

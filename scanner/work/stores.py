@@ -85,6 +85,6 @@ def make_groups(paths: RunPaths) -> None:
 
 
 def sweep_stores(paths: RunPaths, mosaic: str) -> None:
-    """Remove what workers were writing when they were killed."""
-    for store in (paths.cutouts(mosaic), paths.scores(mosaic)):
-        sweep(store, "**/*.partial")
+    """Remove what workers were writing of a mosaic when they were killed."""
+    for folder in (paths.cutouts(mosaic), paths.scores(mosaic), paths.markers(mosaic)):
+        sweep(folder, "**/*.partial")
