@@ -22,7 +22,6 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from lensweep.scanner.network.ensemble import (
 from lensweep.scanner.network.estimators import estimator_file, member_files, save_estimator
 from lensweep.scanner.network.networks import save_network
 from lensweep.scanner.network.reference import REFERENCE
+from lensweep.scanner.network.shipped import find_shipped
 from lensweep.scanner.network.stretch import Stretch
 
 FORMAT = "lensweep-ensemble"
@@ -56,7 +56,6 @@ FIELDS = "fields.parquet"
 Heads = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 # Fields of a description that a manifest may lack.
 _OPTIONAL = {"screen", "precision", "fields"}
-SHIPPED = Path(str(files("lensweep.ensembles")))
 
 
 @dataclass(frozen=True)
@@ -80,23 +79,6 @@ class Bundle:
     files: dict[str, str]
 
 
-def find_bundle(name: str) -> Path:
-    """The folder of a shipped ensemble, or of a path.
-
-    Raises
-    ------
-    EnsembleError
-        If there is neither.
-    """
-    for folder in (Path(name), SHIPPED / name):
-        if (folder / MANIFEST).is_file():
-            return folder
-    shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob(f"*/{MANIFEST}")))
-    raise EnsembleError(
-        f"ensemble {name}: neither a folder with {MANIFEST} nor a shipped ensemble ({shipped})"
-    )
-
-
 def check_bundle(name: str) -> Bundle:
     """Find a bundle and check all of it, without loading a network.
 
@@ -105,7 +87,7 @@ def check_bundle(name: str) -> Bundle:
     EnsembleError
         If it is missing, of another format version, or any byte of it has changed.
     """
-    folder = find_bundle(name)
+    folder = find_shipped(name, MANIFEST, "ensemble")
     text = (folder / MANIFEST).read_bytes()
     try:
         manifest = json.loads(text)

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import whole_file
 from lensweep.scanner.network.batch_size import CPU_BATCH
-from lensweep.scanner.network.bundle_store import SHIPPED, sha256_of
+from lensweep.scanner.network.bundle_store import sha256_of
 from lensweep.scanner.network.networks import load_network, network_files, on_gpu, save_network
 from lensweep.scanner.network.polar_views import N_ANGLES, circles_of, polar_images
 from lensweep.scanner.network.second_look import TURNS
+from lensweep.scanner.network.shipped import find_shipped
 from lensweep.scanner.network.stretch import Stretch
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ def load_parameter_network(name: str) -> ParameterNetwork:
     InputError
         If there is neither, or it is of another format, or a file of it has changed.
     """
-    folder = _find(name)
+    folder = find_shipped(name, MANIFEST, "parameter network")
     facts = _read_facts(folder)
     with np.load(folder / HEAD, allow_pickle=False) as arrays:
         layers = {name: arrays[name] for name in _ARRAYS}
@@ -281,16 +282,6 @@ _ARRAYS = ("kernel", "bias", "out_kernel", "out_bias")
 
 def _files() -> tuple[str, ...]:
     return (*network_files(NETWORK), HEAD)
-
-
-def _find(name: str) -> Path:
-    for folder in (Path(name), SHIPPED / name):
-        if (folder / MANIFEST).is_file():
-            return folder
-    shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob(f"*/{MANIFEST}")))
-    raise InputError(
-        f"parameter network {name}: neither a folder with {MANIFEST} nor a shipped one ({shipped})"
-    )
 
 
 def _read_facts(folder: Path) -> ParameterFacts:
