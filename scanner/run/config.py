@@ -9,6 +9,8 @@ from lensweep.catalogs.hats_folders import is_hats
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_file, is_remote
 from lensweep.ground.settings import check_types, one_of, read_toml, setting, within
+from lensweep.scanner.run import shared_options as shared
+from lensweep.scanner.run.shared_options import CLUSTER, INPUT, OUTPUT, check_shared
 from lensweep.scanner.sky.names import mosaic_name, printable
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 
@@ -17,9 +19,7 @@ from lensweep.scanner.sky.scale import CUTOUT_SIZE
 DECIDES = "decides"
 RANKING = {DECIDES: "ranking"}  # which of the scored windows are candidates, and in what order
 NOTHING = {DECIDES: "nothing"}  # where and how the work is done
-INPUT, WINDOWS, RANKED, CLUSTER = "Input", "Windows", "Ranking", "Cluster"
-OUTPUT = "Output"
-DEFAULT_LENS_DENSITY = 10.0
+WINDOWS, RANKED = "Windows", "Ranking"
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,7 @@ class ScanConfig:
     out: str = setting(
         MISSING, "The run's folder, or s3://BUCKET/FOLDER.", "--out", "-o", group=OUTPUT, **NOTHING
     )
-    ensemble: str = setting(
-        "xception-7fold", "A shipped ensemble, or a bundle's folder.", group=WINDOWS, **NOTHING
-    )
+    ensemble: str = shared.ensemble(WINDOWS, **NOTHING)
     centres: str = setting(
         "grid", "grid, sources (detected ones), or a table of positions.", "--centres",
         "--centers", group=WINDOWS,
@@ -46,12 +44,7 @@ class ScanConfig:
         None, "Least score of a candidate: the members' mean log-odds, 0 for even odds; by default "
         "where three tenths of simulated non-lenses pass.", group=RANKED, **RANKING,
     )  # fmt: skip
-    # Ten are what Collett (2015) expects of such images, and about what COSMOS showed (Faure et al.
-    # 2008). Among sources or listed positions: the same, if every source of a field were looked at.
-    lens_density: float = setting(
-        DEFAULT_LENS_DENSITY, "Visible lenses per square degree, for p_lens.", group=RANKED,
-        **RANKING,
-    )  # fmt: skip
+    lens_density: float = shared.lens_density(RANKED, **RANKING)
     merge_radius_arcsec: float = setting(
         2.5, "Arcsec; detections that are closer are one candidate.", "--merge-radius",
         group=RANKED, **RANKING,
@@ -63,29 +56,15 @@ class ScanConfig:
         "auto", "Pass over windows without prospects: on, off, or auto (if the ensemble's screen "
         "is on by default).", group=WINDOWS,
     )  # fmt: skip
-    precision: str = setting(
-        "auto", "auto: what a worker is faster in, where the ensemble was shown to keep its ranks; "
-        "full: float32.", group=WINDOWS,
-    )  # fmt: skip
-    cluster: str = setting(
-        "local", "local, cuda, slurm, kubernetes, a TOML file, or the address or file of a Dask "
-        "scheduler.", group=CLUSTER, **NOTHING,
-    )  # fmt: skip
+    precision: str = shared.precision(WINDOWS)
+    cluster: str = shared.cluster(**NOTHING)
     workers: int | None = setting(
         None, "Processes of a local cluster; by default one per core.", group=CLUSTER, **NOTHING
     )
-    tls: bool = setting(
-        False, "Encrypt what the cluster's processes say to each other.", group=CLUSTER, **NOTHING
-    )
-    # The default is forty times what 512 windows take on one core.
-    shard_timeout_s: float = setting(
-        1800.0, "Seconds after which a worker that is still at one shard is started again.",
-        "--shard-timeout", group=CLUSTER, **NOTHING,
-    )  # fmt: skip
-    storage_wait_s: float = setting(
-        600.0, "Seconds to wait for a full disk.", "--storage-wait", group=OUTPUT, **NOTHING
-    )
-    band: str | None = setting(None, "Filter, for headers that do not say.", group=INPUT)
+    tls: bool = shared.tls(**NOTHING)
+    shard_timeout_s: float = shared.shard_timeout(**NOTHING)
+    storage_wait_s: float = shared.storage_wait(**NOTHING)
+    band: str | None = shared.band()
     pixel_scale_arcsec: float | None = setting(
         None, "Arcsec per pixel, for headers that do not say.", "--pixel-scale", group=INPUT
     )
@@ -116,13 +95,8 @@ class ScanConfig:
         within("merge_radius_arcsec", self.merge_radius_arcsec, 0.01, 60.0)
         within("match_radius_arcsec", self.match_radius_arcsec, 0.01, 60.0)
         within("windows_per_shard", self.windows_per_shard, 1, 65536)
-        within("shard_timeout_s", self.shard_timeout_s, 1.0, 1e6)
-        within("storage_wait_s", self.storage_wait_s, 0.0, 1e6)
-        within("lens_density", self.lens_density, 1e-6, 1e6)
-        if self.workers is not None:
-            within("workers", self.workers, 1, 4096)
         one_of("screen", self.screen, ("auto", "on", "off"))
-        one_of("precision", self.precision, ("auto", "full"))
+        check_shared(self)
         self._check_paths()
         if self.lists_targets and not is_file(self.centres) and not is_hats(self.centres):
             raise InputError(

@@ -16,10 +16,11 @@ from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_file, is_remote, make_folder, remove_folder
 from lensweep.ground.settings import option_of
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
-from lensweep.scanner.run.config import DEFAULT_LENS_DENSITY, ScanConfig, fields_that_decide
+from lensweep.scanner.run.config import ScanConfig, fields_that_decide
 from lensweep.scanner.run.lock import unwritable
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.records import DamagedError, read_record, write_record
+from lensweep.scanner.run.shared_options import DEFAULT_LENS_DENSITY
 from lensweep.scanner.run.target_list import asked_targets, keep_targets, what_decides_of
 from lensweep.scanner.sky.names import mosaic_name, printable
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC

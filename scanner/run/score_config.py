@@ -3,11 +3,18 @@
 from dataclasses import dataclass
 
 from lensweep.ground.errors import InputError
-from lensweep.ground.settings import check_types, one_of, setting, within
-from lensweep.scanner.run.config import DEFAULT_LENS_DENSITY, OUTPUT
+from lensweep.ground.settings import check_types, setting, within
+from lensweep.scanner.run import shared_options as shared
+from lensweep.scanner.run.shared_options import (
+    CLUSTER,
+    DEFAULT_LENS_DENSITY,
+    INPUT,
+    OUTPUT,
+    check_shared,
+)
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 
-INPUT, SCORES, CLUSTER = "Input", "Scores", "Cluster"
+SCORES = "Scores"
 # A stamp is so much of the sky.
 STAMPS_PER_DEG2 = (3600.0 / (CUTOUT_SIZE * PIXEL_SCALE_ARCSEC)) ** 2
 
@@ -21,17 +28,13 @@ class ScoreConfig:
         None, "Table: .parquet, .csv, .ecsv, .fits or .vot. Repeat the command to continue one "
         "that was stopped.", "--out", "-o", group=OUTPUT,
     )  # fmt: skip
-    ensemble: str = setting(
-        "xception-7fold", "A shipped ensemble, or a bundle's folder.", group=SCORES
-    )
-    lens_density: float = setting(
-        DEFAULT_LENS_DENSITY, "Visible lenses per square degree, for p_lens.", group=SCORES
-    )
+    ensemble: str = shared.ensemble(SCORES)
+    lens_density: float = shared.lens_density(SCORES)
     prior: float | None = setting(
         None, "Share of the stamps that are lenses, for p_lens; in the place of --lens-density.",
         group=SCORES,
     )  # fmt: skip
-    band: str | None = setting(None, "Filter, for headers that do not say.", group=INPUT)
+    band: str | None = shared.band()
     pixel_scale_arcsec: float | None = setting(
         None, "Arcsec per pixel, for arrays and for headers that do not say.", "--pixel-scale",
         group=INPUT,
@@ -47,28 +50,15 @@ class ScoreConfig:
     channel: int | None = setting(
         None, "Channel of the ensemble's band, from 0, in arrays that have several.", group=INPUT
     )
-    precision: str = setting(
-        "auto", "auto: what a worker is faster in, where the ensemble was shown to keep its ranks; "
-        "full: float32.", group=SCORES,
-    )  # fmt: skip
-    cluster: str = setting(
-        "local", "local, cuda, slurm, kubernetes, a TOML file, or the address or file of a Dask "
-        "scheduler.", group=CLUSTER,
-    )  # fmt: skip
+    precision: str = shared.precision(SCORES)
+    cluster: str = shared.cluster()
     workers: int | None = setting(
         None, "Processes of a local cluster; by default one per core, and none beside the "
         "command's own for a single shard of stamps.", group=CLUSTER,
     )  # fmt: skip
-    tls: bool = setting(
-        False, "Encrypt what the cluster's processes say to each other.", group=CLUSTER
-    )
-    shard_timeout_s: float = setting(
-        1800.0, "Seconds after which a worker that is still at one shard is started again.",
-        "--shard-timeout", group=CLUSTER,
-    )  # fmt: skip
-    storage_wait_s: float = setting(
-        600.0, "Seconds to wait for a full disk.", "--storage-wait", group=OUTPUT
-    )
+    tls: bool = shared.tls()
+    shard_timeout_s: float = shared.shard_timeout()
+    storage_wait_s: float = shared.storage_wait()
     stamps_per_shard: int = setting(
         512, "Stamps that one task does and one file holds.", group=CLUSTER
     )
@@ -77,13 +67,8 @@ class ScoreConfig:
         if not self.images:
             raise InputError("no images: name at least one FITS file, or an array of stamps")
         check_types(self)
-        within("lens_density", self.lens_density, 1e-6, 1e6)
+        check_shared(self)
         within("stamps_per_shard", self.stamps_per_shard, 1, 65536)
-        within("shard_timeout_s", self.shard_timeout_s, 1.0, 1e6)
-        within("storage_wait_s", self.storage_wait_s, 0.0, 1e6)
-        one_of("precision", self.precision, ("auto", "full"))
-        if self.workers is not None:
-            within("workers", self.workers, 1, 4096)
         if self.pixel_scale_arcsec is not None:
             within("pixel_scale_arcsec", self.pixel_scale_arcsec, 1e-4, 100.0)
         if self.prior is not None:
