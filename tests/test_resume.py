@@ -61,9 +61,10 @@ def n_files(root):
 
 
 def worker_of(process):
+    """What the server of its processes has forked off."""
     for child in psutil.Process(process.pid).children():
-        if "spawn_main" in " ".join(child.cmdline()):
-            return child
+        if "forkserver" in " ".join(child.cmdline()):
+            return next(iter(child.children()), None)
     return None
 
 
