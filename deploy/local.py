@@ -1,6 +1,7 @@
 """A cluster of this machine's processes, on its cores or on its GPUs."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing import forkserver
@@ -35,6 +36,8 @@ _LOCAL_SETTINGS = DASK_SETTINGS | {
     "distributed.deploy.lost-worker-timeout": f"{START_S:g} s",
 }
 _FORKED = {"distributed.worker.multiprocessing-method": "forkserver"}
+# Elsewhere a system's own libraries may not be used in what was forked off without exec (macOS).
+_MAY_FORK = sys.platform == "linux"
 # No worker is ended for using less. A network takes 1.1 GB, whatever the number of cores.
 LEAST_WORKER_MEMORY_BYTES = 3 * 2**30
 # By its client: what gives a cluster as many processes on cores as are asked for, and may be had.
@@ -78,9 +81,9 @@ def open_local(
 ) -> Iterator[Client]:
     """Worker processes on the cores of this machine, each of one thread, cutting and scoring.
 
-    They are forked by a server, a process that has imported what they need and has run none of it,
-    instead of each importing it: a child of a process that has run TensorFlow would hang. The
-    server lasts as long as this process, and serves all of its clusters.
+    On Linux they are forked off a server, a process that has imported what they need and has run
+    none of it, instead of each importing it: a child of a process that has run TensorFlow would
+    hang. The server lasts as long as this process, and serves all of its clusters.
 
     Parameters
     ----------
@@ -92,10 +95,11 @@ def open_local(
     """
     refuse_without_guard()
     workers = config.workers or usable_cores()
-    settings = _LOCAL_SETTINGS | _FORKED
+    settings = _LOCAL_SETTINGS | (_FORKED if _MAY_FORK else {})
     with dask.config.set(settings), _allocator(), ExitStack() as opened:
         with _starting(config):
-            _begin_fork_server(imports)
+            if _MAY_FORK:
+                _begin_fork_server(imports)
             local = LocalCluster(
                 n_workers=min(workers, begin_with or workers),
                 processes=True,
