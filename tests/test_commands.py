@@ -147,6 +147,7 @@ def test_some_mosaics_failed(command, scanning, field, tmp_path):
         (["scan", "field.fits", "--out", "run", "--centres", "p.csv"], "no pair of RA and Dec"),
         (["scan", "field.fits", "--out", "run", "--ensemble", "x"], "ensemble x: neither a folder"),
         (["status", "."], "no run in this folder"),
+        (["inspect", "nowhere"], "run nowhere: no such folder; name the --out of its scan"),
         (["score", "field.fits", "--out", "no/s.parquet"], "output file no/s.parquet"),
     ],
 )

@@ -24,6 +24,8 @@ def read_facts(root: Path) -> dict[str, str]:
     """
     path = RunPaths(root).candidates
     if not path.is_file():
+        if not root.is_dir():
+            raise InputError(f"run {root}: no such folder; name the --out of its scan")
         raise InputError(
             f"run {root}: no {path.name} in it ({_missing(root)}); finish its scan first"
         )
