@@ -132,16 +132,20 @@ def example_command(
     folder: Annotated[Path, typer.Argument(help="Folder to write it into.")],
     seed: Annotated[int, typer.Option(help="Another seed is another sky.")] = 2018,
     size: Annotated[int, typer.Option(help="Pixels a side, 1,200 or more.")] = 3000,
+    band: Annotated[str, typer.Option(help="F814W, or F606W: the same sky in that.")] = "F814W",
 ) -> None:
     """Make the embedded example: a simulated mosaic with twelve planted lenses."""
+    from lensweep.ground.settings import one_of
+    from lensweep.training.simulation.bands import BANDS
     from lensweep.training.simulation.field import make_field
 
-    path = folder / "hst_99999_01_acs_wfc_f814w_drz.fits"
+    one_of("band", band, tuple(BANDS))
+    path = folder / f"hst_99999_01_acs_wfc_{band.lower()}_drz.fits"
     if path.is_file():
         say(f"{path} is there already; name another folder for another sky")
         return
     check_folder(folder)
-    make_field(path, seed, size)
+    make_field(path, seed, size, band=BANDS[band])
     say(f"wrote {path}")
 
 

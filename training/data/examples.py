@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lensweep.ground.errors import InputError
 from lensweep.scanner.run import cutout_store
-from lensweep.training.data.labelled_set import SHARD, read_truth
+from lensweep.training.data.labelled_set import BAND, SHARD, read_truth
 
 LABEL, KIND, OBJECT = "is_lens", "kind", "object_id"
 
@@ -75,7 +75,7 @@ def read_flux(store: Path, rows: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 def open_examples(
-    folder: Path, n_cutouts: int | None = None, both_classes: bool = True
+    folder: Path, n_cutouts: int | None = None, both_classes: bool = True, band: str = BAND
 ) -> Examples:
     """Open a data set and check that it can be trained on; its pixels are read once.
 
@@ -87,12 +87,14 @@ def open_examples(
     both_classes : bool
         Refuse a set of one class. One that is joined to others may be of one, such as hard
         negatives; `check_classes` then looks at all together.
+    band : str
+        That its cutouts are to be of.
 
     Raises
     ------
     InputError
         If the store or its truth is missing or too short, a column is missing, all are of one
-        class, or a cutout has no data.
+        class or of another band, or a cutout has no data.
     """
     if not list((folder / "truth").glob("*.parquet")):
         raise InputError(
@@ -100,11 +102,15 @@ def open_examples(
         )
     truth = read_truth(folder)
     _check_columns(folder, truth)
-    _, n_stored = cutout_store.read_attributes(folder / "cutouts.zarr")
+    attributes, n_stored = cutout_store.read_attributes(folder / "cutouts.zarr")
     if n_stored != len(truth):
         raise InputError(
             f"data set {folder}: {n_stored} cutouts, but {len(truth)} rows of truth; it is not "
             "finished: repeat the command that makes it"
+        )
+    if attributes.band != band:
+        raise InputError(
+            f"data set {folder}: its cutouts are {attributes.band}, but {band} is needed here"
         )
     wanted = len(truth) if n_cutouts is None else n_cutouts
     if len(truth) < wanted:

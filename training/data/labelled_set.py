@@ -22,6 +22,8 @@ from lensweep.scanner.run.cutout_store import Cutouts, StoreAttributes
 from lensweep.scanner.work.dispatch import spread
 
 SHARD = 512
+# What all networks but those of two bands are trained on.
+BAND = "F814W"
 _ASKED = "dataset.json"
 
 
@@ -65,6 +67,7 @@ def fill(
     make_shard: Callable[..., tuple[Cutouts, pd.DataFrame]],
     client: Client,
     progress: Progress,
+    band: str = BAND,
     **fixed: Any,
 ) -> None:
     """Make the shards of a data set that are not there yet, on a cluster.
@@ -81,10 +84,12 @@ def fill(
         object may have several.
     client : distributed.Client
     progress : Progress
+    band : str
+        Of the cutouts.
     **fixed
         More arguments of `make_shard`.
     """
-    attributes = StoreAttributes(name, "", "F814W", 0.05, grid_wcs="", windows_per_shard=SHARD)
+    attributes = StoreAttributes(name, "", band, 0.05, grid_wcs="", windows_per_shard=SHARD)
     (folder / "truth").mkdir(parents=True, exist_ok=True)
     cutout_store.create(folder / "cutouts.zarr", n_cutouts, attributes)
     bounds = [(start, min(start + SHARD, n_cutouts)) for start in range(0, n_cutouts, SHARD)]

@@ -8,11 +8,13 @@ from dataclasses import MISSING, dataclass
 from typing import Any
 
 from lensweep.ground.errors import InputError
-from lensweep.ground.settings import check_types, setting, within
+from lensweep.ground.settings import check_types, one_of, setting, within
 
 # Half a window's diagonal: nearer lenses can lie in the window.
 MIN_EXCLUSION_ARCSEC = 3.6
 MIN_FIELD_PX = 400
+# What `lensweep.training.simulation.bands` knows beside F814W.
+SECOND_BANDS = ("F606W",)
 _SEED = "Same seed, same cutouts."
 _MIN_VALID = "Windows with less data are not used."
 _KNOWN = "More known lenses to keep away from: a table, or lenscat; repeatable."
@@ -46,6 +48,8 @@ class SimulationConfig:
         FITS file; None draws from `simulate.psf_bank`.
     psf_scale_arcsec : float or None
         Per pixel of that file, if its header does not say.
+    band : str or None
+        Of `SECOND_BANDS`: the same scenes in that filter; None is F814W.
     """
 
     n: int = setting(MISSING, "Cutouts to simulate.")
@@ -53,6 +57,9 @@ class SimulationConfig:
     lens_fraction: float = setting(0.5, "Share of lenses.")
     psf: str | None = _psf()
     psf_scale_arcsec: float | None = _psf_scale()
+    band: str | None = setting(
+        None, "F606W: the same scenes as of the same seed in F814W, in a second band."
+    )
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -61,6 +68,13 @@ class SimulationConfig:
         within("seed", self.seed, 0, 2**31)
         if not 0.0 <= self.lens_fraction <= 1.0:
             raise InputError(f"lens fraction {self.lens_fraction}: must be from 0 to 1")
+        if self.band is not None:
+            one_of("band", self.band, SECOND_BANDS)
+            if self.psf is not None:
+                raise InputError(
+                    f"psf {self.psf}: one file cannot be the PSF in F814W, which decides what is "
+                    f"seen, and in {self.band}; leave one of the two options out"
+                )
 
 
 @dataclass(frozen=True)

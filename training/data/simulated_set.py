@@ -10,8 +10,9 @@ from distributed import Client
 from lensweep.ground.progress import Progress
 from lensweep.scanner.run.cutout_store import Cutouts
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
-from lensweep.training.data.labelled_set import claim, fill
+from lensweep.training.data.labelled_set import BAND, claim, fill
 from lensweep.training.data.requests import SimulationConfig
+from lensweep.training.simulation.bands import BANDS, F814W, Band
 from lensweep.training.simulation.psf import Psf
 from lensweep.training.simulation.psf_file import fingerprint, read_psf
 from lensweep.training.simulation.simulate import LENS_KINDS, plan_kinds, simulate
@@ -33,6 +34,9 @@ def open_simulation(config: SimulationConfig, out: Path) -> Psf | None:
     psf = None if config.psf is None else read_psf(Path(config.psf), config.psf_scale_arcsec)
     asked = dataclasses.asdict(config) | {"kind": "simulation"}
     asked["psf"] = None if psf is None else fingerprint(psf)
+    if config.band is None:
+        # As sets said before there was a second band.
+        del asked["band"]
     claim(out, asked)
     return psf
 
@@ -42,8 +46,9 @@ def run_simulation(
 ) -> None:
     """Simulate what is not there yet: `cutouts.zarr`, and the truth of every cutout beside it."""
     make_dataset(
-        out, config.n, config.seed, client, progress, lens_fraction=config.lens_fraction, psf=psf
-    )
+        out, config.n, config.seed, client, progress, lens_fraction=config.lens_fraction, psf=psf,
+        band=BANDS[config.band or BAND],
+    )  # fmt: skip
 
 
 def make_dataset(
@@ -55,6 +60,7 @@ def make_dataset(
     hard_weight: int = 1,
     lens_fraction: float = 0.5,
     psf: Psf | None = None,
+    band: Band = F814W,
 ) -> None:
     """Simulate a data set on a cluster; what is there already is kept.
 
@@ -71,19 +77,20 @@ def make_dataset(
     lens_fraction : float
     psf : Psf, optional
         In place of the seed's drawn ones.
+    band : Band
     """
     fill(
-        folder, f"simulated-{seed}", n_cutouts, _simulated, client, progress, seed=seed,
-        total=n_cutouts, hard_weight=hard_weight, lens_fraction=lens_fraction, psf=psf,
+        folder, f"simulated-{seed}", n_cutouts, _simulated, client, progress, band.name, seed=seed,
+        total=n_cutouts, hard_weight=hard_weight, lens_fraction=lens_fraction, psf=psf, filter=band,
     )  # fmt: skip
 
 
 def _simulated(
     start: int, stop: int, total: int, seed: int, hard_weight: int, lens_fraction: float,
-    psf: Psf | None,
+    psf: Psf | None, filter: Band,
 ) -> tuple[Cutouts, pd.DataFrame]:  # fmt: skip
     kinds = plan_kinds(total, seed, lens_fraction, hard_weight)[start:stop]
-    drawn = list(simulate(kinds, seed, start, None if psf is None else (psf,)))
+    drawn = list(simulate(kinds, seed, start, None if psf is None else (psf,), filter))
     flux = np.stack([cutout.flux for cutout in drawn])
     nowhere = np.full(len(drawn), np.nan)
     corner = np.zeros(len(drawn), np.int32)

@@ -3,14 +3,28 @@
 The names are those of the false positives that lens searches list: ring, spiral and irregular
 galaxies, mergers, companion pairs (Jackson 2008, Pawase et al. 2014, Metcalf et al. 2019). A
 generator draws light on a scene before it is recorded; `defects` are laid over the recorded image.
+Colours matter where a scene has a second band: old stars in cores, bulges and bars, young ones in
+discs, arms, rings and tails, as in the galaxies that look like lenses.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
+from lensweep.training.simulation.bands import (
+    FAR,
+    NEAR,
+    Kind,
+    SecondBand,
+    disc,
+    early_type,
+    quasar,
+    star,
+    star_forming,
+    star_or_quasar,
+)
 from lensweep.training.simulation.defects import DEFECTS
 from lensweep.training.simulation.lenses import draw_galaxy, draw_host
 from lensweep.training.simulation.light import (
@@ -22,6 +36,10 @@ from lensweep.training.simulation.light import (
     flux_of,
 )
 from lensweep.training.simulation.psf import Psf
+
+# Surface brightness at offsets (dx, dy) in arcsec, in F814W; with a gain for each of an object's
+# colours, in another band.
+Parts = Callable[..., Image]
 
 
 @dataclass(frozen=True)
@@ -36,6 +54,8 @@ class Scene:
         The object's centre.
     psf : Psf
     rng : numpy.random.Generator
+    second : SecondBand, optional
+        The same scene in another band, on which all is drawn too.
     """
 
     image: Image
@@ -43,11 +63,55 @@ class Scene:
     y_px: float
     psf: Psf
     rng: np.random.Generator
+    second: SecondBand | None = None
 
     def beside(self, radius_arcsec: float, angle_rad: float) -> tuple[float, float]:
         """The pixel at a distance and direction from the object's centre."""
         step = radius_arcsec / PIXEL_SCALE_ARCSEC
         return self.x_px + step * np.cos(angle_rad), self.y_px + step * np.sin(angle_rad)
+
+    def colours(
+        self, *kinds: Kind, redshifts: tuple[float, float] = NEAR
+    ) -> tuple[float, ...]:
+        """The colours of an object's parts, all at one redshift; zeros without a second band."""
+        if self.second is None:
+            return (0.0,) * len(kinds)
+        return self.second.colours(kinds, redshifts)
+
+    def add_galaxy(
+        self, x_px: float, y_px: float, components: Sequence[Sersic], colour: float
+    ) -> None:
+        """Add a galaxy of one colour, as `light.draw_galaxy_light` does."""
+        draw_galaxy_light(self.image, x_px, y_px, components, self.psf)
+        if self.second is not None:
+            there = brighter(components, self.second.gain(colour))
+            draw_galaxy_light(self.second.image, x_px, y_px, there, self.second.psf)
+
+    def add_point(self, x_px: float, y_px: float, flux: float, colour: float) -> None:
+        """Add a point source, as `light.draw_point` does."""
+        draw_point(self.image, x_px, y_px, flux, self.psf)
+        if self.second is not None:
+            there = flux * self.second.gain(colour)
+            draw_point(self.second.image, x_px, y_px, there, self.second.psf)
+
+    def add_light(
+        self, x_px: float, y_px: float, parts: Parts, reach_arcsec: float,
+        colours: Sequence[float], flux: float | None = None,
+    ) -> None:  # fmt: skip
+        """Add an extended object of several colours, as `light.draw` does."""
+        draw(self.image, x_px, y_px, parts, reach_arcsec, self.psf, flux)
+        if self.second is not None:
+            gains = [self.second.gain(colour) for colour in colours]
+            draw(
+                self.second.image, x_px, y_px, lambda dx, dy: parts(dx, dy, *gains), reach_arcsec,
+                self.second.psf, flux, of=parts,
+            )  # fmt: skip
+
+
+def brighter(components: Sequence[Sersic], gain: float) -> tuple[Sersic, ...]:
+    """Components with that many times the flux."""
+    step = 2.5 * float(np.log10(gain))
+    return tuple(replace(one, magnitude=one.magnitude - step) for one in components)
 
 
 def scatter_field_galaxies(scene: Scene, per_arcsec2: float, brightest: float = 20.0) -> None:
@@ -58,7 +122,7 @@ def scatter_field_galaxies(scene: Scene, per_arcsec2: float, brightest: float = 
         magnitude = np.log10(rng.uniform(10.0 ** (0.3 * brightest), 10.0**7.95)) / 0.3
         components = draw_galaxy(rng, float(magnitude), 0.0, 0.0)
         x, y = rng.uniform(0, nx), rng.uniform(0, ny)
-        draw_galaxy_light(scene.image, x, y, components, scene.psf)
+        scene.add_galaxy(x, y, components, *scene.colours(star_forming, redshifts=FAR))
 
 
 def blank_sky(scene: Scene) -> None:
@@ -68,7 +132,7 @@ def blank_sky(scene: Scene) -> None:
 def elliptical(scene: Scene) -> None:
     """The galaxies that lens, without a lensed source."""
     components, _ = draw_host(scene.rng, _host_magnitude(scene.rng))
-    draw_galaxy_light(scene.image, scene.x_px, scene.y_px, components, scene.psf)
+    scene.add_galaxy(scene.x_px, scene.y_px, components, *scene.colours(early_type))
 
 
 def elliptical_with_companions(scene: Scene) -> None:
@@ -83,17 +147,19 @@ def draw_companions(scene: Scene) -> None:
     for _ in range(int(rng.integers(1, 5))):
         magnitude = float(rng.uniform(20.5, 25.5))
         x, y = scene.beside(rng.uniform(0.4, 2.6), rng.uniform(0.0, 2.0 * np.pi))
-        draw_galaxy_light(scene.image, x, y, draw_galaxy(rng, magnitude, 0.0, 0.0), scene.psf)
+        components = draw_galaxy(rng, magnitude, 0.0, 0.0)
+        scene.add_galaxy(x, y, components, *scene.colours(star_forming, redshifts=FAR))
 
 
 def companion_pair(scene: Scene) -> None:
     """Two or three galaxies of like brightness, close together."""
     rng = scene.rng
     magnitude = _host_magnitude(rng)
-    for _ in range(int(rng.integers(2, 4))):
+    number = int(rng.integers(2, 4))
+    for colour in scene.colours(*[early_type] * number):
         components, _ = draw_host(rng, magnitude + float(rng.normal(0.0, 0.7)))
         x, y = scene.beside(rng.uniform(0.2, 1.6), rng.uniform(0.0, 2.0 * np.pi))
-        draw_galaxy_light(scene.image, x, y, components, scene.psf)
+        scene.add_galaxy(x, y, components, colour)
 
 
 def edge_on_disc(scene: Scene) -> None:
@@ -102,15 +168,16 @@ def edge_on_disc(scene: Scene) -> None:
     magnitude, angle = float(rng.uniform(18.0, 23.0)), rng.uniform(0.0, np.pi)
     radius = _disc_radius(rng, magnitude)
     bulge = Sersic(magnitude + rng.uniform(0.5, 2.5), 0.2 * radius, 2.0, 0.7, angle)
-    disc = Sersic(magnitude, radius, 1.0, float(rng.uniform(0.1, 0.3)), angle)
+    thin = Sersic(magnitude, radius, 1.0, float(rng.uniform(0.1, 0.3)), angle)
     dusty = rng.random() < 0.4
 
-    def brightness(dx: Image, dy: Image) -> Image:
+    def brightness(dx: Image, dy: Image, old: float = 1.0, young: float = 1.0) -> Image:
         across = dy * np.cos(angle) - dx * np.sin(angle)
         dust = 1.0 - 0.8 * dusty * np.exp(-0.5 * (across / (0.08 * radius)) ** 2)
-        return np.asarray((disc(dx, dy) + bulge(dx, dy)) * dust)
+        return np.asarray((young * thin(dx, dy) + old * bulge(dx, dy)) * dust)
 
-    draw(scene.image, scene.x_px, scene.y_px, brightness, disc.reach_arcsec, scene.psf)
+    colours = scene.colours(early_type, disc)
+    scene.add_light(scene.x_px, scene.y_px, brightness, thin.reach_arcsec, colours)
 
 
 def face_on_spiral(scene: Scene) -> None:
@@ -125,25 +192,26 @@ def face_on_spiral(scene: Scene) -> None:
     bulge_share, bar = rng.uniform(0.02, 0.4), rng.random() < 0.3
     knots = _knots(rng, radius)
 
-    def brightness(dx: Image, dy: Image) -> Image:
+    def brightness(dx: Image, dy: Image, old: float = 1.0, young: float = 1.0) -> Image:
         u = dx * np.cos(angle) + dy * np.sin(angle)
         v = (dy * np.cos(angle) - dx * np.sin(angle)) / axis_ratio
         r = np.hypot(u, v) + 1e-3
         crest = np.cos(arms * (np.arctan2(v, u) - winding * np.log(r / radius)) + phase)
         arm = np.exp(width * (crest - 1.0))
-        disc = np.exp(-1.68 * r / radius) * (1.0 - strength + strength * arm)
+        light = np.exp(-1.68 * r / radius) * (1.0 - strength + strength * arm)
         for knot_u, knot_v, size, height in knots:
             knot = np.exp(-0.5 * ((u - knot_u) ** 2 + (v - knot_v) ** 2) / size**2)
-            disc += height * arm * knot
+            light += height * arm * knot
         bulge = np.exp(-3.67 * (np.hypot(u, v * axis_ratio) / (0.15 * radius)) ** 0.5)
-        light = disc / disc.sum() + bulge_share * bulge / bulge.sum()
+        light = young * (light / light.sum()) + old * (bulge_share * bulge / bulge.sum())
         if bar:
             length = np.exp(-0.5 * ((u / (0.5 * radius)) ** 4 + (v / (0.12 * radius)) ** 2))
-            light += 0.3 * length / length.sum()
+            light += old * (0.3 * length / length.sum())
         return np.asarray(light)
 
     reach = min(7.0, 4.0 * radius)
-    draw(scene.image, scene.x_px, scene.y_px, brightness, reach, scene.psf, flux_of(magnitude))
+    colours = scene.colours(early_type, disc)
+    scene.add_light(scene.x_px, scene.y_px, brightness, reach, colours, flux_of(magnitude))
 
 
 def ring_galaxy(scene: Scene) -> None:
@@ -159,7 +227,9 @@ def ring_galaxy(scene: Scene) -> None:
     core_shape = Sersic(20.0, float(radius * rng.uniform(0.15, 0.6)), float(rng.uniform(1.0, 4.0)),
                         float(rng.uniform(0.6, 1.0)), angle)  # fmt: skip
 
-    def brightness(dx: Image, dy: Image) -> Image:
+    def brightness(
+        dx: Image, dy: Image, old: float = 1.0, young: float = 1.0, born: float = 1.0
+    ) -> Image:
         u = dx * np.cos(angle) + dy * np.sin(angle)
         v = (dy * np.cos(angle) - dx * np.sin(angle)) / axis_ratio
         azimuth = np.arctan2(v, u)
@@ -167,26 +237,29 @@ def ring_galaxy(scene: Scene) -> None:
         for order, (wave, phase) in enumerate(zip(waves, phases, strict=True), start=2):
             ring *= np.exp(wave * np.cos(order * azimuth + phase))
         core = core_shape(dx - shift[0], dy - shift[1])
-        disc = np.exp(-1.68 * np.hypot(u, v) / radius)
+        flat = np.exp(-1.68 * np.hypot(u, v) / radius)
         return np.asarray(
-            ring / ring.sum() + core_share * core / core.sum() + 0.4 * disc / disc.sum()
-        )
+            born * (ring / ring.sum()) + old * (core_share * core / core.sum())
+            + young * (0.4 * flat / flat.sum())
+        )  # fmt: skip
 
     reach = min(7.0, 3.0 * radius + 1.0)
-    draw(scene.image, scene.x_px, scene.y_px, brightness, reach, scene.psf, flux_of(magnitude))
+    colours = scene.colours(early_type, disc, star_forming)
+    scene.add_light(scene.x_px, scene.y_px, brightness, reach, colours, flux_of(magnitude))
 
 
 def merger(scene: Scene) -> None:
     """Two unlike galaxies, joined and trailed by curved tidal tails."""
     rng = scene.rng
     magnitude = float(rng.uniform(18.0, 22.5))
+    old, young = scene.colours(early_type, disc)
     components, _ = draw_host(rng, magnitude)
-    draw_galaxy_light(scene.image, scene.x_px, scene.y_px, components, scene.psf)
+    scene.add_galaxy(scene.x_px, scene.y_px, components, old)
     partner = draw_galaxy(rng, magnitude + float(rng.uniform(0.0, 2.5)), 0.0, 0.0)
     x, y = scene.beside(rng.uniform(0.3, 1.8), rng.uniform(0.0, 2.0 * np.pi))
-    draw_galaxy_light(scene.image, x, y, partner, scene.psf)
+    scene.add_galaxy(x, y, partner, young)
     for _ in range(int(rng.integers(1, 4))):
-        _draw_tail(scene, magnitude + float(rng.uniform(1.5, 4.0)))
+        _draw_tail(scene, magnitude + float(rng.uniform(1.5, 4.0)), young)
 
 
 def irregular(scene: Scene) -> None:
@@ -195,13 +268,14 @@ def irregular(scene: Scene) -> None:
     magnitude, angle = float(rng.uniform(19.0, 24.0)), rng.uniform(0.0, np.pi)
     length, thickness = rng.uniform(0.2, 1.0), rng.uniform(0.05, 0.35)
     body = Sersic(magnitude + 0.5, float(0.8 * length), 1.0, max(0.2, thickness / length), angle)
-    draw(scene.image, scene.x_px, scene.y_px, body, body.reach_arcsec, scene.psf)
+    colours = scene.colours(star_forming)
+    _add_profile(scene, scene.x_px, scene.y_px, body, colours)
     for _ in range(int(rng.integers(3, 10))):
         along, across = rng.normal(0.0, length), rng.normal(0.0, thickness)
         x, y = scene.beside(np.hypot(along, across), angle + np.arctan2(across, along))
         knot = Sersic(magnitude + float(rng.uniform(1.5, 4.0)), float(rng.uniform(0.03, 0.15)),
                       1.0, 1.0, 0.0)  # fmt: skip
-        draw(scene.image, x, y, knot, knot.reach_arcsec, scene.psf)
+        _add_profile(scene, x, y, knot, colours)
 
 
 def chance_quasar_pair(scene: Scene) -> None:
@@ -211,11 +285,11 @@ def chance_quasar_pair(scene: Scene) -> None:
     for _ in range(int(rng.choice([2, 3], p=[0.8, 0.2]))):
         x, y = scene.beside(rng.uniform(0.15, 1.6), rng.uniform(0.0, 2.0 * np.pi))
         flux = flux_of(magnitude + float(rng.normal(0.0, 0.8)))
-        draw_point(scene.image, x, y, flux, scene.psf)
+        scene.add_point(x, y, flux, *scene.colours(star_or_quasar))
     if rng.random() < 0.4:
         x, y = scene.beside(rng.uniform(0.3, 2.0), rng.uniform(0.0, 2.0 * np.pi))
         components, _ = draw_host(rng, float(rng.uniform(19.0, 23.5)))
-        draw_galaxy_light(scene.image, x, y, components, scene.psf)
+        scene.add_galaxy(x, y, components, *scene.colours(early_type))
 
 
 def active_galaxy(scene: Scene) -> None:
@@ -224,7 +298,7 @@ def active_galaxy(scene: Scene) -> None:
     host = face_on_spiral if rng.random() < 0.5 else elliptical
     host(scene)
     flux = flux_of(float(rng.uniform(17.0, 22.5)))
-    draw_point(scene.image, scene.x_px, scene.y_px, flux, scene.psf)
+    scene.add_point(scene.x_px, scene.y_px, flux, *scene.colours(quasar))
 
 
 def star_cluster(scene: Scene) -> None:
@@ -233,18 +307,19 @@ def star_cluster(scene: Scene) -> None:
     radius = rng.uniform(0.5, 4.0)
     for _ in range(int(rng.integers(6, 60))):
         x, y = scene.beside(radius * np.sqrt(rng.random()), rng.uniform(0.0, 2.0 * np.pi))
-        draw_point(scene.image, x, y, flux_of(float(rng.uniform(18.5, 26.0))), scene.psf)
+        flux = flux_of(float(rng.uniform(18.5, 26.0)))
+        scene.add_point(x, y, flux, *scene.colours(star))
 
 
 def bright_star(scene: Scene) -> None:
     """A star with rings and spikes; the brightest saturate and bleed along a column."""
     rng = scene.rng
     magnitude = float(rng.uniform(13.5, 21.0))
-    draw_point(scene.image, scene.x_px, scene.y_px, flux_of(magnitude), scene.psf)
+    scene.add_point(scene.x_px, scene.y_px, flux_of(magnitude), *scene.colours(star))
     if magnitude > 17.5:
         return
     saturation = flux_of(17.5) * scene.psf.stamp(0.0, 0.0).max()
-    np.minimum(scene.image, saturation, out=scene.image)
+    images = [scene.image] if scene.second is None else [scene.image, scene.second.image]
     length = 6.0 * 10.0 ** (0.2 * (17.5 - magnitude)) * rng.uniform(0.5, 2.0)
     ny, nx = scene.image.shape
     y, x = np.mgrid[:ny, :nx]
@@ -252,7 +327,9 @@ def bright_star(scene: Scene) -> None:
     along = (x - scene.x_px) * np.cos(slant) + (y - scene.y_px) * np.sin(slant)
     across = (y - scene.y_px) * np.cos(slant) - (x - scene.x_px) * np.sin(slant)
     bleed = (np.abs(across) < rng.uniform(0.8, 2.0)) & (np.abs(along) < length)
-    scene.image[bleed] = saturation
+    for image in images:
+        np.minimum(image, saturation, out=image)
+        image[bleed] = saturation
 
 
 LIGHT: dict[str, Callable[[Scene], None]] = {
@@ -282,17 +359,26 @@ def _knots(rng: np.random.Generator, radius: float) -> list[tuple[float, float, 
     ]
 
 
-def _draw_tail(scene: Scene, magnitude: float) -> None:
+def _draw_tail(scene: Scene, magnitude: float, colour: float) -> None:
     """A curved band that starts near the galaxy, widens and fades along its arc."""
     rng = scene.rng
     curve, start = rng.uniform(0.5, 2.5), rng.uniform(0.0, 2.0 * np.pi)
     sweep, width = rng.uniform(0.5, 2.5), rng.uniform(0.06, 0.25)
     centre = rng.normal(0.0, 0.6 * curve, size=2)
 
-    def brightness(dx: Image, dy: Image) -> Image:
+    def brightness(dx: Image, dy: Image, gain: float = 1.0) -> Image:
         x, y = dx - centre[0], dy - centre[1]
         travelled = np.mod(np.arctan2(y, x) - start, 2.0 * np.pi) / sweep
         band = np.exp(-0.5 * ((np.hypot(x, y) - curve) / (width * (1.0 + travelled))) ** 2)
-        return np.asarray(band * np.exp(-travelled) * (travelled < 1.8) + 1e-12)
+        return np.asarray(gain * (band * np.exp(-travelled) * (travelled < 1.8) + 1e-12))
 
-    draw(scene.image, scene.x_px, scene.y_px, brightness, 4.0, scene.psf, flux_of(magnitude))
+    scene.add_light(scene.x_px, scene.y_px, brightness, 4.0, (colour,), flux_of(magnitude))
+
+
+def _add_profile(
+    scene: Scene, x_px: float, y_px: float, profile: Sersic, colours: Sequence[float]
+) -> None:
+    def brightness(dx: Image, dy: Image, gain: float = 1.0) -> Image:
+        return np.asarray(gain * profile(dx, dy))
+
+    scene.add_light(x_px, y_px, brightness, profile.reach_arcsec, colours)

@@ -1,10 +1,10 @@
 """A simulated mosaic with lenses planted in it, as the Hubble Legacy Archive would hold it.
 
-One pointing of ACS/WFC in F814W: four dithered exposures, turned against north, so that corners
-and the gap between the chips hold no data and their rims fewer exposures.
+One pointing of ACS/WFC: four dithered exposures, turned against north, so that corners and the gap
+between the chips hold no data and their rims fewer exposures.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from lensweep.ground.errors import InputError
 from lensweep.training.simulation import confusers
+from lensweep.training.simulation.bands import F814W, SKY_COLOUR, Band, SecondBand, star
 from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
 from lensweep.training.simulation.defects import asteroid_trail, satellite_trail
 from lensweep.training.simulation.exposures import (
@@ -32,7 +33,7 @@ from lensweep.training.simulation.field_file import (
 )
 from lensweep.training.simulation.field_population import CROWDED, REFERENCE_SIZE_PX, Population
 from lensweep.training.simulation.lenses import Lens, draw_lenses, truth
-from lensweep.training.simulation.light import Image, draw_point, flux_of
+from lensweep.training.simulation.light import Image, flux_of
 from lensweep.training.simulation.observation import Observation
 from lensweep.training.simulation.psf import OVERSAMPLING, Psf, draw_psf
 from lensweep.training.simulation.seen import first_seen
@@ -69,7 +70,9 @@ class KnownField:
     others: pd.DataFrame
 
 
-def make_field(path: Path, seed: int, size_px: int = 3000, n_lenses: int = 12) -> pd.DataFrame:
+def make_field(
+    path: Path, seed: int, size_px: int = 3000, n_lenses: int = 12, band: Band = F814W
+) -> pd.DataFrame:
     """Simulate a mosaic with planted lenses and write it, with its truth beside it.
 
     Parameters
@@ -81,6 +84,9 @@ def make_field(path: Path, seed: int, size_px: int = 3000, n_lenses: int = 12) -
         Side of the image; numbers of objects go with its area.
     n_lenses : int
         One in four is a lensed quasar.
+    band : Band
+        In another than F814W it is the same sky on the same pixels, exposed at another time: with
+        other gaps, corners and defects.
 
     Returns
     -------
@@ -93,11 +99,16 @@ def make_field(path: Path, seed: int, size_px: int = 3000, n_lenses: int = 12) -
     InputError
         If so many lenses have no room in the valid part.
     """
-    return make_known_field(path, seed, size_px, n_lenses).lenses
+    return make_known_field(path, seed, size_px, n_lenses, band=band).lenses
 
 
 def make_known_field(
-    path: Path, seed: int, size_px: int, n_lenses: int, population: Population = CROWDED
+    path: Path,
+    seed: int,
+    size_px: int,
+    n_lenses: int,
+    population: Population = CROWDED,
+    band: Band = F814W,
 ) -> KnownField:
     """As `make_field`, of any population, for those who want to know what else was drawn."""
     rng = np.random.default_rng([seed, 98])
@@ -105,14 +116,26 @@ def make_known_field(
     places = _places(rng, coverage, n_lenses)
     psf = _with_wide_wings(draw_psf(rng, PSF_HALF_SIZE_PX), WIDE_PSF_HALF_SIZE_PX)
     light = np.zeros((size_px, size_px))
-    others = _draw_population(light, psf, rng, places, population)
-    rows = _plant(light, psf, np.random.default_rng([seed, 99]), coverage, places)
+    second = None if band == F814W else _empty(band, seed, size_px)
+    others = _draw_population(light, psf, rng, places, population, second)
+    rows = _plant(light, psf, np.random.default_rng([seed, 99]), coverage, places, second)
     flux = _record(light, coverage, rng, places, population.trails)
+    if second is not None:
+        coverage = draw_coverage(second.rng, size_px)
+        sky = second.gain(SKY_COLOUR)
+        flux = _record(second.image, coverage, second.rng, places, population.trails, sky)
     header = sky_header(rng, size_px)
     table = with_sky_positions(pd.DataFrame(rows, columns=list(DRAWN_COLUMNS)), header)
-    write_field(path, flux, coverage, header, seed)
+    write_field(path, flux, coverage, header, seed, band.name)
     write_truth(path.with_name(f"{path.stem}_truth.csv"), table)
     return KnownField(table, others)
+
+
+def _empty(band: Band, seed: int, size_px: int) -> SecondBand:
+    rng = np.random.default_rng([seed, 82])
+    psf = draw_psf(rng, PSF_HALF_SIZE_PX, band.wavelengths_m)
+    wide = _with_wide_wings(psf, WIDE_PSF_HALF_SIZE_PX)
+    return SecondBand(band, np.zeros((size_px, size_px)), wide, rng)
 
 
 def _places(rng: np.random.Generator, coverage: Coverage, n_lenses: int) -> NDArray[np.float64]:
@@ -147,13 +170,11 @@ def _distance(
 
 def _draw_population(
     light: Image, psf: Psf, rng: np.random.Generator, lenses: NDArray[np.float64],
-    population: Population,
+    population: Population, second: SecondBand | None,
 ) -> pd.DataFrame:  # fmt: skip
     """Everything but the planted lenses; confusers and stars keep away from those."""
-    drawn = []
-    scatter_field_galaxies(
-        Scene(light, 0.0, 0.0, psf, rng), population.galaxies_per_arcsec2, population.brightest
-    )
+    drawn, whole = [], Scene(light, 0.0, 0.0, psf, rng, second)
+    scatter_field_galaxies(whole, population.galaxies_per_arcsec2, population.brightest)
     share = (len(light) / REFERENCE_SIZE_PX) ** 2
     for name, count in population.counts.items():
         distance = STAR_SEPARATION_PX if name == "bright_star" else CONFUSER_SEPARATION_PX
@@ -162,11 +183,12 @@ def _draw_population(
             if place is not None:
                 # A saturated star clips its whole image, so it gets a part of the mosaic.
                 view = _view if name == "bright_star" else Scene
-                confusers.LIGHT[name](view(light, place[0], place[1], psf, rng))
+                confusers.LIGHT[name](view(light, place[0], place[1], psf, rng, second))
                 drawn.append((name, *place.tolist()))
     for _ in range(rng.poisson(population.faint_stars * share)):
         x_px, y_px = rng.uniform(0.0, len(light), size=2)
-        draw_point(light, x_px, y_px, flux_of(rng.uniform(19.0, 26.0)), psf)
+        flux = flux_of(rng.uniform(19.0, 26.0))
+        whole.add_point(x_px, y_px, flux, *whole.colours(star))
     return pd.DataFrame(drawn, columns=["kind", "x_pix", "y_pix"])
 
 
@@ -181,21 +203,26 @@ def _free_place(
     return None
 
 
-def _view(light: Image, x_px: float, y_px: float, psf: Psf, rng: np.random.Generator) -> Scene:
+def _view(
+    light: Image, x_px: float, y_px: float, psf: Psf, rng: np.random.Generator,
+    second: SecondBand | None,
+) -> Scene:  # fmt: skip
     """A part of the mosaic about a position: what is drawn there touches nothing else."""
     x0, y0 = (max(0, round(centre) - VIEW_HALF_PX) for centre in (x_px, y_px))
     side = 2 * VIEW_HALF_PX + 1
-    return Scene(light[y0 : y0 + side, x0 : x0 + side], x_px - x0, y_px - y0, psf, rng)
+    part = slice(y0, y0 + side), slice(x0, x0 + side)
+    there = None if second is None else replace(second, image=second.image[part])
+    return Scene(light[part], x_px - x0, y_px - y0, psf, rng, there)
 
 
 def _plant(
     light: Image, psf: Psf, rng: np.random.Generator, coverage: Coverage,
-    places: NDArray[np.float64],
+    places: NDArray[np.float64], second: SecondBand | None,
 ) -> list[dict[str, object]]:  # fmt: skip
     """Draw a lens at every position; the truth of each."""
     rows = []
     for number, place in enumerate(places):
-        scene = _view(light, place[0], place[1], psf, rng)
+        scene = _view(light, place[0], place[1], psf, rng, second)
         lens, seen = _draw_clear_lens(scene, observation_of(N_EXPOSURES), number % 4 == 3)
         rows.append(
             {"x_pix": float(place[0]), "y_pix": float(place[1]), "kind": lens.kind}
@@ -216,7 +243,7 @@ def _draw_clear_lens(
         if low <= lens.deflector.theta_e_arcsec <= high
     )
     seen = first_seen(lenses, scene, observation, MIN_SIGNAL_TO_NOISE)
-    scene.image[...] = scene.image + seen.host + seen.arcs
+    seen.add_to(scene)
     return seen.lens, {
         name: seen.measured[name] for name in ("signal_to_noise", "magnification")
     }
@@ -245,13 +272,16 @@ def _with_wide_wings(psf: Psf, half_size_px: int) -> Psf:
 
 def _record(
     light: Image, coverage: Coverage, rng: np.random.Generator, lenses: NDArray[np.float64],
-    trails: float,
+    trails: float, sky: float = 1.0,
 ) -> NDArray[np.float32]:  # fmt: skip
-    """The mosaic's pixels: noise as deep as each was exposed, defects, zeros without data."""
+    """The mosaic's pixels: noise as deep as each was exposed, defects, zeros without data.
+
+    The sky is that many times as bright as in F814W.
+    """
     sigma = np.zeros_like(light)
     for n_exposures in range(1, N_EXPOSURES + 1):
-        here = coverage.n_exposures == n_exposures
-        sigma[here] = observation_of(n_exposures).sigma(light[here])
+        here, exposed = coverage.n_exposures == n_exposures, observation_of(n_exposures)
+        sigma[here] = replace(exposed, sky_rate=sky * exposed.sky_rate).sigma(light[here])
     noise = rng.standard_normal(light.shape) * sigma
     flux = light + ndimage.gaussian_filter(noise, NOISE_BLUR_PX, truncate=3.0)
     add_rays(flux, coverage, rng)

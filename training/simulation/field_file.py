@@ -12,8 +12,9 @@ from lensweep.ground.files import whole_file
 from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
 from lensweep.training.simulation.exposures import EXPOSURE_S, N_EXPOSURES, Coverage
 
-# Formula and sources of light.ZERO_POINT_AB.
-PHOTFLAM, PHOTPLAM = 7.03e-20, 8057.0
+# PHOTFLAM and PHOTPLAM: those of light.ZERO_POINT_AB, and in F606W by the same formula those of the
+# zero point and the pivot wavelength of `lensweep.training.simulation.bands`.
+PHOTOMETRY = {"F814W": (7.03e-20, 8057.0), "F606W": (7.856e-20, 5919.0)}
 
 
 def sky_header(rng: np.random.Generator, size_px: int) -> fits.Header:
@@ -42,23 +43,25 @@ def with_sky_positions(table: pd.DataFrame, header: fits.Header) -> pd.DataFrame
 
 
 def write_field(
-    path: Path, flux: NDArray[np.float32], coverage: Coverage, sky: fits.Header, seed: int
-) -> None:
+    path: Path, flux: NDArray[np.float32], coverage: Coverage, sky: fits.Header, seed: int,
+    band: str,
+) -> None:  # fmt: skip
     primary = fits.PrimaryHDU()
     exposure = {"EXPTIME": (N_EXPOSURES * EXPOSURE_S, "seconds")}
     primary.header.update(
         {
             "TELESCOP": "HST", "INSTRUME": "ACS", "DETECTOR": "WFC", "FILTER1": "CLEAR1L",
-            "FILTER2": "F814W", "TARGNAME": "SIMULATED", **exposure,
+            "FILTER2": band, "TARGNAME": "SIMULATED", **exposure,
             "SIMULATD": (True, "these pixels are SIMULATED, not observed"),
             "SIMSEED": (seed, "seed of the simulation"),
         }
     )  # fmt: skip
     primary.header["COMMENT"] = "Simulated by lensweep; not Hubble data."
     science = fits.ImageHDU(flux, header=sky, name="SCI")
+    photflam, photplam = PHOTOMETRY[band]
     science.header.update(
         {
-            "BUNIT": "ELECTRONS/S", **exposure, "PHOTFLAM": PHOTFLAM, "PHOTPLAM": PHOTPLAM,
+            "BUNIT": "ELECTRONS/S", **exposure, "PHOTFLAM": photflam, "PHOTPLAM": photplam,
             "ORIENTAT": (0.0, "position angle of the image's y axis, degrees"),
         }
     )  # fmt: skip

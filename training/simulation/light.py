@@ -118,6 +118,7 @@ def draw(
     reach_arcsec: float,
     psf: Psf,
     flux: float | None = None,
+    of: Brightness | None = None,
 ) -> None:
     """Add an extended object to an image, convolved with the PSF.
 
@@ -134,6 +135,8 @@ def draw(
     psf : Psf
     flux : float, optional
         Total flux in e-/s inside the box; without it the brightness is taken at its word.
+    of : callable, optional
+        The brightness that has that flux, in the same unit, if it is another one.
     """
     half = int(np.ceil(reach_arcsec / PIXEL_SCALE_ARCSEC))
     columns = range(round(x_px) - half, round(x_px) + half + 1)
@@ -143,8 +146,10 @@ def draw(
         columns, rows = _reaching(image, columns, rows, psf)
     if not (len(columns) and len(rows)):
         return
-    values = brightness(*offsets(columns, rows, x_px, y_px))
-    values = values * (SAMPLE_AREA_ARCSEC2 if flux is None else flux / values.sum())
+    grid = offsets(columns, rows, x_px, y_px)
+    values = brightness(*grid)
+    known = values if of is None else of(*grid)
+    values = values * (SAMPLE_AREA_ARCSEC2 if flux is None else flux / known.sum())
     add(image, bin_down(psf.core.convolve(values)), columns.start, rows.start)
 
 

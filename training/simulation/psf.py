@@ -1,4 +1,4 @@
-"""Point-spread functions of the Hubble Space Telescope's ACS/WFC in F814W, from its pupil.
+"""Point-spread functions of the Hubble Space Telescope's ACS/WFC, from its pupil.
 
 A physical model instead of stored stars: rings, diffraction spikes and the field's spread of
 focus all follow from the obstructed aperture and small random aberrations, at any stamp size.
@@ -116,8 +116,12 @@ def bin_down(oversampled: NDArray[np.float64]) -> NDArray[np.float64]:
     return reduce(np.add, (rows[:, step::OVERSAMPLING] for step in steps))
 
 
-def draw_psf(rng: np.random.Generator, half_size_px: int = 100) -> Psf:
-    """Draw one PSF: random focus, astigmatism, coma, roll angle and drizzle blur.
+def draw_psf(
+    rng: np.random.Generator,
+    half_size_px: int = 100,
+    wavelengths_m: tuple[float, ...] = WAVELENGTHS_M,
+) -> Psf:
+    """Draw one PSF: random focus, astigmatism, coma, roll angle and drizzle blur; F814W by default.
 
     The spread (0.045 waves rms of low-order error at 633 nm, blur of 0.35-0.6 pixels for charge
     diffusion and drizzling) is chosen so that the full width at half maximum covers the 0.09-0.12
@@ -135,7 +139,7 @@ def draw_psf(rng: np.random.Generator, half_size_px: int = 100) -> Psf:
     angle = (np.arange(samples) - samples // 2) * PIXEL_SCALE_ARCSEC / OVERSAMPLING
     angle_rad = np.deg2rad(angle / 3600.0)
     kernel = np.zeros((samples, samples))
-    for wavelength in WAVELENGTHS_M:
+    for wavelength in wavelengths_m:
         # Matrix Fourier transform (Soummer et al. 2007): any sampling, no padding.
         phase = -2j * np.pi * PRIMARY_DIAMETER_M / 2.0 / wavelength
         transform = np.exp(phase * np.outer(angle_rad, u))

@@ -1,11 +1,14 @@
 """Whether a lens would be seen where it lies; lenses are drawn until one would."""
 
+import copy
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from lensweep.training.simulation.confusers import Scene
+from lensweep.training.simulation.bands import FAR, early_type, quasar, star_forming
+from lensweep.training.simulation.confusers import Scene, brighter
 from lensweep.training.simulation.lenses import Lens, draw_arcs
 from lensweep.training.simulation.light import Image, draw_galaxy_light
 from lensweep.training.simulation.observation import Observation, signal_to_noise
@@ -34,12 +37,21 @@ class SeenLens:
     measured : dict
         ``magnification``, ``n_images``, ``signal_to_noise`` and ``n_pixels``, on how many pixels
         the arcs stand out.
+    second : ndarray or None
+        Light of both in the scene's second band, e-/s, if it has one.
     """
 
     lens: Lens
     host: Image
     arcs: Image
     measured: dict[str, float]
+    second: Image | None = None
+
+    def add_to(self, scene: Scene) -> None:
+        """Add it to the scene that it would be seen in."""
+        scene.image[...] = scene.image + self.host + self.arcs
+        if scene.second is not None and self.second is not None:
+            scene.second.image[...] += self.second
 
 
 def first_seen(
@@ -75,6 +87,7 @@ def first_seen(
     """
     for lens in lenses:
         arcs = np.zeros(scene.image.shape)
+        before = scene.rng if scene.second is None else copy.deepcopy(scene.rng)
         magnification, images = draw_arcs(
             arcs, scene.x_px, scene.y_px, lens, scene.psf, scene.rng
         )  # fmt: skip
@@ -89,10 +102,30 @@ def first_seen(
             if ratio >= least_signal_to_noise and n_pixels >= MIN_PIXELS:
                 measured = {"magnification": magnification, "n_images": len(images),
                             "signal_to_noise": ratio, "n_pixels": n_pixels}  # fmt: skip
-                return SeenLens(lens, host, arcs, measured)
+                return SeenLens(lens, host, arcs, measured, _in_second_band(lens, scene, before))
         if unseen is not None:
             unseen.append(lens)
     raise NothingSeenError
+
+
+def _in_second_band(lens: Lens, scene: Scene, rng: np.random.Generator) -> Image | None:
+    """A lens with colours of its galaxies and quasar; `rng` is what its arcs were drawn with."""
+    if scene.second is None:
+        return None
+    (old,) = scene.colours(early_type)
+    young, blue = scene.colours(star_forming, quasar, redshifts=FAR)
+    host, source = (
+        brighter(components, scene.second.gain(colour))
+        for components, colour in ((lens.host, old), (lens.source, young))
+    )
+    point = lens.quasar
+    if point is not None:
+        point = (point[0] - 2.5 * float(np.log10(scene.second.gain(blue))), *point[1:])
+    there = dataclasses.replace(lens, host=host, source=source, quasar=point)
+    light = np.zeros(scene.image.shape)
+    draw_galaxy_light(light, scene.x_px, scene.y_px, host, scene.second.psf)
+    draw_arcs(light, scene.x_px, scene.y_px, there, scene.second.psf, rng)
+    return light
 
 
 def _is_bright(

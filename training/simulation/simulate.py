@@ -1,11 +1,11 @@
-"""Labelled, simulated F814W cutouts: lenses, and everything that is taken for one.
+"""Labelled, simulated cutouts: lenses, and everything that is taken for one; F814W by default.
 
 Cutout i of a seed is always the same, whatever the number of workers: every cutout has a random
 stream of its own.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.simulation import confusers
+from lensweep.training.simulation.bands import F814W, SKY_COLOUR, Band, SecondBand
 from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
 from lensweep.training.simulation.defects import DEFECTS
 from lensweep.training.simulation.lenses import draw_lenses, truth
@@ -66,10 +67,10 @@ class Labelled:
 
 
 @lru_cache(maxsize=4)
-def psf_bank(seed: int) -> tuple[Psf, ...]:
-    """The PSFs that a simulation draws from."""
-    rng = np.random.default_rng([seed, 0])
-    return tuple(draw_psf(rng) for _ in range(N_PSFS))
+def psf_bank(seed: int, band: Band = F814W) -> tuple[Psf, ...]:
+    """The PSFs that a simulation draws from, a bank for each band."""
+    rng = np.random.default_rng([seed, 0 if band == F814W else 80])
+    return tuple(draw_psf(rng, wavelengths_m=band.wavelengths_m) for _ in range(N_PSFS))
 
 
 def plan_kinds(
@@ -90,9 +91,17 @@ def plan_kinds(
 
 
 def simulate(
-    kinds: list[str], seed: int, first: int = 0, bank: tuple[Psf, ...] | None = None
+    kinds: list[str],
+    seed: int,
+    first: int = 0,
+    bank: tuple[Psf, ...] | None = None,
+    band: Band = F814W,
 ) -> Iterator[Labelled]:
     """Simulate the cutouts first, first + 1, ... of a seed.
+
+    In another band than F814W they show the same scenes: the same objects at the same places, with
+    colours of their own, another PSF, sky and noise. Defects are each band's own: what crosses one
+    exposure, or lies beyond an edge, is not in the other.
 
     Parameters
     ----------
@@ -102,20 +111,29 @@ def simulate(
     first : int
         Number of the first one in its data set.
     bank : tuple of Psf, optional
-        In place of the seed's own.
+        In place of the seed's own in F814W, which lenses are seen or not seen in.
+    band : Band
     """
     bank = psf_bank(seed) if bank is None else bank
     for number, kind in enumerate(kinds, start=first):
         rng = np.random.default_rng([seed, 2, number])
         psf = bank[int(rng.integers(len(bank)))]
-        yield _draw(kind, psf, rng)
+        yield _draw(kind, psf, rng, None if band == F814W else _empty(band, seed, number))
 
 
-def _draw(kind: str, psf: Psf, rng: np.random.Generator) -> Labelled:
+def _empty(band: Band, seed: int, number: int) -> SecondBand:
+    rng, bank = np.random.default_rng([seed, 81, number]), psf_bank(seed, band)
+    psf = bank[int(rng.integers(len(bank)))]
+    return SecondBand(band, np.zeros((CUTOUT_SIZE, CUTOUT_SIZE)), psf, rng)
+
+
+def _draw(
+    kind: str, psf: Psf, rng: np.random.Generator, second: SecondBand | None
+) -> Labelled:
     image = np.zeros((CUTOUT_SIZE, CUTOUT_SIZE))
     observation = draw_observation(rng)
     x_px, y_px = _centre(rng)
-    scene = Scene(image, x_px, y_px, psf, rng)
+    scene = Scene(image, x_px, y_px, psf, rng, second)
     scatter_field_galaxies(scene, per_arcsec2=0.03 * (1 + 4 * (rng.random() < 0.15)))
     parameters: dict[str, Any] = {
         "x_px": x_px, "y_px": y_px, "exposure_time_s": observation.exposure_time_s,
@@ -127,6 +145,8 @@ def _draw(kind: str, psf: Psf, rng: np.random.Generator) -> Labelled:
         confusers.LIGHT[kind](scene)
     else:
         confusers.LIGHT[str(rng.choice(list(confusers.LIGHT)))](scene)
+    if second is not None:
+        return Labelled(_recorded_in(second, observation, x_px, y_px), kind, parameters)
     recorded = record(image, observation, rng)
     add_cosmic_rays(recorded, observation, rng, observation.cosmic_rays_per_cutout)
     if kind in DEFECTS:
@@ -136,13 +156,25 @@ def _draw(kind: str, psf: Psf, rng: np.random.Generator) -> Labelled:
     return Labelled(recorded.astype(np.float32), kind, parameters)
 
 
+def _recorded_in(
+    second: SecondBand, observation: Observation, x_px: float, y_px: float
+) -> NDArray[np.float32]:
+    """A second band, exposed as long and drizzled alike under its own sky."""
+    sky_rate = observation.sky_rate * second.gain(SKY_COLOUR)
+    observation = replace(observation, sky_rate=sky_rate)
+    recorded = record(second.image, observation, second.rng)
+    add_cosmic_rays(recorded, observation, second.rng, observation.cosmic_rays_per_cutout)
+    _blank_some(recorded, x_px, y_px, second.rng)
+    return recorded.astype(np.float32)
+
+
 def _draw_seen_lens(scene: Scene, observation: Observation, lensed_quasar: bool) -> dict[str, Any]:
     """Draw lenses until one would be seen, and add it to the scene."""
     # One lens in four has unlensed companions, so that a companion is no evidence either way.
     if scene.rng.random() < 0.25:
         confusers.draw_companions(scene)
     seen = first_seen(draw_lenses(scene.rng, lensed_quasar), scene, observation)
-    scene.image[...] = scene.image + seen.host + seen.arcs
+    seen.add_to(scene)
     return truth(seen.lens) | seen.measured
 
 
