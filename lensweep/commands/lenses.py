@@ -1,4 +1,4 @@
-"""The commands about known lenses and finished runs: recall, crossmatch, grades, rank, catalogs."""
+"""Commands about known lenses and finished runs: recall, crossmatch, grades, rank, two-bands."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -142,6 +142,30 @@ def rank_command(
         merge_radius_arcsec=merge_radius, match_radius_arcsec=match_radius,
     )  # fmt: skip
     say(f"wrote {path}")
+
+
+@commands.command("two-bands")
+@takes(HeaderOverrides)
+def two_bands_command(
+    given: dict[str, Any],
+    run: Run,
+    second_band: Annotated[
+        list[str], typer.Option(help="FITS mosaic of the second band; repeatable.")
+    ],
+    ensemble: Annotated[str, typer.Option(help="Bundle of two bands, as outlook makes one.")],
+    top: Annotated[int, typer.Option(help="As many of the first candidates.")] = 500,
+) -> None:
+    """Look at a run's first candidates again, in colour, and rank them by that, into a new file."""
+    from lensweep.commands.show_two_bands import show_two_bands
+    from lensweep.ground.progress import open_progress
+    from lensweep.scanner.results.two_bands import LABEL, look_in_two_bands
+    from lensweep.scanner.run.paths import RunPaths
+
+    overrides = chosen(HeaderOverrides, given)
+    with open_progress() as progress:
+        table = look_in_two_bands(place(run), second_band, ensemble, top, overrides, progress)
+    show_two_bands(table)
+    say(f"wrote {RunPaths(place(run)).reranked(LABEL)}")
 
 
 catalogs_app = typer.Typer(help="The catalogues of known lenses.", no_args_is_help=True)

@@ -22,6 +22,9 @@ def outlook_command(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the results; repeat to continue.")
     ],
+    second_band: Annotated[
+        Path | None, typer.Option(help="Set of the same scenes of simulate --band F606W.")
+    ] = None,
 ) -> None:
     """Measure the ideas of the thesis' outlook, each beside a small network of its own kind."""
     from rich.table import Table
@@ -37,7 +40,7 @@ def outlook_command(
 
     check_folder(out)
     with keep_progress(out) as progress:
-        results = run_outlook(settings, data, out, progress)
+        results = run_outlook(settings, data, out, progress, second_band)
     table = Table(title="the outlook, tested on objects that were not trained on")
     for name in ("idea", "beside", "trained", "tested", "ROC AUC", "TPR at FPR 1 %", "parameters"):
         table.add_column(name, justify="left" if name in ("idea", "beside") else "right")

@@ -55,7 +55,7 @@ FIELDS = "fields.parquet"
 # By trunk name: weights, shape (features, members), and biases.
 Heads = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 # Fields of a description that a manifest may lack.
-_OPTIONAL = {"screen", "precision", "fields"}
+_OPTIONAL = {"screen", "precision", "fields", "second_band"}
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,21 @@ class Bundle:
     files: dict[str, str]
 
 
-def check_bundle(name: str) -> Bundle:
+def check_bundle(name: str, two_bands: bool = False) -> Bundle:
     """Find a bundle and check all of it, without loading a network.
+
+    Parameters
+    ----------
+    name : str
+        Of a shipped ensemble, or its folder.
+    two_bands : bool
+        Whether its networks are to look at two bands, or at one.
 
     Raises
     ------
     EnsembleError
-        If it is missing, of another format version, or any byte of it has changed.
+        If it is missing, of another format version, any byte of it has changed, or it looks at
+        two bands in place of one, or at one in place of two.
     """
     folder = find_shipped(name, MANIFEST, "ensemble")
     text = (folder / MANIFEST).read_bytes()
@@ -111,7 +119,23 @@ def check_bundle(name: str) -> Bundle:
                 f"ensemble {folder}: {file} has SHA-256 {actual}, but the manifest says "
                 f"{expected}; restore the bundle from where you got it"
             )
-    return _as_bundle(folder, manifest)
+    bundle = _as_bundle(folder, manifest)
+    _refuse_other_bands(bundle, two_bands)
+    return bundle
+
+
+def _refuse_other_bands(bundle: Bundle, two_bands: bool) -> None:
+    said = bundle.description
+    if two_bands and said.second_band is None:
+        raise EnsembleError(
+            f"ensemble {bundle.folder}: looks at {said.band} alone; give one that was trained on "
+            "two bands (lensweep outlook makes one)"
+        )
+    if said.second_band is not None and not two_bands:
+        raise EnsembleError(
+            f"ensemble {bundle.folder}: needs {said.second_band} beside {said.band}; scan with an "
+            f"ensemble of {said.band} alone, then look again with lensweep two-bands"
+        )
 
 
 def _as_bundle(folder: Path, manifest: dict[str, Any]) -> Bundle:
@@ -299,6 +323,9 @@ def _manifest(
         **dataclasses.asdict(description),
         "sha256": {file: known.get(file) or sha256_of(folder / file) for file in files},
     }
+    if description.second_band is None:
+        # A bundle of one band says nothing of another, as before there were any.
+        del manifest["second_band"]
     # As it is read back: lists, where tuples were.
     manifest = json.loads(json.dumps(manifest))
     return manifest | {"manifest_sha256": _manifest_sha256(manifest)}

@@ -134,6 +134,8 @@ class Description:
         By reduced precision: `bfloat16`, `float16`.
     fields : FieldFacts or None
         None where it has not been measured on fields: nothing tells then what a score is worth.
+    second_band : str or None
+        The filter that its networks need beside `band`; `two_bands` says what they are shown.
     """
 
     name: str
@@ -148,6 +150,7 @@ class Description:
     screen: Screen | None = None
     precision: dict[str, PrecisionCheck] = field(default_factory=dict)
     fields: FieldFacts | None = None
+    second_band: str | None = None
 
     @property
     def members(self) -> tuple[str, ...]:

@@ -62,6 +62,11 @@ class Stretch:
         """
         return self.of_noise_units(in_noise_units(flux)[0])
 
+    def faint(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The first channel alone, of values in units of the noise, whatever their shape."""
+        plane = np.arcsinh(scaled / np.float32(self.faint_sigma)) / np.float32(self.span)
+        return np.asarray((plane - np.float32(0.5)).clip(-1.0, 1.0), np.float32)
+
     def of_noise_units(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scale cutouts whose noise is known already.
 

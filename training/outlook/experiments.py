@@ -23,11 +23,17 @@ from lensweep.training.outlook.adversarial import (
     GeneratedTraining,
 )
 from lensweep.training.outlook.capsules import CapsuleNetwork
+from lensweep.training.outlook.colour_pictures import draw_colours
 from lensweep.training.outlook.phase_stretch import PhaseStretchNetwork
 from lensweep.training.outlook.pictures import draw_generated
-from lensweep.training.outlook.settings import IDEAS, OutlookSettings
+from lensweep.training.outlook.settings import IDEAS, TWO_BANDS, OutlookSettings
 from lensweep.training.outlook.small_network import SmallNetwork
 from lensweep.training.outlook.spatial_transformer import SpatialTransformerNetwork
+from lensweep.training.outlook.two_bands import (
+    TwoBandNetwork,
+    with_second_band,
+    write_two_band_bundle,
+)
 from lensweep.training.published.stamps import Stamps, read_stamps
 
 # By name of `IDEAS`: what is trained, and beside which other it stands.
@@ -36,6 +42,7 @@ FINDERS: dict[str, tuple[Callable[..., SmallNetwork], str]] = {
     "phase-stretch": (PhaseStretchNetwork, "small"),
     "spatial-transformer": (SpatialTransformerNetwork, "small"),
     "capsules": (CapsuleNetwork, "small"),
+    TWO_BANDS: (TwoBandNetwork, "small"),
     "binned": (BinnedNetwork, "binned"),
     "adversarial": (AdversarialNetwork, "binned"),
     "generated": (GeneratedTraining, "binned"),
@@ -82,7 +89,7 @@ class Result:
 
 
 def run_outlook(
-    settings: OutlookSettings, data: Path, out: Path, progress: Progress
+    settings: OutlookSettings, data: Path, out: Path, progress: Progress, second: Path | None = None
 ) -> pd.DataFrame:
     """Train and test ideas; those that are finished are kept.
 
@@ -92,8 +99,11 @@ def run_outlook(
     data : Path
         A labelled set.
     out : Path
-        Folder of the results, a file for each, and of ``generated.png``.
+        Folder of the results, a file for each, of ``generated.png`` and ``two-bands.png``, and of
+        the ensemble ``two-bands``.
     progress : Progress
+    second : Path, optional
+        A set of the same scenes in another band.
 
     Returns
     -------
@@ -103,17 +113,23 @@ def run_outlook(
     Raises
     ------
     InputError
-        If the set cannot be used, or the folder holds results of another set.
+        If a set cannot be used, or the folder holds results of another set.
     """
     check_folder(out)
-    stamps, wanted = read_stamps(data), settings.ideas or IDEAS
+    wanted = settings.ideas or tuple(name for name in IDEAS if second or name != TWO_BANDS)
+    if TWO_BANDS in wanted and second is None:
+        raise InputError(f"idea {TWO_BANDS}: needs a set in a second band; give --second-band")
+    stamps = read_stamps(data)
+    sets = dict.fromkeys(wanted, stamps)
+    if TWO_BANDS in wanted and second is not None:
+        sets[TWO_BANDS] = with_second_band(stamps, second)
     is_test = held_out_part(stamps.objects, settings.seed)
     # Before anything is trained: what is there may be of another request.
-    results = {name: _kept(out / f"{name}.json", stamps, settings) for name in wanted}
+    results = {name: _kept(out / f"{name}.json", sets[name], settings) for name in wanted}
     missing = [name for name, result in results.items() if result is None]
     stage = progress.stage("outlook", len(results), len(results) - len(missing), unit="ideas")
     for name in missing:
-        result = results[name] = _measured(name, stamps, is_test, settings, out)
+        result = results[name] = _measured(name, sets[name], is_test, settings, out)
         with whole_file(out / f"{name}.json") as aside:
             aside.write_text(json.dumps(asdict(result), indent=1) + "\n")
         progress.advance(stage, 1)
@@ -166,6 +182,12 @@ def _measured(
                        out / "generated.png")  # fmt: skip
     scores, labels = finder.decision_function(stamps.flux[is_test]), stamps.labels[is_test]
     found = measure(scores, labels)
+    if isinstance(finder, TwoBandNetwork):
+        tested = stamps.flux[is_test]
+        draw_colours({"lenses": tested[labels], "others": tested[~labels]}, out / f"{name}.png")
+        made = {"cutouts_sha256": stamps.fingerprint, "epochs": settings.epochs,
+                "seed": settings.seed, "roc_auc": found.roc_auc}  # fmt: skip
+        write_two_band_bundle(out / name, finder, scores[~labels], made)
     return Result(
         name, beside, int((~is_test).sum()), int(is_test.sum()), settings.epochs, settings.seed,
         finder.n_parameters_, found.roc_auc, *auc_interval(scores, labels),

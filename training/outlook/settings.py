@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from lensweep.ground.settings import check_types, one_of, setting, within
 
+# Needs a second set, in another band.
+TWO_BANDS = "two-bands"
 # Each of the second line stands beside `binned`, the others beside `small`.
 IDEAS = (
-    "small", "phase-stretch", "spatial-transformer", "capsules",
+    "small", "phase-stretch", "spatial-transformer", "capsules", TWO_BANDS,
     "binned", "adversarial", "generated",
 )  # fmt: skip
 
@@ -18,12 +20,13 @@ class OutlookSettings:
     Attributes
     ----------
     ideas : tuple of str
-        Of `IDEAS`; none: all.
+        Of `IDEAS`; none: all that can be tried on what is given.
     epochs, seed : int
     """
 
     ideas: tuple[str, ...] = setting(
-        (), f"{', '.join(IDEAS)}; repeatable; all by default.", "--idea"
+        (), f"{', '.join(IDEAS)}; repeatable; all by default, two-bands with --second-band.",
+        "--idea",
     )
     epochs: int = setting(12, "Passes over the training part.")
     seed: int = setting(2018, "Of the parts and the trainings.")

@@ -1,7 +1,7 @@
 """What all finders that look at cutouts have in common as estimators."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ class ImageFinder(ClassifierMixin, BaseEstimator, ABC):
     classes_ : ndarray, shape (2,)
     """
 
+    # Of more than one band the last axis of `X` has a plane each.
+    n_bands: ClassVar[int] = 1
     classes_: NDArray[Any]
 
     def fit(self, X: Any, y: Any) -> Self:
@@ -39,7 +41,7 @@ class ImageFinder(ClassifierMixin, BaseEstimator, ABC):
         ValueError
             If there are not two classes, or a shape does not fit.
         """
-        flux = check_stamps(X)
+        flux = check_stamps(X, self.n_bands)
         check_consistent_length(flux, y)
         check_classification_targets(y)
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
@@ -51,7 +53,7 @@ class ImageFinder(ClassifierMixin, BaseEstimator, ABC):
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Log-odds of a lens, shape (n,)."""
         check_is_fitted(self, "classes_")
-        return np.asarray(self._log_odds(check_stamps(X)), np.float64)
+        return np.asarray(self._log_odds(check_stamps(X, self.n_bands)), np.float64)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probabilities of both classes, shape (n, 2)."""

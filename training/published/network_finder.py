@@ -49,6 +49,10 @@ class NetworkFinder(ImageFinder):
         """What it is trained with, in that many steps."""
         return keras.optimizers.Adam(learning_rate)
 
+    def scaled(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Cutouts in units of their noise, of the same shape; 0 where there is no data."""
+        return in_noise_units(flux)[0]
+
     def augmented(
         self, scaled: NDArray[np.float32], rng: np.random.Generator
     ) -> NDArray[np.float32]:
@@ -73,7 +77,7 @@ class NetworkFinder(ImageFinder):
     def _fit(self, flux: NDArray[np.float32], labels: NDArray[np.bool_]) -> None:
         seed = self._seed()
         keras.utils.set_random_seed(seed)
-        scaled, _ = in_noise_units(flux)
+        scaled = self.scaled(flux)
         network = self.build(self.images(scaled[:1]).shape[1:])
         self.prepare(network, scaled)
         self.losses_ = self._train(network, scaled, labels, self.epochs, seed, self.learning_rate)
@@ -110,7 +114,7 @@ class NetworkFinder(ImageFinder):
         """Log-odds by one network."""
         parts = []
         for first in range(0, len(flux), _BLOCK):
-            scaled, _ = in_noise_units(flux[first : first + _BLOCK])
+            scaled = self.scaled(flux[first : first + _BLOCK])
             parts.append(network.predict_on_batch(self.images(scaled)))
         return log_odds_of(np.concatenate(parts))
 

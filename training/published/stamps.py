@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_array
 
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.training.data.examples import open_examples, read_flux
+from lensweep.training.data.labelled_set import BAND
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Stamps:
         return len(self.labels)
 
 
-def read_stamps(folder: Path, n_cutouts: int | None = None) -> Stamps:
+def read_stamps(folder: Path, n_cutouts: int | None = None, band: str = BAND) -> Stamps:
     """Read a labelled set of `lensweep simulate`, `inject` or `collect`.
 
     Parameters
@@ -48,19 +49,21 @@ def read_stamps(folder: Path, n_cutouts: int | None = None) -> Stamps:
     folder : Path
     n_cutouts : int, optional
         How many to take, from the first; all by default.
+    band : str
+        That its cutouts are to be of.
 
     Raises
     ------
     InputError
         As `lensweep.training.data.examples.open_examples`.
     """
-    examples = open_examples(folder, n_cutouts)
+    examples = open_examples(folder, n_cutouts, band=band)
     flux = read_flux(examples.store, np.arange(len(examples)))
     return Stamps(flux, examples.labels, examples.objects, examples.truth, examples.fingerprint)
 
 
-def check_stamps(X: Any) -> NDArray[np.float32]:
-    """Cutouts as float32, shape (n, height, width); NaN is where there is no data.
+def check_stamps(X: Any, n_bands: int = 1) -> NDArray[np.float32]:
+    """Cutouts as float32, shape (n, height, width) or (n, height, width, n_bands); NaN is no data.
 
     Raises
     ------
@@ -70,8 +73,9 @@ def check_stamps(X: Any) -> NDArray[np.float32]:
     flux = np.asarray(
         check_array(X, dtype=np.float32, allow_nd=True, ensure_2d=False, ensure_all_finite=False)
     )
-    if flux.ndim != 3:
-        raise ValueError(f"X: cutouts of shape (n, height, width), but got {flux.shape}")
+    if flux.shape[3:] != (() if n_bands == 1 else (n_bands,)) or flux.ndim < 3:
+        bands = "" if n_bands == 1 else f", {n_bands}"
+        raise ValueError(f"X: cutouts of shape (n, height, width{bands}), but got {flux.shape}")
     return flux
 
 
@@ -90,6 +94,4 @@ def faint(scaled: NDArray[np.float32]) -> NDArray[np.float32]:
     ndarray, shape (n, height, width, 1), float32
         Within [-1, 1].
     """
-    stretch = Stretch()
-    plane = np.arcsinh(scaled / np.float32(stretch.faint_sigma)) / np.float32(stretch.span)
-    return np.asarray((plane - np.float32(0.5)).clip(-1.0, 1.0)[..., None], np.float32)
+    return Stretch().faint(scaled)[..., None]
