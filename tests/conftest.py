@@ -6,7 +6,9 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -20,6 +22,7 @@ import pandas as pd
 import pytest
 from distributed import Client
 from drizzled_files import add_star, write_hla
+from forked_programs import begin_server
 
 from lensweep.__main__ import main
 from lensweep.deploy.environment import DASK_SETTINGS
@@ -47,6 +50,12 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else 99)
+
+
+def pytest_sessionstart():
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Whoever needs one finds a server that has imported all.
+        begin_server()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -201,6 +210,17 @@ def command(monkeypatch, capsys):
     return call
 
 
+def run_command(*arguments) -> tuple[int, str]:
+    """As `command`, for fixtures that more than one test shares."""
+    said = io.StringIO()
+    with (
+        patch.object(sys, "argv", ["lensweep", *map(str, arguments)]),
+        redirect_stdout(said), redirect_stderr(said), pytest.raises(SystemExit) as end,
+    ):  # fmt: skip
+        main()
+    return end.value.code, said.getvalue()
+
+
 @pytest.fixture(scope="session")
 def object_server():
     """A server on loopback that speaks S3."""
@@ -217,12 +237,17 @@ def object_server():
 @pytest.fixture
 def store(object_server, monkeypatch, tmp_path):
     """A new bucket, and the environment in which whoever reads `s3://` finds it."""
+    return new_bucket(object_server, monkeypatch, tmp_path.name)
+
+
+def new_bucket(object_server, monkeypatch, name) -> str:
+    """`store`, for as long as a patch lasts."""
     import s3fs
 
     said = {"ENDPOINT_URL": object_server, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "much-ado",
             "DEFAULT_REGION": "us-east-1", "EC2_METADATA_DISABLED": "true"}  # fmt: skip
-    for name, value in said.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    bucket = f"survey-{tmp_path.name.replace('_', '-').lower()}"[:60].strip("-")
+    for variable, value in said.items():
+        monkeypatch.setenv(f"AWS_{variable}", value)
+    bucket = f"survey-{name.replace('_', '-').lower()}"[:60].strip("-")
     s3fs.S3FileSystem().mkdir(bucket)
     return f"s3://{bucket}"

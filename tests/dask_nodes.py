@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+from forked_programs import Forked
+
 from lensweep.deploy.cluster import open_client
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1",
@@ -20,7 +22,7 @@ def free_port():
 
 
 class Machines:
-    """A scheduler, and nodes with a nanny and a worker each; ``log`` takes what they write."""
+    """A scheduler, and nodes with a worker each; ``log``, a file, takes what they write."""
 
     def __init__(self, log, settings=None):
         self.address = f"tcp://127.0.0.1:{free_port()}"
@@ -35,17 +37,30 @@ class Machines:
         )  # fmt: skip
 
     def add_node(self, resources="CUT=1,SCORE=1", memory="3GiB", before=(), options=()):
-        node = self._start(
-            "worker", self.address, "--nthreads", "1", "--nworkers", "1", "--host", "127.0.0.1",
-            "--resources", resources, "--memory-limit", memory,
-            "--dashboard-address", "127.0.0.1:0", *options, before=before,
+        """With a nanny, as `dask worker` is started."""
+        asked = *self._worker(resources), "--memory-limit", memory, *options
+        self.nodes.append(self._start(*asked, before=before))
+        return self.nodes[-1]
+
+    def fork_node(self, resources="CUT=1,SCORE=1", options=(), environment=None):
+        """Without a nanny; it is there at once."""
+        self.nodes.append(
+            Forked(
+                "dask", *self._worker(resources), "--no-nanny", *options, log=self._log.name,
+                environment=ENVIRONMENT | self._settings | (environment or {}),
+            )
         )  # fmt: skip
-        self.nodes.append(node)
-        return node
+        return self.nodes[-1]
+
+    def _worker(self, resources):
+        return ("worker", self.address, "--nthreads", "1", "--nworkers", "1", "--host",
+                "127.0.0.1", "--resources", resources,
+                "--dashboard-address", "127.0.0.1:0")  # fmt: skip
 
     def wait_for(self, workers):
+        """Until so many are there, and no more."""
         with open_client(self.address, timeout_s=300.0) as client:
-            client.wait_for_workers(workers, timeout=600)
+            wait_until(lambda: len(client.scheduler_info(n_workers=-1)["workers"]) == workers)
 
     def lose(self, process):
         """A machine without power: no farewell."""

@@ -1,4 +1,4 @@
-"""A process that hangs at a shard; a module of its own since a spawned process imports it all."""
+"""A process that hangs at a shard; a module of its own since such a process imports it all."""
 
 import time
 from pathlib import Path

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import scan_here, write_field
 from dask_nodes import Machines, wait_until
+from forked_programs import begin_server
 from hanging import hang
 from slow_storage import SlowStorage
 
@@ -72,14 +73,32 @@ def field_there(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def machines(tmp_path_factory):
-    """A scheduler and a node; whoever takes something away puts something else in its place."""
+def scheduler(tmp_path_factory):
+    """A cluster without a node."""
     with (tmp_path_factory.mktemp("log") / "dask").open("w") as log:
         cluster = Machines(log)
-        cluster.add_node()
-        cluster.wait_for(1)
         yield cluster
         cluster.close()
+
+
+@pytest.fixture(scope="module")
+def full_node(scheduler):
+    """A node with a device that something else has filled; it ends when it is retired."""
+    full = scheduler.fork_node(options=("--preload", beside("full_device.py")))
+    scheduler.wait_for(len(scheduler.nodes))
+    return full
+
+
+@pytest.fixture(scope="module")
+def machines(scheduler):
+    """A scheduler and a node; whoever takes something away puts something else in its place."""
+    scheduler.add_node(options=("--preload-nanny", beside("forking_nanny.py")))
+    scheduler.wait_for(len(scheduler.nodes))
+    return scheduler
+
+
+def beside(name):
+    return str(Path(__file__).with_name(name))
 
 
 def scan_with(address, bundle, field, out, inject=None, **options):
@@ -96,9 +115,10 @@ def scan_with(address, bundle, field, out, inject=None, **options):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(machines, tiny_bundle, field_there, tmp_path_factory):
+def undisturbed(client, tiny_bundle, field_there, tmp_path_factory):
+    """The same scan within this process."""
     root = tmp_path_factory.mktemp("undisturbed") / "run"
-    outcome, _ = scan_with(machines.address, tiny_bundle, field_there, root)
+    outcome = scan_here(client, tiny_bundle, [field_there], root, windows_per_shard=4)
     assert outcome.exit_status == 0
     return root
 
@@ -114,15 +134,30 @@ def assert_same(root, expected):
     assert not (root / "attempts").exists()
 
 
-def test_a_node_is_lost(machines, undisturbed, tiny_bundle, field_there, tmp_path):
-    """Nanny and worker at once; another node comes."""
+def forget(machines, node):
+    """A node that has been retired ends by itself."""
+    wait_until(lambda: node.poll() is not None)
+    machines.nodes.remove(node)
 
-    def lose():
-        machines.lose(machines.nodes[0])
-        machines.add_node()
 
-    scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run", lose)
+def test_every_device_is_full(
+    scheduler, full_node, tiny_bundle, field_there, tmp_path, monkeypatch
+):
+    """That may pass, and costs no shard."""
+    monkeypatch.setattr("lensweep.scanner.work.stages.OTHERS_COME_S", 0.0)
+    with pytest.raises(WorkerFullError, match="stop what else uses this device"):
+        scan_with(scheduler.address, tiny_bundle, field_there, tmp_path / "run")
+    assert not RunPaths(tmp_path / "run").shard_failures(NAME)
+
+
+def test_a_device_is_full_of_something_else(
+    full_node, machines, undisturbed, tiny_bundle, field_there, tmp_path
+):
+    """A worker that cannot score, and fails in no time, is not given every shard in turn."""
+    _, log = scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run")
     assert_same(tmp_path / "run", undisturbed)
+    assert log.count("is retired: out of memory with one cutout at a time") == 1
+    forget(machines, full_node)
 
 
 # As text: a scheduler and its workers know no functions of a test.
@@ -221,6 +256,17 @@ def test_a_poisoned_shard(machines, undisturbed, tiny_bundle, field_there, tmp_p
     assert_same(root, undisturbed)
 
 
+def test_a_node_is_lost(machines, undisturbed, tiny_bundle, field_there, tmp_path):
+    """Nanny and worker at once; another node comes."""
+
+    def lose():
+        machines.lose(machines.nodes[0])
+        machines.fork_node()
+
+    scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run", lose)
+    assert_same(tmp_path / "run", undisturbed)
+
+
 def test_the_scheduler_is_killed(machines, undisturbed, tiny_bundle, field_there, tmp_path):
     """Whoever supervises it starts it again, and its workers; the command waits for them."""
 
@@ -229,7 +275,7 @@ def test_the_scheduler_is_killed(machines, undisturbed, tiny_bundle, field_there
         for node in list(machines.nodes):
             machines.lose(node)
         machines.start_scheduler()
-        machines.add_node()
+        machines.fork_node()
 
     scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run", lose)
     assert_same(tmp_path / "run", undisturbed)
@@ -243,12 +289,6 @@ def hides(tiny_bundle):
     if subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no right to mount a file system here")
     return words
-
-
-def forget(machines, node):
-    """A node that has been retired ends by itself."""
-    wait_until(lambda: node.poll() is not None)
-    machines.nodes.remove(node)
 
 
 def test_the_bundle_is_missing_on_a_worker(
@@ -268,64 +308,30 @@ def test_the_bundle_is_missing_on_a_worker(
 
 
 def test_the_bundle_is_missing_on_the_first_worker(
-    undisturbed, tiny_bundle, field_there, hides, tmp_path
+    machines, undisturbed, tiny_bundle, field_there, hides, tmp_path
 ):
     """Another one comes when it has been found out."""
-    with (tmp_path / "log").open("w") as log:
-        machines = Machines(log)
-        blind = machines.add_node(before=hides)
-        machines.wait_for(1)
-        config = ScanConfig((str(field_there),), str(tmp_path / "run"), str(tiny_bundle),
-                            windows_per_shard=4, merge_radius_arcsec=10.0, screen="off",
-                            cluster=machines.address)  # fmt: skip
-        opened, paths = open_run(config)
+    for node in list(machines.nodes):
+        machines.lose(node)
+    machines.wait_for(0)
+    blind = machines.add_node(before=hides)
+    machines.wait_for(1)
+    config = ScanConfig((str(field_there),), str(tmp_path / "run"), str(tiny_bundle),
+                        windows_per_shard=4, merge_radius_arcsec=10.0, screen="off",
+                        cluster=machines.address)  # fmt: skip
+    opened, paths = open_run(config)
 
-        class Helps(PlainProgress):
-            def note(self, text):
-                super().note(text)
-                if "waiting up to 2 min for others" in text:
-                    machines.add_node()
+    class Helps(PlainProgress):
+        def note(self, text):
+            super().note(text)
+            if "waiting up to 2 min for others" in text:
+                machines.fork_node()
 
-        progress = Helps(io.StringIO(), time.monotonic)
-        try:
-            with open_client(machines.address, timeout_s=300.0) as client:
-                run_scan(config, opened, paths, client, progress)
-            forget(machines, blind)
-        finally:
-            machines.close()
+    progress = Helps(io.StringIO(), time.monotonic)
+    with open_client(machines.address, timeout_s=300.0) as client:
+        run_scan(config, opened, paths, client, progress)
+    forget(machines, blind)
     assert_same(tmp_path / "run", undisturbed)
-
-
-def test_a_device_is_full_of_something_else(
-    machines, undisturbed, tiny_bundle, field_there, tmp_path
-):
-    """A worker that cannot score, and fails in no time, is not given every shard in turn."""
-    preload = Path(__file__).with_name("full_device.py")
-    full = []
-
-    def join():
-        full.append(machines.add_node(options=("--preload", str(preload))))
-        machines.wait_for(2)
-
-    _, log = scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run", join)
-    assert_same(tmp_path / "run", undisturbed)
-    assert log.count("is retired: out of memory with one cutout at a time") == 1
-    forget(machines, *full)
-
-
-def test_every_device_is_full(tiny_bundle, field_there, tmp_path, monkeypatch):
-    """That may pass, and costs no shard."""
-    monkeypatch.setattr("lensweep.scanner.work.stages.OTHERS_COME_S", 0.0)
-    preload = Path(__file__).with_name("full_device.py")
-    with (tmp_path / "log").open("w") as log:
-        machines = Machines(log)
-        machines.add_node(options=("--preload", str(preload)))
-        try:
-            with pytest.raises(WorkerFullError, match="stop what else uses this device"):
-                scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run")
-        finally:
-            machines.close()
-    assert not RunPaths(tmp_path / "run").shard_failures(NAME)
 
 
 def test_the_bundle_is_missing_everywhere(
@@ -377,7 +383,7 @@ def fill_disk(ballast):
     assert full.value.errno == errno.ENOSPC
 
 
-def test_the_disk_is_full_for_a_while(client, tiny_bundle, field_there, tmp_path):
+def test_the_disk_is_full_for_a_while(client, undisturbed, tiny_bundle, field_there, tmp_path):
     ballast = tmp_path / "disk" / "ballast"
 
     class Room(Fault):
@@ -396,9 +402,7 @@ def test_the_disk_is_full_for_a_while(client, tiny_bundle, field_there, tmp_path
         progress = Room(paths, fill)
         assert run_scan(config, opened, paths, client, progress).exit_status == 0
         assert "No space left on device; waiting up to 10 min for room" in progress.log.getvalue()
-        expected = scan_here(client, tiny_bundle, [field_there], tmp_path / "expected",
-                             windows_per_shard=4)  # fmt: skip
-        assert_same(disk / "run", expected.paths.root)
+        assert_same(disk / "run", undisturbed)
 
 
 def test_the_disk_stays_full(client, scan, field_there, tiny_bundle, tmp_path):
@@ -432,7 +436,8 @@ def test_the_disk_stays_full(client, scan, field_there, tiny_bundle, tmp_path):
 
 def test_what_hangs_ends_its_process(tmp_path):
     """And says so, for the ledger."""
-    process = multiprocessing.get_context("spawn").Process(target=hang, args=(str(tmp_path),))
+    begin_server()
+    process = multiprocessing.get_context("forkserver").Process(target=hang, args=(str(tmp_path),))
     process.start()
     process.join(600)
     assert process.exitcode == 124
