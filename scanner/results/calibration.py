@@ -12,10 +12,9 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
 from scipy.optimize import isotonic_regression
 from scipy.special import expit
-
-from lensweep.scanner.results.falling_curve import FallingCurve
 
 Scores = NDArray[np.float64]
 
@@ -38,9 +37,9 @@ _EVERY_RANK, _RANK_STEP = 100, 1.02
 class Curve:
     """How much of something scores at least x: tied to ranks, with exponential tails at both ends.
 
-    Between its ranks the logarithm is a `FallingCurve`. Above the score at rank `TAIL_COUNT` the
-    excess is exponential, at its maximum likelihood; below the score that all but as many reach
-    likewise.
+    Between its ranks the logarithm is interpolated monotonically (Fritsch & Butland 1984). Above
+    the score at rank `TAIL_COUNT` the excess is exponential, at its maximum likelihood; below the
+    score that all but as many reach likewise.
 
     Parameters
     ----------
@@ -71,24 +70,22 @@ class Curve:
         self._below = max(self._total - float(np.exp(self._logs[0])), 0.0)
         self._slope = 1.0 / _mean_excess(scores - self.edge, counts)
         self._low_slope = 1.0 / _mean_excess(self.lowest - scores, counts)
-        self._body = FallingCurve(places, self._logs)
+        self._body = PchipInterpolator(places, self._logs)
 
     def above(self, score: Scores) -> Scores:
         """How much scores at least that."""
-        body, _ = self._of_body(score)
+        inside = np.clip(score, self.lowest, self.edge)
+        beyond = self._slope * np.maximum(score - self.edge, 0.0)
+        body = np.exp(self._body(inside) - beyond)
         return np.asarray(np.where(score < self.lowest, self._total - self._left(score), body))
 
     def density(self, score: Scores) -> Scores:
         """How much there is per unit of score."""
-        body, steepness = self._of_body(score)
+        inside = np.clip(score, self.lowest, self.edge)
+        steepness = np.where(score > self.edge, self._slope, -self._body(inside, 1))
+        body = self.above(score) * np.maximum(steepness, 0.0)
         low = self._left(score) * self._low_slope
-        return np.asarray(np.where(score < self.lowest, low, body * np.maximum(steepness, 0.0)))
-
-    def _of_body(self, score: Scores) -> tuple[Scores, Scores]:
-        """What scores at least that by ranks and the upper tail, and how fast it falls."""
-        logarithm, slope = self._body(np.clip(score, self.lowest, self.edge))
-        beyond = self._slope * np.maximum(score - self.edge, 0.0)
-        return np.exp(logarithm - beyond), np.where(score > self.edge, self._slope, -slope)
+        return np.asarray(np.where(score < self.lowest, low, body))
 
     def _left(self, score: Scores) -> Scores:
         """How much scores less than that, below the ranks."""
@@ -100,7 +97,7 @@ class Curve:
         if amount <= np.exp(self._logs[-1]):
             return float(self.edge + (self._logs[-1] - np.log(amount)) / self._slope)
         grid = np.linspace(self.lowest, self.edge, 64 * _GRID)
-        return float(np.interp(-np.log(amount), -self._body(grid)[0], grid))
+        return float(np.interp(-np.log(amount), -self._body(grid), grid))
 
 
 def _mean_excess(excess: Scores, counts: NDArray[np.float64]) -> float:
