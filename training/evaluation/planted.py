@@ -1,6 +1,7 @@
 """Lenses painted on galaxies of a run's own mosaics, and such galaxies as they are, as stamps."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def _places(
 
 def _planted(
     place: dict[Any, Any], number: int, opened: dict[str, tuple[Mosaic, Plan, Depth]],
-    psfs: tuple[Psf, ...], seed: int,
+    psfs: Sequence[Psf], seed: int,
 ) -> Planted:  # fmt: skip
     """Every other galaxy as it is, and with a lens."""
     mosaic, plan, depth = opened[place["mosaic"]]

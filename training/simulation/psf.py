@@ -116,38 +116,80 @@ def bin_down(oversampled: NDArray[np.float64]) -> NDArray[np.float64]:
     return reduce(np.add, (rows[:, step::OVERSAMPLING] for step in steps))
 
 
-def draw_psf(
-    rng: np.random.Generator,
-    half_size_px: int = 100,
-    wavelengths_m: tuple[float, ...] = WAVELENGTHS_M,
-) -> Psf:
-    """Draw one PSF: random focus, astigmatism, coma, roll angle and drizzle blur; F814W by default.
+@dataclass(frozen=True, eq=False)
+class Optics:
+    """What a PSF is computed from.
+
+    Attributes
+    ----------
+    waves : ndarray, shape (5,), float64
+        Focus, two astigmatisms and two comas, in waves rms at 633 nm.
+    roll_rad : float
+    blur_px : float
+        Standard deviation, pixels of 0.05 arcsec.
+    """
+
+    waves: NDArray[np.float64]
+    roll_rad: float
+    blur_px: float
+
+
+def draw_optics(rng: np.random.Generator) -> Optics:
+    """Draw random focus, astigmatism, coma, roll angle and drizzle blur.
 
     The spread (0.045 waves rms of low-order error at 633 nm, blur of 0.35-0.6 pixels for charge
     diffusion and drizzling) is chosen so that the full width at half maximum covers the 0.09-0.12
     arcsec of ACS/WFC drizzles (Scoville et al. 2007 quote 0.09 arcsec for COSMOS).
     """
     waves = rng.normal(0.0, 0.045, size=5)
-    roll = rng.uniform(0.0, 2.0 * np.pi)
-    u = np.linspace(-1.0, 1.0, PUPIL_SAMPLES)
-    x = u[None, :] * np.cos(roll) + u[:, None] * np.sin(roll)
-    y = -u[None, :] * np.sin(roll) + u[:, None] * np.cos(roll)
+    return Optics(waves, rng.uniform(0.0, 2.0 * np.pi), rng.uniform(0.35, 0.6))
+
+
+def draw_psf(
+    rng: np.random.Generator,
+    half_size_px: int = 100,
+    wavelengths_m: tuple[float, ...] = WAVELENGTHS_M,
+) -> Psf:
+    """Draw one PSF, as of `draw_optics`; F814W by default."""
+    return psf_of(draw_optics(rng), half_size_px, wavelengths_m)
+
+
+def psf_of(
+    optics: Optics, half_size_px: int = 100, wavelengths_m: tuple[float, ...] = WAVELENGTHS_M
+) -> Psf:
+    """Compute a PSF; F814W by default."""
+    u = _pupil()
+    x = u[None, :] * np.cos(optics.roll_rad) + u[:, None] * np.sin(optics.roll_rad)
+    y = -u[None, :] * np.sin(optics.roll_rad) + u[:, None] * np.cos(optics.roll_rad)
     aperture = _aperture(x, y)
-    error_m = 6.33e-7 * _low_order(x, y, waves)
+    error_m = 6.33e-7 * _low_order(x, y, optics.waves)
 
     samples = 2 * OVERSAMPLING * half_size_px + 1
-    angle = (np.arange(samples) - samples // 2) * PIXEL_SCALE_ARCSEC / OVERSAMPLING
-    angle_rad = np.deg2rad(angle / 3600.0)
     kernel = np.zeros((samples, samples))
-    for wavelength in wavelengths_m:
-        # Matrix Fourier transform (Soummer et al. 2007): any sampling, no padding.
-        phase = -2j * np.pi * PRIMARY_DIAMETER_M / 2.0 / wavelength
-        transform = np.exp(phase * np.outer(angle_rad, u))
+    transforms = _pupil_transforms(samples, wavelengths_m)
+    for wavelength, transform in zip(wavelengths_m, transforms, strict=True):
         field = transform @ (aperture * np.exp(2j * np.pi * error_m / wavelength)) @ transform.T
         kernel += np.abs(field) ** 2
-    blur = OVERSAMPLING * rng.uniform(0.35, 0.6)
-    kernel = ndimage.gaussian_filter(kernel, blur)
+    kernel = ndimage.gaussian_filter(kernel, OVERSAMPLING * optics.blur_px)
     return Psf(kernel / kernel.sum())
+
+
+def _pupil() -> NDArray[np.float64]:
+    return np.linspace(-1.0, 1.0, PUPIL_SAMPLES)
+
+
+@lru_cache(maxsize=4)
+def _pupil_transforms(
+    samples: int, wavelengths_m: tuple[float, ...]
+) -> tuple[NDArray[np.complex128], ...]:
+    """From a side of the pupil to one of the image, for every wavelength.
+
+    Matrix Fourier transforms (Soummer et al. 2007): any sampling, no padding.
+    """
+    angle = (np.arange(samples) - samples // 2) * PIXEL_SCALE_ARCSEC / OVERSAMPLING
+    angle_rad = np.deg2rad(angle / 3600.0)
+    phases = [-2j * np.pi * PRIMARY_DIAMETER_M / 2.0 / wavelength for wavelength in wavelengths_m]
+    return tuple(np.exp(phase * np.outer(angle_rad, _pupil())) for phase in phases)
 
 
 def _aperture(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,10 +4,10 @@ Cutout i of a seed is always the same, whatever the number of workers: every cut
 stream of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from lensweep.training.simulation.observation import (
     draw_observation,
     record,
 )
-from lensweep.training.simulation.psf import Psf, draw_psf
+from lensweep.training.simulation.psf import Psf, draw_optics, psf_of
 from lensweep.training.simulation.seen import first_seen
 
 LENS_KINDS = ("lensed_galaxy", "lensed_quasar")
@@ -66,11 +66,43 @@ class Labelled:
         return self.kind in LENS_KINDS
 
 
+class PsfBank(Sequence[Psf]):
+    """The PSFs that a simulation draws from, each computed when it is first asked for.
+
+    Parameters
+    ----------
+    seed : int
+    band : Band
+    """
+
+    def __init__(self, seed: int, band: Band) -> None:
+        rng = np.random.default_rng([seed, 0 if band == F814W else 80])
+        self._wavelengths_m = band.wavelengths_m
+        self._optics = [draw_optics(rng) for _ in range(N_PSFS)]
+        self._psfs: dict[int, Psf] = {}
+
+    def __len__(self) -> int:
+        return len(self._optics)
+
+    @overload
+    def __getitem__(self, number: int) -> Psf: ...
+    @overload
+    def __getitem__(self, number: slice) -> tuple[Psf, ...]: ...
+
+    def __getitem__(self, number: int | slice) -> Psf | tuple[Psf, ...]:
+        if isinstance(number, slice):
+            return tuple(self[one] for one in range(len(self))[number])
+        if number not in self._psfs:
+            self._psfs[number] = psf_of(
+                self._optics[number], wavelengths_m=self._wavelengths_m
+            )
+        return self._psfs[number]
+
+
 @lru_cache(maxsize=4)
-def psf_bank(seed: int, band: Band = F814W) -> tuple[Psf, ...]:
-    """The PSFs that a simulation draws from, a bank for each band."""
-    rng = np.random.default_rng([seed, 0 if band == F814W else 80])
-    return tuple(draw_psf(rng, wavelengths_m=band.wavelengths_m) for _ in range(N_PSFS))
+def psf_bank(seed: int, band: Band = F814W) -> PsfBank:
+    """The bank of a seed, another one for each band."""
+    return PsfBank(seed, band)
 
 
 def plan_kinds(
@@ -94,7 +126,7 @@ def simulate(
     kinds: list[str],
     seed: int,
     first: int = 0,
-    bank: tuple[Psf, ...] | None = None,
+    bank: Sequence[Psf] | None = None,
     band: Band = F814W,
 ) -> Iterator[Labelled]:
     """Simulate the cutouts first, first + 1, ... of a seed.
@@ -110,7 +142,7 @@ def simulate(
     seed : int
     first : int
         Number of the first one in its data set.
-    bank : tuple of Psf, optional
+    bank : sequence of Psf, optional
         In place of the seed's own in F814W, which lenses are seen or not seen in.
     band : Band
     """
