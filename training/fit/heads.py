@@ -84,6 +84,8 @@ def train_head(
         keras.optimizers.AdamW(schedule, weight_decay=1e-2),
         keras.losses.BinaryCrossentropy(from_logits=True),
     )
+    # Variables that are made in the first step have it traced twice.
+    head.optimizer.build(head.trainable_variables)
     watch = _Watch(held_out[0], held_out[1])
     head.fit(
         features, labels.astype(np.float32), BATCH, config.head_epochs, verbose=0,

@@ -77,6 +77,7 @@ class GeneratedTraining(BinnedNetwork):
         steps = self.epochs * (len(labels) // self.batch_size)
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
         network.compile(self.optimizer(steps, self.learning_rate), loss, jit_compile=False)
+        network.optimizer.build(network.trainable_variables)
         rng = np.random.default_rng([seed, 61])
         targets = np.tile(labels, 2).astype(np.float32)
         self.losses_ = []
@@ -123,6 +124,9 @@ def _compete(
     tf = import_tensorflow()
     cross = keras.losses.BinaryCrossentropy(from_logits=True)
     of_judge, of_generator = (keras.optimizers.Adam(RATE, BETA_1) for _ in range(2))
+    # Variables that are made in the first step have it traced twice.
+    of_judge.build(judge.trainable_variables)
+    of_generator.build(generator.trainable_variables)
 
     def both(real: Any, is_lens: Any, given: Any) -> Any:
         told = tf.cast(given[:, -1:] > 0.0, tf.float32)

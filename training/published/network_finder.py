@@ -100,6 +100,8 @@ class NetworkFinder(ImageFinder):
         optimizer = self.optimizer(epochs * (len(labels) // size), learning_rate)
         # XLA is several times slower on processors.
         network.compile(optimizer, loss_of(network), jit_compile=False)
+        # Variables that are made in the first step have it traced twice.
+        optimizer.build(network.trainable_variables)
         targets, means = labels.astype(np.float32), []
         for epoch in range(epochs):
             losses = []
