@@ -99,14 +99,13 @@ def compute_features(
     with whole_file(listed) as aside, aside.open("wb") as file:
         np.save(file, rows)
     loaded = (str(trunk.absolute()), sha256_of(trunk))
-    width = int(keras.models.load_model(trunk, compile=False).output_shape[-1])
     made_from = {
         "trunk_sha256": loaded[1], "cutouts": str(examples.store.absolute()),
         "cutouts_sha256": examples.fingerprint,
         "rows_sha256": hashlib.sha256(rows.astype(np.int64).tobytes()).hexdigest(),
     }  # fmt: skip
     return fill_rows(
-        kept, (len(rows), width), made_from | dataclasses.asdict(view), _features, client,
+        kept, (len(rows), _width(*loaded)), made_from | dataclasses.asdict(view), _features, client,
         progress, store=examples.store.absolute(), view=view, trunk=loaded,
         rows=listed.absolute(),
     )  # fmt: skip
@@ -133,6 +132,12 @@ def run_trunk(
     """
     looks = first_looks(flux, measure_noise(flux))
     return network(turned_looks(looks, range(turn, turn + 1)))
+
+
+@functools.lru_cache(maxsize=1)
+def _width(path: str, _sha256: str) -> int:
+    """Features of a trunk, which is loaded for that once and not for every view."""
+    return int(keras.models.load_model(path, compile=False).output_shape[-1])
 
 
 @functools.lru_cache(maxsize=1)
