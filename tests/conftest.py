@@ -10,8 +10,12 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
+from lensweep.deploy.environment import DASK_SETTINGS, THREAD_VARIABLES
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "PYTEST_XDIST_WORKER" in os.environ:
+    # One per core: threads of one would wait, busily, for those of the others.
+    os.environ |= dict.fromkeys(THREAD_VARIABLES, "1")
     # Processes that load a network take turns by a file in there: not with those of other tests.
     os.environ["TMPDIR"] = tempfile.mkdtemp(prefix=os.environ["PYTEST_XDIST_WORKER"])
     tempfile.tempdir = None
@@ -25,7 +29,6 @@ from drizzled_files import add_star, write_hla
 from forked_programs import begin_server
 
 from lensweep.__main__ import main
-from lensweep.deploy.environment import DASK_SETTINGS
 from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.network.bundle_additions import record_fields
 from lensweep.scanner.network.bundle_store import save_bundle

@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import check_estimator
 from toy_stamps import draw_toy
 
+from lensweep.training.published import kernel_pca
 from lensweep.training.published.cascade import REFUSED, cascade
 from lensweep.training.published.kernel_pca import (
     CLASSIFIERS,
@@ -18,7 +19,10 @@ from lensweep.training.published.kernel_pca import (
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
-def test_it_is_an_estimator(classifier):
+def test_it_is_an_estimator(classifier, monkeypatch):
+    # What is asked of every estimator, over dozens of fits, a few steps of learning answer.
+    monkeypatch.setattr(kernel_pca, "_TREES", 5)
+    monkeypatch.setattr(kernel_pca, "_MOST_STEPS", 20)
     check_estimator(KernelPcaClassifier(10, classifier, random_state=0), on_skip=None)
 
 

@@ -38,6 +38,7 @@ BINNED_PX = 25
 COMPONENTS = 200
 CLASSIFIERS = ("trees", "network")
 _HIDDEN, _MOST_STEPS = (50,), 300
+_TREES = 100
 # Of an out-of-fold probability: what is surer counts as this sure.
 _SURE = 1e-12
 _TARGET_FOLDS = 3
@@ -127,7 +128,9 @@ class KernelPcaClassifier(ClassifierMixin, BaseEstimator):
 
     def _classifier(self, seed: int) -> Any:
         if self.classifier == "trees":
-            return HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+            return HistGradientBoostingClassifier(
+                max_iter=_TREES, early_stopping=False, random_state=seed
+            )
         return _network(seed)
 
 
