@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
-from toy_stamps import draw_toy
+from toy_stamps import draw_toy, write_toy_set
 
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import PlainProgress
@@ -25,7 +25,6 @@ from lensweep.training.comparison.run import (
 )
 from lensweep.training.comparison.settings import OPTIMIZERS, ComparisonSettings
 from lensweep.training.comparison.tables import finder_table, thesis_table_5_1, thesis_table_5_2
-from lensweep.training.data.simulated_set import make_dataset
 from lensweep.training.published.image_finder import ImageFinder
 from lensweep.training.published.stamps import Stamps
 from lensweep.training.published.thesis import OPTIMIZERS as THESIS_OPTIMIZERS
@@ -260,8 +259,8 @@ def test_a_manifest_without_its_columns_is_refused(tmp_path):
         read_real_stamps(tmp_path)
 
 
-def test_the_command_prints_its_page(client, tmp_path, command):
-    make_dataset(tmp_path / "set", 40, 5, client, progress())
+def test_the_command_prints_its_page(tmp_path, command):
+    write_toy_set(tmp_path / "set", 40)
     asked = ("compare", tmp_path / "set", "--out", tmp_path / "out", "--folds", 2, "--finders")
     status, said = command(*asked, "gaussian-mixture")
     assert status == 0
@@ -274,7 +273,7 @@ def test_the_command_prints_its_page(client, tmp_path, command):
 
 def test_a_comparison_from_a_folder_to_a_page_with_fields(client, tmp_path):
     """Augmented first by the thesis' protocol, networks counted on a field."""
-    make_dataset(tmp_path / "set", 48, 5, client, progress())
+    write_toy_set(tmp_path / "set", 48)
     settings = ComparisonSettings(
         ("lensflow",), epochs=1, folds=2, protocol="thesis", augmented_lenses=40,
         augmented_others=36, fields=1, field_px=600,

@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 import zarr
+from toy_stamps import write_toy_set
 
 from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.training.data.examples import open_examples, read_flux
 from lensweep.training.data.labelled_set import SHARD
 from lensweep.training.data.rows import fill_rows
-from lensweep.training.data.simulated_set import make_dataset
 from lensweep.training.fit.features import View, compute_features, save_trunk
 
 AS_IT_IS = View(0, "turns", 1)
@@ -25,10 +25,8 @@ def progress():
 
 
 @pytest.fixture(scope="module")
-def examples(client, progress, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("set")
-    make_dataset(folder, 40, 3, client, progress)
-    return open_examples(folder)
+def examples(tmp_path_factory):
+    return open_examples(write_toy_set(tmp_path_factory.mktemp("set"), 40))
 
 
 @pytest.fixture
@@ -82,7 +80,7 @@ def test_a_set_made_again_in_the_same_place_is_not_confused(trunk, client, progr
     features = []
     for seed in (5, 6):
         shutil.rmtree(tmp_path / "set", ignore_errors=True)
-        make_dataset(tmp_path / "set", 8, seed, client, progress)
+        write_toy_set(tmp_path / "set", 8, seed)
         features.append(compute_features(
             tmp_path / "trunk.keras", open_examples(tmp_path / "set"), AS_IT_IS,
             tmp_path / "features.zarr", client, progress,

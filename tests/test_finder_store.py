@@ -29,7 +29,9 @@ FINDERS = [
 
 
 @pytest.mark.parametrize("finder", FINDERS, ids=lambda finder: type(finder).__name__)
-def test_a_finder_scores_the_same_after_it_was_read_again(finder, tmp_path):
+def test_a_finder_scores_the_same_after_it_was_read_again(finder, tmp_path, monkeypatch):
+    # All stages of DeepLens, with one unit of three in each.
+    monkeypatch.setattr("lensweep.training.published.deeplens.UNITS", 1)
     flux, labels = draw_toy(20, 50)
     save_finder(finder.fit(flux, labels), tmp_path / "finder")
     again = load_finder(tmp_path / "finder")

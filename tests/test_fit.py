@@ -7,13 +7,13 @@ import time
 import keras
 import numpy as np
 import pytest
+from toy_stamps import write_toy_set
 
 from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.network.networks import on_gpu
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.training.data.augment import turn_at_random
 from lensweep.training.data.examples import open_examples, read_flux
-from lensweep.training.data.simulated_set import make_dataset
 from lensweep.training.data.stream import BATCH, Stream
 from lensweep.training.fit.loop import Course, compile_classifier, fit
 from lensweep.training.fit.on_device import GPU_BATCH, Images, batch_of, of_unstretched
@@ -41,14 +41,13 @@ class StopAfter(PlainProgress):
 
 
 @pytest.fixture(scope="module")
-def sets(client, tmp_path_factory):
+def sets(tmp_path_factory):
     """Two data sets, of 100 and 60 cutouts."""
-    opened = []
-    for number, size in enumerate((100, 60)):
-        folder = tmp_path_factory.mktemp("set")
-        make_dataset(folder, size, 3 + number, client, PlainProgress(io.StringIO(), time.monotonic))
-        opened.append(open_examples(folder))
-    return opened
+    folders = [tmp_path_factory.mktemp("set") for _ in range(2)]
+    return [
+        open_examples(write_toy_set(folder, size, seed))
+        for folder, size, seed in zip(folders, (100, 60), (3, 4), strict=True)
+    ]
 
 
 def small_network():
@@ -169,9 +168,9 @@ def test_training_lowers_the_loss_and_moves_the_weights(sets, tmp_path):
         easy.append(dataclasses.replace(one, truth=truth))
     network = small_network()
     before = network.get_weights()
-    course = Course("test", epochs=40, learning_rate=5e-2)
+    course = Course("test", epochs=12, learning_rate=5e-2)
     progress = PlainProgress(io.StringIO(), time.monotonic)
-    curve = fit(network, Stream(easy, 1, "turns"), course, tmp_path / "c.npz", progress)
+    curve = fit(network, Stream(easy, 1, "turns", size=32), course, tmp_path / "c.npz", progress)
     assert curve["loss"].iloc[-1] < curve["loss"].iloc[0] < np.log(2.0)
-    assert curve["epoch"].iloc[-1] == 40.0
+    assert curve["epoch"].iloc[-1] == 12.0
     assert not np.array_equal(before[0], network.get_weights()[0])

@@ -36,9 +36,11 @@ def mixture(toy):
 
 @pytest.fixture(scope="module")
 def deeplens():
-    """As it begins: to be trained would take it a minute."""
+    """As it begins, with one unit of three in each stage: to be trained would take it a minute."""
     finder = DeepLens()
-    finder.networks_ = {"network": finder.build((100, 100, 1))}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lensweep.training.published.deeplens.UNITS", 1)
+        finder.networks_ = {"network": finder.build((100, 100, 1))}
     finder.classes_ = np.array([False, True])
     return finder
 
@@ -48,7 +50,7 @@ def test_members_score_as_their_finders(toy, lensflow, mixture, deeplens, tmp_pa
     finders = {"lensflow": lensflow, "mixture": mixture, "deeplens": deeplens}
     bundle = write_finder_bundle(tmp_path / "three", finders, OTHERS, {"how": "toy"})
     assert bundle.description.members == tuple(finders)
-    loaded = Ensemble(bundle, precision="full", screen="off")
+    loaded = Ensemble(bundle, precision="full", screen="on")
     logits = loaded.logits(flux[:6])
     fine = lensflow._ask(lensflow.networks_["fine"], flux[:6])
     # A bundle keeps kernels in half precision.
@@ -56,10 +58,9 @@ def test_members_score_as_their_finders(toy, lensflow, mixture, deeplens, tmp_pa
     assert logits[:, 1] == pytest.approx(mixture.decision_function(flux[:6]), rel=1e-4, abs=1e-3)
     assert logits[:, 2] == pytest.approx(deeplens.decision_function(flux[:6]), rel=0.03)
     # The coarse network is the screen, at its own cut.
-    screened = Ensemble(bundle, precision="full", screen="on")
     coarse = lensflow._ask(lensflow.networks_["coarse"], flux[:6])
-    assert screened.screen_logits(flux[:6]) == pytest.approx(coarse, abs=1e-3)
-    assert screened.screen_threshold == lensflow.numbers_["cut"]
+    assert loaded.screen_logits(flux[:6]) == pytest.approx(coarse, abs=1e-3)
+    assert loaded.screen_threshold == lensflow.numbers_["cut"]
 
 
 def test_any_finder_can_be_the_screen(toy, lensflow, mixture, tmp_path):

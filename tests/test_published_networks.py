@@ -203,10 +203,12 @@ LEARNERS = {
 @pytest.mark.parametrize("name", LEARNERS)
 def test_rings_are_told_from_galaxies(name, monkeypatch):
     monkeypatch.setattr("lensweep.training.published.thesis.find_weights", lambda *_: None)
+    # All stages of DeepLens, with one unit of three in each.
+    monkeypatch.setattr("lensweep.training.published.deeplens.UNITS", 1)
     finder, size_px = LEARNERS[name]
-    flux, labels = draw_toy(160, size_px)
-    finder = clone(finder).fit(flux[:112], labels[:112])
-    assert roc_auc_score(labels[112:], finder.decision_function(flux[112:])) > 0.99
+    flux, labels = draw_toy(128, size_px)
+    finder = clone(finder).fit(flux[:80], labels[:80])
+    assert roc_auc_score(labels[80:], finder.decision_function(flux[80:])) > 0.99
 
 
 def test_a_seed_makes_the_same_network_again():

@@ -1,19 +1,17 @@
 import dataclasses
-import io
 import json
 import shutil
-import time
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import scan_here
+from toy_stamps import write_toy_set
 
 import lensweep
 from lensweep.catalogs.lens_schemas import KNOWN
 from lensweep.ground.errors import InputError
-from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.lenses.recall import measure_recall
 from lensweep.scanner.network.blank import BLANK_SIGNAL_TO_NOISE, peak_signal_to_noise
 from lensweep.scanner.network.bundle_additions import add_screen, set_screen_default
@@ -25,7 +23,6 @@ from lensweep.scanner.run.ledger import write_ledger
 from lensweep.scanner.run.plan import read_plan, read_windows
 from lensweep.scanner.run.status import read_status
 from lensweep.scanner.sky.grid import grid_to_sky
-from lensweep.training.data.simulated_set import make_dataset
 from lensweep.training.evaluation.screen_loss import measure_screen
 from lensweep.training.evaluation.vetting import vet
 from lensweep.training.simulation.simulate import LENS_KINDS, simulate
@@ -105,10 +102,9 @@ def test_a_stamps_row_has_its_screens_score(screened, field):
     assert np.isfinite(row["p_mean"])
 
 
-def test_a_bundle_is_vetted_on_labelled_cutouts(screened, tiny_bundle, client, tmp_path):
+def test_a_bundle_is_vetted_on_labelled_cutouts(screened, tiny_bundle, tmp_path):
     """What the screen loses decides whether it is on, if that is to be recorded."""
-    progress = PlainProgress(io.StringIO(), time.monotonic)
-    make_dataset(tmp_path / "set", 24, 5, client, progress)
+    write_toy_set(tmp_path / "set", 24)
     loss = measure_screen(check_bundle(str(screened)), tmp_path / "set")
     lost, found = loss.lost(1e-2)
     assert 0 <= lost <= found <= 12
