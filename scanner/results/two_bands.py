@@ -110,6 +110,7 @@ def look_in_two_bands(
     with paths.candidates.open("rb") as file:
         rows = pq.read_table(file).sort_by("rank").slice(0, top).to_pandas()
     _refuse_another_band(root, rows, bundle)
+    least = asked_of(facts)["min_valid_fraction"]
     with tempfile.TemporaryDirectory() as scratch:
         opened = _open(mosaics, bundle, overrides, Path(scratch))
         _refuse_elsewhere(rows, opened)
@@ -117,7 +118,6 @@ def look_in_two_bands(
         stage = progress.stage("two bands", len(rows), unit="candidates")
         for first in range(0, len(rows), _BLOCK):
             few = rows.iloc[first : first + _BLOCK]
-            least = asked_of(facts)["min_valid_fraction"]
             parts.append(_looked_at(root, few, opened, loaded, least))
             progress.advance(stage, len(few))
     table = _ranked(pd.concat(parts))

@@ -25,10 +25,17 @@ from lensweep.training.outlook.capsules import CapsuleNetwork
 from lensweep.training.outlook.colour_pictures import draw_colours
 from lensweep.training.outlook.phase_stretch import PhaseStretchNetwork
 from lensweep.training.outlook.pictures import draw_generated
-from lensweep.training.outlook.settings import IDEAS, TWO_BANDS, OutlookSettings
+from lensweep.training.outlook.settings import (
+    ADDED_BANDS,
+    IDEAS,
+    OF_TWO_BANDS,
+    TWO_BANDS,
+    OutlookSettings,
+)
 from lensweep.training.outlook.small_network import SmallNetwork
 from lensweep.training.outlook.spatial_transformer import SpatialTransformerNetwork
 from lensweep.training.outlook.two_bands import (
+    AddedBandsNetwork,
     TwoBandNetwork,
     with_second_band,
     write_two_band_bundle,
@@ -42,6 +49,7 @@ FINDERS: dict[str, tuple[Callable[..., SmallNetwork], str]] = {
     "spatial-transformer": (SpatialTransformerNetwork, "small"),
     "capsules": (CapsuleNetwork, "small"),
     TWO_BANDS: (TwoBandNetwork, "small"),
+    ADDED_BANDS: (AddedBandsNetwork, "small"),
     "binned": (BinnedNetwork, "binned"),
     "adversarial": (AdversarialNetwork, "binned"),
     "generated": (GeneratedTraining, "binned"),
@@ -115,13 +123,14 @@ def run_outlook(
         If a set cannot be used, or the folder holds results of another set.
     """
     check_folder(out)
-    wanted = settings.ideas or tuple(name for name in IDEAS if second or name != TWO_BANDS)
-    if TWO_BANDS in wanted and second is None:
-        raise InputError(f"idea {TWO_BANDS}: needs a set in a second band; give --second-band")
+    wanted = settings.ideas or tuple(name for name in IDEAS if second or name not in OF_TWO_BANDS)
+    of_two = [name for name in wanted if name in OF_TWO_BANDS]
+    if of_two and second is None:
+        raise InputError(f"idea {of_two[0]}: needs a set in a second band; give --second-band")
     stamps = read_stamps(data)
     sets = dict.fromkeys(wanted, stamps)
-    if TWO_BANDS in wanted and second is not None:
-        sets[TWO_BANDS] = with_second_band(stamps, second)
+    if of_two and second is not None:
+        sets |= dict.fromkeys(of_two, with_second_band(stamps, second))
     is_test = held_out_part(stamps.objects, settings.seed)
     # Before anything is trained: what is there may be of another request.
     results = {name: _kept(out / f"{name}.json", sets[name], settings) for name in wanted}

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from lensweep.ground.settings import check_types, one_of, setting, within
 
-# Needs a second set, in another band.
-TWO_BANDS = "two-bands"
+# These need a second set, in another band.
+TWO_BANDS, ADDED_BANDS = "two-bands", "added-bands"
+OF_TWO_BANDS = (TWO_BANDS, ADDED_BANDS)
 # Each of the second line stands beside `binned`, the others beside `small`.
 IDEAS = (
-    "small", "phase-stretch", "spatial-transformer", "capsules", TWO_BANDS,
+    "small", "phase-stretch", "spatial-transformer", "capsules", *OF_TWO_BANDS,
     "binned", "adversarial", "generated",
 )  # fmt: skip
 
@@ -25,7 +26,7 @@ class OutlookSettings:
     """
 
     ideas: tuple[str, ...] = setting(
-        (), f"{', '.join(IDEAS)}; repeatable; all by default, two-bands with --second-band.",
+        (), f"{', '.join(IDEAS)}; repeatable; all by default, those of two bands with a second.",
         "--idea",
     )
     epochs: int = setting(12, "Passes over the training part.")

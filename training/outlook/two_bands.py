@@ -1,4 +1,8 @@
-"""More bands as channels: the small network on F814W and F606W, and the ensemble made of it."""
+"""More bands as channels: the small network on F814W and F606W, and the ensemble made of it.
+
+A second band brings colour, and the light of a second exposure. The same network on the sum of both
+has the light and not the colour.
+"""
 
 import hashlib
 from pathlib import Path
@@ -36,6 +40,17 @@ class TwoBandNetwork(SmallNetwork):
     def images(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
         """Both bands, stretched alike."""
         return Stretch().faint(scaled)
+
+
+class AddedBandsNetwork(SmallNetwork):
+    """The small network, shown the sum of both bands, each in units of its own noise."""
+
+    n_bands: ClassVar[int] = 2
+
+    def scaled(self, flux: NDArray[np.float32]) -> NDArray[np.float32]:
+        """One plane; noise adds up in quadrature."""
+        added = bands_in_noise_units(flux).sum(axis=-1)
+        return np.asarray(added / np.sqrt(flux.shape[-1]), np.float32)
 
 
 def with_second_band(first: Stamps, folder: Path) -> Stamps:
