@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import mannwhitneyu
 
 from lensweep.ground.asked import first_change
 from lensweep.ground.errors import InputError
@@ -163,9 +164,8 @@ def auc_interval(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> tup
 
 def _area(lenses: NDArray[np.floating], others: NDArray[np.floating]) -> float:
     """The area under the curve: how often a lens scores higher; ties count half."""
-    ranked = np.sort(others)
-    below = [np.searchsorted(ranked, lenses, side) for side in ("left", "right")]
-    return float(np.mean(below) / len(others))
+    pairs = mannwhitneyu(lenses, others, method="asymptotic").statistic
+    return float(pairs / (len(lenses) * len(others)))
 
 
 def _kept(path: Path, stamps: Stamps, settings: OutlookSettings) -> Result | None:
