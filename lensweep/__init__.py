@@ -63,7 +63,7 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
     from lensweep.scanner.run.target_list import give_targets
     from lensweep.scanner.sky.names import file_names
     from lensweep.scanner.work.scan import run_scan
-    from lensweep.scanner.work.stages import BEGIN_WITH, IMPORTS
+    from lensweep.scanner.work.stages import BEGIN_WITH, imports_for
 
     given, centres = file_names(mosaics, "mosaics"), options.get("centres", "grid")
     named = isinstance(centres, str | os.PathLike)
@@ -79,7 +79,7 @@ def scan(mosaics: str | Path | Sequence[str | Path], out: str | Path, **options:
         with open_client(
             cluster, folder=shared,
             begin_with=max(BEGIN_WITH, len(config.mosaics)), tell=progress.note,
-            imports=IMPORTS,
+            imports=imports_for(bundle),
         ) as client:  # fmt: skip
             return run_scan(config, bundle, paths, client, progress, hold)
 

@@ -140,13 +140,15 @@ class Batches:
             return _Batch(self.size, parts) if parts else None
 
     def _compute(self, batch: _Batch) -> None:
-        errors = import_tensorflow().errors
         try:
             with self._together(batch) as looks, self._device:
                 values = self._network(looks)
-        except errors.ResourceExhaustedError as error:
+        except MemoryError as error:
+            self._fail(batch, error)
+        # Imported when something has failed: estimators do without.
+        except import_tensorflow().errors.ResourceExhaustedError as error:
             self._make_smaller(batch, error)
-        except (errors.OpError, MemoryError) as error:  # every thread whose rows these are has it
+        except import_tensorflow().errors.OpError as error:
             self._fail(batch, error)
         else:
             self._hand_out(batch, values)

@@ -78,6 +78,13 @@ class Bundle:
     description: Description
     files: dict[str, str]
 
+    @property
+    def has_networks(self) -> bool:
+        """Whether a trunk or the screen is a network; estimators need no TensorFlow."""
+        screen = () if self.description.screen is None else (SCREEN,)
+        names = *(trunk.name for trunk in self.description.trunks), *screen
+        return any(estimator_file(name) not in self.files for name in names)
+
 
 def check_bundle(name: str, two_bands: bool = False) -> Bundle:
     """Find a bundle and check all of it, without loading a network.

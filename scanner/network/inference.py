@@ -6,6 +6,7 @@ lens is looked at again.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,8 @@ class Ensemble:
     precision : str
         `full`: float32. `auto`: what this machine is faster in, where the bundle's own check has
         shown that the ranks stay or, if it has none of that precision, where this device agrees
-        with the bundle's reference cutouts. Otherwise the precision itself, checked or not.
+        with the bundle's reference cutouts. Otherwise the precision itself, checked or not. A
+        bundle without networks has float32 alone.
     screen : str
         For `judge`. `off`: every cutout is scored. `on`: blank ones and those below the screen's
         threshold are not. `auto`: likewise, but with the bundle's screen only if it has one, and
@@ -126,8 +128,10 @@ class Ensemble:
         self.skips_blank = screen not in ("off", LOOK)
         self._passes_over = screen != LOOK
         self.screen_threshold: float | None = None
-        self._device = KnownDevice(device_name(), bundle.sha256)
-        self.precision, self.shown_by = _precision(bundle, precision)
+        self._sha256 = bundle.sha256
+        self.precision, self.shown_by = FULL, None
+        if bundle.has_networks:
+            self.precision, self.shown_by = _precision(bundle, precision)
         agrees = f"{self.precision} agrees with the reference"
         if self.shown_by == BY_REFERENCE and self._device.known(agrees) is False:
             self.precision, self.shown_by = FULL, None
@@ -136,6 +140,10 @@ class Ensemble:
         if self.shown_by == BY_REFERENCE and not self._device.recall(agrees, self._agrees):
             self.precision, self.shown_by = FULL, None
             self._load(bundle.description, screened)
+
+    @cached_property
+    def _device(self) -> KnownDevice:
+        return KnownDevice(device_name(), self._sha256)
 
     def _load(self, description: Description, screened: bool) -> None:
         self._trunks: list[LoadedTrunk] = []

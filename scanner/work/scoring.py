@@ -26,7 +26,7 @@ from lensweep.scanner.sky.names import file_names
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 from lensweep.scanner.sky.stamp_arrays import NUMPY, StampSet, channel_of
 from lensweep.scanner.sky.stamps import find_stamps
-from lensweep.scanner.work.stages import BEGIN_WITH, IMPORTS
+from lensweep.scanner.work.stages import BEGIN_WITH, imports_for
 from lensweep.scanner.work.stamps import (
     keep_array,
     open_scores,
@@ -78,7 +78,7 @@ def run_scores(config: ScoreConfig, array: NDArray[Any] | None = None) -> pa.Tab
             shown = [dataclasses.replace(shown[0], paths=(keep_array(paths, array),))]
         plans = plan_stamps(config, [one.absolute() for one in shown], bundle)
         open_scores(paths, config, plans, bundle)
-        client = opened.enter_context(_client(config, plans, paths))
+        client = opened.enter_context(_client(config, bundle, plans, paths))
         table = score_stamps(config, shown, plans, bundle, paths, client, progress, hold)
         if config.out is not None:
             _write(table, config, paths, plans)
@@ -112,7 +112,7 @@ def _folder(config: ScoreConfig, opened: ExitStack) -> RunPaths:
 
 
 def _client(
-    config: ScoreConfig, plans: Sequence[StampPlan], paths: RunPaths
+    config: ScoreConfig, bundle: Bundle, plans: Sequence[StampPlan], paths: RunPaths
 ) -> AbstractContextManager[Any]:
     few = sum(plan.n_windows for plan in plans) <= config.stamps_per_shard
     if few and config.cluster == "local" and config.workers is None:
@@ -120,7 +120,7 @@ def _client(
     shared = None if is_remote(paths.root) else paths.root
     return open_client(
         config.cluster, config.workers, tls=config.tls, folder=shared, begin_with=BEGIN_WITH,
-        imports=IMPORTS,
+        imports=imports_for(bundle),
     )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ OTHERS_COME_S = 120.0
 # Processes of this machine before it is known how many shards there are; and how many shards are
 # worth a process more, which takes as long to begin as a few of them.
 BEGIN_WITH, SHARDS_PER_PROCESS = 2, 4
-# What such a process imports to cut and to score.
+# What such a process imports to cut, and to score with networks.
 IMPORTS = ("lensweep.scanner.work.tasks", "lensweep.deploy.tensorflow_imported")
 # From the addresses of workers to why each of those that answer cannot score; None if it can.
 Problems = Callable[[Sequence[str]], dict[str, str | None]]
@@ -92,6 +92,11 @@ class _Planned:
     passed_over: list[str] = field(default_factory=list)
     # Whether all that failed may do so no more at another time.
     later: bool = True
+
+
+def imports_for(bundle: Bundle) -> tuple[str, ...]:
+    """What a process of this machine imports to cut, and to score with an ensemble."""
+    return IMPORTS if bundle.has_networks else IMPORTS[:1]
 
 
 class Stages:
