@@ -13,13 +13,32 @@ def run(code: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-def test_tensorflow_starts_without_a_word():
-    done = run(
-        "from lensweep.deploy.accelerator import import_tensorflow as load\n"
-        "print(load().constant(2.0).numpy())"
-    )
-    assert done.stdout.strip() == "2.0"
-    assert done.stderr == ""
+@pytest.fixture(scope="module")
+def new_home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def imported(new_home):
+    """A process that has imported TensorFlow, of a user who has set nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(new_home))
+        for name in ("KERAS_BACKEND", "KERAS_HOME"):
+            patch.delenv(name, raising=False)
+        return run(
+            "from lensweep.deploy.accelerator import import_tensorflow as load\n"
+            "print(load().constant(2.0).numpy())"
+        )
+
+
+def test_tensorflow_starts_without_a_word(imported):
+    assert imported.stdout.strip() == "2.0"
+    assert imported.stderr == ""
+
+
+def test_the_users_home_is_not_written(imported, new_home):
+    assert imported.returncode == 0, imported.stderr
+    assert not (new_home / ".keras").exists()
 
 
 def test_keras_runs_on_tensorflow_whatever_the_user_has_set(tmp_path, monkeypatch):
@@ -39,15 +58,6 @@ def test_keras_runs_on_tensorflow_whatever_the_user_has_set(tmp_path, monkeypatc
     )
     assert done.stdout.splitlines() == ["tensorflow float32 channels_last", "jax None"]
     assert (tmp_path / ".keras" / "keras.json").read_text() == kept
-
-
-def test_the_users_home_is_not_written(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("KERAS_BACKEND", "KERAS_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    done = run("from lensweep.deploy.accelerator import import_tensorflow\nimport_tensorflow()")
-    assert done.returncode == 0, done.stderr
-    assert not (tmp_path / ".keras").exists()
 
 
 def test_keras_on_another_backend_is_refused():

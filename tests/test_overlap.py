@@ -103,9 +103,9 @@ def test_a_device_that_stands_still_holds_only_what_it_has_begun(tiny_bundle, fi
     with (tmp_path / "log").open("w") as log:
         machines = Machines(log)
         try:
-            machines.add_node("CUT=1")
+            machines.fork_node("CUT=1")
             for file in (hold, tmp_path / "nothing"):
-                machines.add_node("SCORE=2", before=("env", f"HELD_DEVICE={file}"), options=options)
+                machines.fork_node("SCORE=2", options, {"HELD_DEVICE": str(file)})
             machines.wait_for(3)
             done = []
 

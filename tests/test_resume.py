@@ -2,9 +2,6 @@
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from functools import partial
 
@@ -14,6 +11,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 from conftest import scan_here, write_field
+from forked_programs import Forked
 
 from lensweep.ground.errors import InputError
 from lensweep.scanner.run import score_store
@@ -24,10 +22,6 @@ KILLS = ("command", "worker", "group")
 NAME = "field_f814w_drz"
 
 
-def command_line(*arguments):
-    return [sys.executable, "-m", "lensweep", *map(str, arguments)]
-
-
 @pytest.fixture(scope="module")
 def asked(tiny_bundle, tmp_path_factory):
     """Arguments of a scan in 28 shards, all but the folder."""
@@ -35,24 +29,18 @@ def asked(tiny_bundle, tmp_path_factory):
     field = write_field(folder / f"{NAME}.fits", seed=3)
     (folder / "scan.toml").write_text(
         f"mosaics = [{str(field)!r}]\nensemble = {str(tiny_bundle)!r}\nworkers = 1\n"
-        "windows_per_shard = 4\n"
+        "windows_per_shard = 4\nmerge_radius_arcsec = 10.0\nscreen = 'off'\n"
     )
     return ["scan", "--config", folder / "scan.toml", "--out"]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(asked, tmp_path_factory):
+def undisturbed(client, asked, tiny_bundle, tmp_path_factory):
+    """The same scan within this process."""
     root = tmp_path_factory.mktemp("undisturbed") / "run"
-    ran = subprocess.run(command_line(*asked, root), capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
+    field = asked[2].with_name(f"{NAME}.fits")
+    assert scan_here(client, tiny_bundle, [field], root, windows_per_shard=4).exit_status == 0
     return root
-
-
-def started(asked, root):
-    return subprocess.Popen(
-        command_line(*asked, root), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        start_new_session=True,
-    )  # fmt: skip
 
 
 def n_files(root):
@@ -60,30 +48,21 @@ def n_files(root):
     return sum(len(files) for _, _, files in os.walk(root))
 
 
-def worker_of(process):
-    """What the server of its processes has forked off."""
-    for child in psutil.Process(process.pid).children():
-        if "forkserver" in " ".join(child.cmdline()):
-            return next(iter(child.children()), None)
-    return None
-
-
-def kill(kind, process):
-    """Kill the command, its worker, or all of it; True if it has to be started again."""
-    family = psutil.Process(process.pid).children(recursive=True)
-    if kind == "worker":
-        worker = worker_of(process)
-        if worker is not None:
-            worker.kill()
-            return False
+def kill(kind, command):
+    """Kill the command, its worker, or all of it; what was killed."""
+    family = command.family()
+    worker = command.worker() if kind == "worker" else None
+    if worker is not None:
+        worker.kill()
+        return kind
     if kind == "group":
-        os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.communicate()
+        command.kill_session()
+    else:
+        command.kill()
     # Workers end with the command that they belong to.
     _, alive = psutil.wait_procs(family, timeout=60)
     assert not alive
-    return True
+    return "group" if kind == "group" else "command"
 
 
 def assert_same(root, expected):
@@ -102,24 +81,23 @@ def test_ten_kills_leave_no_trace(asked, undisturbed, tmp_path):
     rng = np.random.default_rng(SEED)
     moments = np.sort(rng.uniform(0.0, 0.95, 10)) * n_files(undisturbed)
     kinds = rng.permutation([KILLS[i % 3] for i in range(10)])
-    root = tmp_path / "run"
-    process, kept, landed = started(asked, root), {}, 0
+    root, log = tmp_path / "run", tmp_path / "log"
+    command, kept, killed = Forked("lensweep", *asked, root, log=log), {}, []
     for moment, kind in zip(moments, kinds, strict=True):
-        while n_files(root) < moment and process.poll() is None:
-            time.sleep(0.005)
-        assert process.poll() is None, process.communicate()[1].decode()
-        again = kill(kind, process)
-        landed += 1
+        while n_files(root) < moment and command.poll() is None:
+            time.sleep(0.05)
+        assert command.poll() is None, command.said()
+        killed.append(kill(kind, command))
         for marker in RunPaths(root).score_markers(NAME):
             # What is done is never done again.
             assert kept.setdefault(marker.name, marker.stat().st_mtime_ns) == (
                 marker.stat().st_mtime_ns
             )
-        if again:
-            process = started(asked, root)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors.decode()
-    assert landed == 10
+        if killed[-1] != "worker":
+            command = Forked("lensweep", *asked, root, log=log)
+    assert command.wait() == 0, command.said()
+    assert len(killed) == 10
+    assert set(killed) == set(KILLS)
     assert kept
     assert_same(root, undisturbed)
 

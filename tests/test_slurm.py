@@ -1,9 +1,6 @@
 """Scans handed to a real SLURM of two nodes on this machine: undisturbed, disturbed, cancelled."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 
 import pandas as pd
@@ -11,6 +8,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 from conftest import scan_here, write_field
+from forked_programs import Forked
 from slurm_on_one_machine import SlurmCannotStartError, slurm_on_one_machine
 
 from lensweep.scanner.run.paths import RunPaths
@@ -28,18 +26,17 @@ def slurm(tmp_path_factory):
         pytest.skip(f"no SLURM here: {error}")
 
 
-@pytest.fixture(scope="module")
-def lensweep(slurm):
+@pytest.fixture
+def at_login(slurm, monkeypatch):
+    """As on a node that knows this SLURM."""
+    for name, value in slurm.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def lensweep(at_login, command):
     """Run a command on the login node: its exit status and all it said."""
-
-    def run(*arguments):
-        ran = subprocess.run(
-            [sys.executable, "-m", "lensweep", *map(str, arguments)], check=False, text=True,
-            env=os.environ | slurm.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        return ran.returncode, ran.stdout
-
-    return run
+    return command
 
 
 @pytest.fixture(scope="module")
@@ -108,25 +105,20 @@ def scans_of(root, name="scan.toml"):
     return processes("scan", str(RunPaths(root).job / name))
 
 
-def test_a_scan_where_it_was_typed(slurm, asked, undisturbed, tmp_path):
+def test_a_scan_where_it_was_typed(slurm, at_login, asked, undisturbed, tmp_path):
     """Its workers die halfway, and join again; when it ends, so do their jobs."""
     root, site = tmp_path / "run", tmp_path / "site.toml"
     site.write_text('kind = "slurm"\nnodes = 2\ncores = 1\n')
-    command = [sys.executable, "-m", "lensweep", "scan", *map(str, asked), "--out", str(root),
-               "--cluster", str(site)]  # fmt: skip
-    with subprocess.Popen(
-        command, env=os.environ | slurm.environment, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    ) as scan:  # fmt: skip
-        try:
-            until(lambda: shards_done(root) or scan.poll() is not None, root)
-            for process in processes("worker", str(RunPaths(root).job / "scheduler.json")):
-                process.kill()
-            assert shards_done(root) < 56
-            said, _ = scan.communicate(timeout=PATIENCE_S)
-        finally:
-            scan.kill()
-    assert scan.returncode == 0, said
+    command = "scan", *asked, "--out", root, "--cluster", site
+    scan = Forked("lensweep", *command, log=tmp_path / "log")
+    try:
+        until(lambda: shards_done(root) or scan.poll() is not None, root)
+        for process in processes("worker", str(RunPaths(root).job / "scheduler.json")):
+            process.kill()
+        assert shards_done(root) < 56
+        assert scan.wait(PATIENCE_S) == 0, scan.said()
+    finally:
+        scan.kill()
     until(lambda: nothing_left(slurm), root)
     pd.testing.assert_frame_equal(ledger(root), ledger(undisturbed))
     logs = "".join(path.read_text() for path in RunPaths(root).job.glob("worker-*.log"))
