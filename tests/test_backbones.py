@@ -43,9 +43,10 @@ def images():
     return np.random.default_rng(0).uniform(-1, 1, (2, 100, 100, 3)).astype(np.float32)
 
 
-@pytest.fixture(autouse=True)
-def _forget_networks():
-    yield
+@pytest.fixture(scope="module")
+def built(request):
+    """The name of a backbone, and its trunk, which is built once for all tests of it."""
+    yield request.param, build_trunk(config_for(request.param))
     keras.backend.clear_session()
 
 
@@ -55,10 +56,28 @@ def config_for(name, **changes):
     )
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_build_train_a_step_save_load_score_the_same(name, images, tmp_path):
+@pytest.mark.parametrize("built", ["xception", "inceptionv3", "resnet50", "vgg16"], indirect=True)
+def test_the_parts_of_a_trunk_make_the_whole(built, images):
+    name, trunk = built
+    whole = np.asarray(trunk(images, training=False))
+    depths = []
+    for n_blocks in sorted(BACKBONES[name].cuts):
+        config = config_for(name, trainable=f"last-{n_blocks}")
+        frozen, adapted = split_trunk(trunk, config)
+        together = adapted(frozen(images, training=False), training=False)
+        assert np.allclose(np.asarray(together), whole, rtol=1e-4, atol=1e-4)
+        choose_trainable(trunk, config)
+        trained = {id(v) for v in trunk.trainable_variables}
+        assert trained
+        assert not trained & {id(v) for v in frozen.weights}
+        depths.append(len(trained))
+    assert depths == sorted(set(depths))
+
+
+@pytest.mark.parametrize("built", BACKBONES, indirect=True)
+def test_build_train_a_step_save_load_score_the_same(built, images, tmp_path):
+    name, trunk = built
     config = config_for(name)
-    trunk = build_trunk(config)
     top = VGG_TOP if name.startswith("vgg") else (FEATURES[name], 1000)
     on_top = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(top))
     preprocessing = 12 if BACKBONES[name].caffe else 0
@@ -151,24 +170,6 @@ def test_bilinear_kernels_sum_to_one_in_every_place():
         for row in range(factor):
             for column in range(factor):
                 assert kernel[row::factor, column::factor].sum() == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize("name", ["xception", "inceptionv3", "resnet50", "vgg16"])
-def test_the_parts_of_a_trunk_make_the_whole(name, images):
-    trunk = build_trunk(config_for(name))
-    whole = np.asarray(trunk(images, training=False))
-    depths = []
-    for n_blocks in sorted(BACKBONES[name].cuts):
-        config = config_for(name, trainable=f"last-{n_blocks}")
-        frozen, adapted = split_trunk(trunk, config)
-        together = adapted(frozen(images, training=False), training=False)
-        assert np.allclose(np.asarray(together), whole, rtol=1e-4, atol=1e-4)
-        choose_trainable(trunk, config)
-        trained = {id(v) for v in trunk.trainable_variables}
-        assert trained
-        assert not trained & {id(v) for v in frozen.weights}
-        depths.append(len(trained))
-    assert depths == sorted(set(depths))
 
 
 def test_batch_normalisation_learns_in_random_networks_only():
