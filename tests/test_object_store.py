@@ -1,15 +1,12 @@
 """Runs in an object store: a real server on loopback that speaks S3."""
 
 import gzip
-import os
-import signal
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
-from conftest import scan_here
+from conftest import new_bucket, scan_here
 from dask_nodes import wait_until
+from forked_programs import Forked
 
 import lensweep
 from lensweep.ground.errors import InputError
@@ -36,36 +33,36 @@ def assert_same(root, expected):
         pd.testing.assert_frame_equal(one, other)
 
 
-@pytest.fixture
-def local_run(scan, field, tmp_path):
-    return scan([field], tmp_path / "local").paths.root
+@pytest.fixture(scope="module")
+def stored_run(object_server, client, tiny_bundle, one_field):
+    """A scan of `one_field` in a bucket, to be read only: the folder's is `finished_run`."""
+    with pytest.MonkeyPatch.context() as patch:
+        bucket = new_bucket(object_server, patch, "stored")
+        yield scan_here(client, tiny_bundle, [one_field], f"{bucket}/run").paths.root
 
 
-def test_a_run_in_a_bucket_is_the_run_in_a_folder(scan, field, store, local_run):
-    outcome = scan([field], f"{store}/run")
-    assert outcome.exit_status == 0
-    assert_same(f"{store}/run", local_run)
+def test_a_run_in_a_bucket_is_the_run_in_a_folder(stored_run, finished_run):
+    assert_same(str(stored_run), finished_run)
     for name in ("candidates.png", "coverage.fits", "run.json"):
-        assert (outcome.paths.root / name).stat().st_size > 0
+        assert (stored_run / name).stat().st_size > 0
     pd.testing.assert_frame_equal(
-        lensweep.read_candidates(f"{store}/run"), lensweep.read_candidates(local_run)
+        lensweep.read_candidates(str(stored_run)), lensweep.read_candidates(finished_run)
     )
 
 
-def test_a_run_in_a_bucket_is_read_like_any_other(scan, field, store, local_run, tiny_bundle):
-    root = scan([field], f"{store}/run").paths.root
-    assert read_status(root).finished
-    assert read_status(root).tally == read_status(local_run).tally
-    again = rerank(root, "median", str(tiny_bundle))
+def test_a_run_in_a_bucket_is_read_like_any_other(stored_run, finished_run, tiny_bundle):
+    assert read_status(stored_run).finished
+    assert read_status(stored_run).tally == read_status(finished_run).tally
+    again = rerank(stored_run, "median", str(tiny_bundle))
     with again.open("rb") as file:
-        assert len(pd.read_parquet(file)) == len(lensweep.read_candidates(root))
-    candidates = lensweep.read_candidates(local_run).head(3)
+        assert len(pd.read_parquet(file)) == len(lensweep.read_candidates(stored_run))
+    candidates = lensweep.read_candidates(finished_run).head(3)
     known = pd.DataFrame(
         {"catalogue": "mine", "name": ["a", "b", "c"], "known_ra_deg": candidates["ra_deg"],
          "known_dec_deg": candidates["dec_deg"], "grade": None, "grade_scheme": None}
     )  # fmt: skip
     known = known.reindex(columns=sorted({*known.columns, *_known_columns()}))
-    found, expected = (measure_recall(where, known, 3.0) for where in (root, local_run))
+    found, expected = (measure_recall(where, known, 3.0) for where in (stored_run, finished_run))
     assert found.summary["n_observed"].tolist() == [3]
     pd.testing.assert_frame_equal(found.lenses, expected.lenses)
 
@@ -76,35 +73,36 @@ def _known_columns():
     return KNOWN.names
 
 
-def test_what_is_missing_is_done_again(scan, field, store, local_run):
-    paths = scan([field], f"{store}/run").paths
+def test_what_is_missing_is_done_again(scan, one_field, store, finished_run):
+    outcome = scan([one_field], f"{store}/run")
+    assert outcome.exit_status == 0
+    paths = outcome.paths
     for lost in (paths.score_marker(NAME, 2), paths.cut_marker(NAME, 4), paths.candidates):
         lost.unlink()
     paths.score_marker(NAME, 4).unlink()
     assert not read_status(paths.root).finished
-    scan([field], f"{store}/run")
-    assert_same(paths.root, local_run)
+    scan([one_field], f"{store}/run")
+    assert_same(paths.root, finished_run)
 
 
-def test_a_killed_command_continues_in_its_bucket(field, store, tiny_bundle, client, tmp_path):
+def test_a_killed_command_continues_in_its_bucket(
+    field, store, tiny_bundle, client, command, tmp_path
+):
     options = {"stride": 25, "windows_per_shard": 16}
     expected = scan_here(client, tiny_bundle, [field], tmp_path / "expected", **options).paths.root
     paths = RunPaths.at(f"{store}/run")
-    command = [
-        sys.executable, "-m", "lensweep", "scan", str(field), "--out", f"{store}/run",
-        "--config", str(_toml(tmp_path)), "--ensemble", str(tiny_bundle), "--stride", "25",
-    ]  # fmt: skip
-    first = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
-    wait_until(lambda: len(paths.score_markers(NAME)) >= 2)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-    assert not paths.candidates.exists()
+    asked = ["scan", field, "--out", f"{store}/run", "--config", _toml(tmp_path),
+             "--ensemble", tiny_bundle, "--stride", 25]  # fmt: skip
+    first = Forked("lensweep", *asked, log=tmp_path / "log")
+    wait_until(lambda: len(paths.score_markers(NAME)) >= 2 or first.poll() is not None)
+    first.kill_session()
+    assert not paths.candidates.exists(), first.said()
     kept = {marker.name: marker.stat().st_mtime for marker in paths.score_markers(NAME)}
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    status, said = command(*asked)
+    assert status == 0, said
     assert {name: (paths.markers(NAME) / name).stat().st_mtime for name in kept} == kept
     assert_same(paths.root, expected)
-    assert "much-ado" not in ended.stdout + ended.stderr
+    assert "much-ado" not in said + first.said()
 
 
 def _toml(folder):
@@ -135,10 +133,9 @@ def test_a_compressed_mosaic_has_nowhere_to_be_unpacked(scan, field, store):
     assert not place(f"{store}/run").exists()
 
 
-def test_another_run_in_the_same_place_is_refused(scan, field, store):
-    scan([field], f"{store}/run")
+def test_another_run_in_the_same_place_is_refused(scan, one_field, stored_run):
     with pytest.raises(InputError, match=r"holds another run \(stride was 50, now 40\)"):
-        scan([field], f"{store}/run", stride=40)
+        scan([one_field], str(stored_run), stride=40)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +150,7 @@ def test_a_place_that_is_not_there_is_refused(scan, field, store, out, message):
         scan([field], out)
 
 
-def test_a_submitted_run_needs_a_folder(field, store):
-    command = [sys.executable, "-m", "lensweep", "submit", "--cluster", "slurm", str(field),
-               "--out", f"{store}/run"]  # fmt: skip
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 2
-    assert "a submitted scan keeps its scripts" in ended.stderr
+def test_a_submitted_run_needs_a_folder(field, store, command):
+    status, said = command("submit", "--cluster", "slurm", field, "--out", f"{store}/run")
+    assert status == 2
+    assert "a submitted scan keeps its scripts" in said
