@@ -16,6 +16,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from drizzled_files import CRVAL, add_star, sky_cards, write_hla
 
 from lensweep.catalogs.schemas import CANDIDATES, LEDGER
+from lensweep.deploy.cluster import open_client
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.run import cutout_store, score_store
@@ -23,6 +24,7 @@ from lensweep.scanner.run.config import ScanConfig
 from lensweep.scanner.run.opening import open_run
 from lensweep.scanner.work.dispatch import IN_FLIGHT_PER_WORKER
 from lensweep.scanner.work.scan import ClusterLostError, run_scan
+from lensweep.scanner.work.stages import IMPORTS
 
 
 def sums(ledger):
@@ -262,13 +264,12 @@ def test_workers_in_other_processes_and_relative_paths(tiny_bundle, tmp_path, mo
 
     write_field(tmp_path / "field_drz.fits", seed=3)
     shutil.copytree(tiny_bundle, tmp_path / "bundle")
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
-    ) as cluster:
+    with open_client("local", 1, imports=IMPORTS) as client:
         monkeypatch.chdir(tmp_path)
+        assert client.submit(os.getcwd).result() != str(tmp_path)
         outcome = lensweep.scan(
             ["field_drz.fits"], "run", ensemble="bundle", screen="off",
-            cluster=cluster.scheduler_address,
+            cluster=client.scheduler.address,
         )  # fmt: skip
     assert outcome.tally.scored == 96
     assert len(lensweep.read_candidates("run")) == len(lensweep.read_candidates(tmp_path / "run"))

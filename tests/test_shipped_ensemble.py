@@ -1,7 +1,5 @@
 """The shipped ensemble on what a user would scan: the example, and real Hubble pixels."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import astropy.units as u
@@ -10,6 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from astropy.coordinates import SkyCoord
+from conftest import run_command
 
 import lensweep
 from lensweep.catalogs.schemas import CANDIDATES
@@ -21,22 +20,16 @@ HLA_CROPS = ["SDSSJ0029-0055", "SDSSJ0737+3216", "SDSSJ0753+3416", "SDSSJ1051+44
              "SDSSJ1627-0053"]  # fmt: skip
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "lensweep", *arguments], capture_output=True, text=True, check=False
-    )
-
-
 @pytest.fixture(scope="module")
 def example(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("example")
-    made = run("example", str(folder))
-    assert made.returncode == 0, made.stderr
-    mosaic = next(folder.glob("*_drz.fits"))
-    truth = next(folder.glob("*_truth.csv"))
-    scanned = run("scan", str(mosaic), "--out", str(folder / "run"), "--truth", str(truth))
-    assert scanned.returncode == 0, scanned.stderr
-    assert "planted lenses among the top 30" in scanned.stdout
+    status, said = run_command("example", folder)
+    assert status == 0, said
+    mosaic, truth = (next(folder.glob(f"*_{end}")) for end in ("drz.fits", "truth.csv"))
+    status, said = run_command("scan", mosaic, "--out", folder / "run", "--truth", truth,
+                               "--workers", 1)  # fmt: skip
+    assert status == 0, said
+    assert "planted lenses among the top 30" in said
     return folder
 
 
@@ -80,9 +73,9 @@ def test_every_window_of_the_example_is_in_the_ledger(example):
 def test_real_hla_crops_are_scanned_and_their_lenses_located(real_data, tmp_path):
     manifest = pd.read_csv(real_data / "MANIFEST.csv").set_index("object").loc[HLA_CROPS]
     mosaics = [str(real_data / file) for file in manifest["file"]]
-    scanned = run("scan", *mosaics, "--out", str(tmp_path / "run"), "--min-logit=-1000",
-                  "--workers", "1")  # fmt: skip
-    assert scanned.returncode == 0, scanned.stderr
+    status, said = run_command("scan", *mosaics, "--out", tmp_path / "run", "--min-logit=-1000",
+                               "--workers", 1)  # fmt: skip
+    assert status == 0, said
     candidates = lensweep.read_candidates(tmp_path / "run")
     assert set(candidates["mosaic"]) == {Path(file).stem for file in manifest["file"]}
     for file, row in zip(manifest["file"], manifest.itertuples(), strict=True):

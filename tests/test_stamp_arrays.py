@@ -3,9 +3,6 @@
 import dataclasses
 import io
 import os
-import signal
-import subprocess
-import sys
 import time
 
 import h5py
@@ -16,6 +13,7 @@ import pytest
 import zarr
 from astropy.io import fits
 from drizzled_files import add_star, write_hla
+from forked_programs import Forked
 from PIL import Image
 
 import lensweep
@@ -295,25 +293,18 @@ def test_scales_of_cutana_that_are_incomplete_are_asked_for(stack, tmp_path):
     assert scales_of(second, None).tolist() == [0.05, 0.05]
 
 
-def score_command(path, out, bundle):
-    return [sys.executable, "-m", "lensweep", "score", str(path), "--out", str(out), "--ensemble",
-            str(bundle), "--pixel-scale", "0.05", "--units", "electrons/s", "--workers", "1",
-            "--stamps-per-shard", "4"]  # fmt: skip
-
-
-def test_a_killed_command_is_continued(tiny_bundle, tmp_path):
+def test_a_killed_command_is_continued(tiny_bundle, command, tmp_path):
     """What was done stays done, and is not read again: by then its pixels are others."""
     n, path, out = 160, tmp_path / "stack.npy", tmp_path / "scores.parquet"
     np.save(path, drawn(n))
     whole = lensweep.score(path, str(tiny_bundle), **SAID)
+    asked = ["score", path, "--out", out, "--ensemble", tiny_bundle, "--pixel-scale", 0.05,
+             "--units", "electrons/s", "--workers", 1, "--stamps-per-shard", 4]  # fmt: skip
     paths = unfinished_at(out)
-    running = subprocess.Popen(
-        score_command(path, out, tiny_bundle), stdout=subprocess.DEVNULL, start_new_session=True
-    )
+    running = Forked("lensweep", *asked, log=tmp_path / "log")
     while running.poll() is None and not list((paths.root / "done").glob("*/*.score.json")):
         time.sleep(0.05)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
+    running.kill_session()
     assert not out.exists()
     (name,) = (folder.name for folder in (paths.root / "done").iterdir())
     done = [int(marker.name[:6]) for marker in paths.score_markers(name)]
@@ -324,7 +315,8 @@ def test_a_killed_command_is_continued(tiny_bundle, tmp_path):
         pixels[4 * shard : 4 * shard + 4] = 0.0
     pixels.flush()
     os.utime(path, ns=(when, when))
-    subprocess.run(score_command(path, out, tiny_bundle), check=True, capture_output=True)
+    status, said = command(*asked)
+    assert status == 0, said
     pd.testing.assert_frame_equal(pq.read_table(out).to_pandas(), whole)
     assert not paths.root.exists()
 
