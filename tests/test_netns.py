@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import write_field
+from conftest import scan_here, write_field
 from dask_nodes import ENVIRONMENT, wait_until
 
 from lensweep.scanner.run.paths import RunPaths
@@ -74,25 +74,25 @@ def worker(address):
             "--dashboard-address", "127.0.0.1:0")  # fmt: skip
 
 
-def test_a_link_that_is_cut_for_a_while(namespaces, started, tiny_bundle, tmp_path):
+def test_a_link_that_is_cut_for_a_while(namespaces, started, client, tiny_bundle, tmp_path):
     """For longer than connections last: the scheduler gives a worker up."""
     field = write_field(tmp_path / f"{NAME}.fits", seed=3)
     (tmp_path / "scan.toml").write_text(
         f'mosaics = ["{field}"]\nensemble = "{tiny_bundle}"\nwindows_per_shard = 4\n'
-        f'cluster = "tcp://{HEAD_IP}:8786"\nscreen = "off"\n'
+        f'cluster = "tcp://{HEAD_IP}:8786"\nscreen = "off"\nmerge_radius_arcsec = 10.0\n'
     )
-    asked = ("lensweep", "scan", "--config", tmp_path / "scan.toml", "--out")
+    expected = scan_here(client, tiny_bundle, [field], tmp_path / "expected", windows_per_shard=4)
+    assert expected.exit_status == 0
+    scheduler_log = tmp_path / "log0"
     started(HEAD, "dask", "scheduler", "--host", HEAD_IP, "--dashboard-address", "127.0.0.1:0")
     started(HEAD, *worker(HEAD_IP))
     started(FAR, *worker(FAR_IP))
-    expected = started(HEAD, *asked, tmp_path / "expected")
-    assert expected.wait(1200) == 0
-
     paths = RunPaths(tmp_path / "run")
-    scan = started(HEAD, *asked, paths.root)
+    asked = "scan", "--config", tmp_path / "scan.toml", "--out", paths.root
+    wait_until(lambda: scheduler_log.read_text().count("Register worker addr") == 2)
+    scan = started(HEAD, "lensweep", *asked)
     moment = int(np.random.default_rng(2018).integers(1, 16))
     wait_until(lambda: len(paths.score_markers(NAME)) >= moment)
-    scheduler_log = tmp_path / "log0"
     assert "Remove worker" not in scheduler_log.read_text()
     ip("-n", FAR, "link", "set", "lw-f", "down")
     wait_until(lambda: f"Remove worker addr: tcp://{FAR_IP}" in scheduler_log.read_text())
