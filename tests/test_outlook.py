@@ -52,9 +52,13 @@ def in_bands(flux, n_bands):
 @functools.cache
 def learned(name):
     """An idea, trained on a toy."""
-    finder = FINDERS[name][0](epochs=4, batch_size=16, learning_rate=4e-3, random_state=3)
+    # Where an image is moved too fast, one seed in three learns nothing in so few steps.
+    n, epochs, rate = (160, 6, 2e-3) if name == "spatial-transformer" else (112, 4, 4e-3)
+    finder = FINDERS[name][0](
+        epochs=epochs, batch_size=16, learning_rate=rate, random_state=3
+    )
     assert clone(finder).get_params() == finder.get_params()
-    flux, labels = toy(112, seed=1)
+    flux, labels = toy(n, seed=1)
     return finder.fit(in_bands(flux, finder.n_bands), labels)
 
 
