@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import time
 
 import numpy as np
@@ -24,6 +25,7 @@ from lensweep.training.evaluation.survey import (
     run_survey,
 )
 from lensweep.training.evaluation.survey_report import (
+    completeness_at,
     draw_worst,
     lenses_among,
     poisson_interval,
@@ -145,7 +147,20 @@ def test_a_survey_is_told():
     assert "first 20" in page
     assert "merger" in page
     (told,) = (line for line in lines if line.startswith("Expected / found at 10 per deg²"))
-    assert 0.6 < float(told.split(": ")[1].split()[0]) < 1.6
+    ratio, low, high = map(float, re.match(r".*: ([\d.]+) \(([\d.]+)-([\d.]+);", told).groups())
+    assert 0.6 < ratio < 1.6
+    assert low < ratio < high
+
+
+def test_an_interval_of_completeness_holds_what_is_not_known_of_the_threshold():
+    planted = pd.DataFrame({"logit_mean": np.arange(1000.0), "logit_before": -np.inf})
+    weights, cuts = np.ones(1000), [500.0, *np.linspace(300.0, 700.0, 50)]
+    share, low, high = completeness_at(planted, weights, cuts)
+    assert share == 0.5
+    assert (low, high) == pytest.approx((0.31, 0.69), abs=0.03)
+    _, low, high = completeness_at(planted, weights, [500.0] * 51)
+    assert (low, high) == pytest.approx((0.47, 0.53), abs=0.02)
+    assert np.isnan(completeness_at(planted, 0.0 * weights, cuts)).all()
 
 
 def test_what_is_expected_of_a_square_degree_is_what_is_counted():

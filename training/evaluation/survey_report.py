@@ -3,6 +3,7 @@
 And the worst false candidates as a picture.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import gamma
 
+from lensweep.ground.errors import InputError
 from lensweep.ground.files import whole_file
 from lensweep.scanner.network.bundle_additions import record_fields
 from lensweep.scanner.network.bundle_store import check_bundle
+from lensweep.scanner.network.ensemble import FieldFacts
 from lensweep.scanner.results.calibration import CONFIDENCE, Calibration
 from lensweep.scanner.results.contact_sheet import draw_contact_sheet
 from lensweep.scanner.results.worth import FieldScores, as_field_scores
@@ -28,6 +31,7 @@ from lensweep.training.evaluation.weighted import weighted_share
 DEPTHS = (1000.0, 100.0, 10.0, 1.0)
 TOPS = (20, 100, 1000)
 LENS_DENSITY = 10.0
+RESAMPLINGS = 200
 N_WORST = 100
 
 
@@ -80,6 +84,8 @@ def survey_lines(survey: Survey, scores: FieldScores) -> list[str]:
                   for name in ("planned", "scored", "screened", "masked")}  # fmt: skip
         windows = counts["scored"] + counts["screened"]
         calibration = scores.calibration(centres)
+        rng = np.random.default_rng(2018)
+        resampled = [calibration.resampled(rng) for _ in range(RESAMPLINGS)]
         lines += [
             "", f"## Centres: {centres}", "",
             f"{windows:,} windows looked at, of which {counts['scored']:,} were scored; "
@@ -87,8 +93,8 @@ def survey_lines(survey: Survey, scores: FieldScores) -> list[str]:
             f"{len(survey.planted[centres]):,} lenses planted.", "",
             *_rate_lines(calibration, windows), "",
             *_kind_lines(survey.candidates[centres], calibration), "",
-            *_completeness_lines(survey.planted[centres], calibration), "",
-            *_top_lines(calibration), "",
+            *_completeness_lines(survey.planted[centres], calibration, resampled), "",
+            *_top_lines(calibration, resampled), "",
             _reliability_line(scores, centres),
         ]  # fmt: skip
     return lines
@@ -128,29 +134,56 @@ def _kind_lines(candidates: pd.DataFrame, calibration: Calibration) -> list[str]
     return table_lines(header, rows)
 
 
-def _completeness_lines(planted: pd.DataFrame, calibration: Calibration) -> list[str]:
+def _completeness_lines(
+    planted: pd.DataFrame, calibration: Calibration, resampled: list[Calibration]
+) -> list[str]:
     populations = {
         "lensed galaxies, as Collett (2015)": collett_weights(planted),
         "lensed galaxies, flat": flat_weights(planted),
         "lensed galaxies, as drawn": (planted["kind"] == "lensed_galaxy").to_numpy(float),
         "lensed quasars, as drawn": (planted["kind"] == "lensed_quasar").to_numpy(float),
     }
+    cuts = {depth: [one.false.score_at(depth) for one in (calibration, *resampled)]
+            for depth in DEPTHS}  # fmt: skip
     rows = []
     for name, weights in populations.items():
         cells = []
         for depth in DEPTHS:
-            found = found_net(planted, calibration.false.score_at(depth))
-            share, low, high = weighted_share(found, weights)
+            share, low, high = completeness_at(planted, weights, cuts[depth])
             cells.append(f"{share:.2f} ({low:.2f}-{high:.2f})")
         rows.append((name, f"{int((weights > 0.0).sum()):,}", *cells))
     header = ("visible lenses", "n", *(f"at {depth:,.0f} per deg²" for depth in DEPTHS))
     return table_lines(header, rows)
 
 
-def _top_lines(calibration: Calibration) -> list[str]:
+def completeness_at(
+    planted: pd.DataFrame, weights: NDArray[np.float64], cuts: list[float]
+) -> tuple[float, float, float]:
+    """What share of planted lenses reaches a score that nothing reached before, and its interval.
+
+    Parameters
+    ----------
+    planted : DataFrame
+    weights : ndarray, shape (n,)
+        How much each counts.
+    cuts : list of float
+        The score, and others that it might have been: how many false candidates reach it was
+        counted on so many fields and no more.
+    """
+    share, low, high = weighted_share(found_net(planted, cuts[0]), weights)
+    if not weights.any():
+        return share, low, high
+    rng, drawn = np.random.default_rng(2018), []
+    for cut in cuts[1:]:
+        again = weights * rng.poisson(1.0, len(weights))
+        if again.any():
+            drawn.append(np.average(found_net(planted, cut), weights=again))
+    ends = np.quantile(drawn, (0.025, 0.975))
+    return share, min(low, float(ends[0])), max(high, float(ends[1]))
+
+
+def _top_lines(calibration: Calibration, resampled: list[Calibration]) -> list[str]:
     """Of one square degree with the stated lenses: how many are among its first candidates."""
-    rng = np.random.default_rng(2018)
-    resampled = [calibration.resampled(rng) for _ in range(200)]
     rows = []
     for top in TOPS:
         ends = np.quantile([lenses_among(one, top, LENS_DENSITY) for one in resampled],
@@ -175,30 +208,58 @@ def lenses_among(calibration: Calibration, top: int, density: float) -> float:
 
 
 def _reliability_line(scores: FieldScores, centres: str) -> str:
-    """Expected against found at the true rarity: half of the fields calibrates the other half."""
-    expected = found = 0.0
-    halves = [scores.table[scores.table["seed"] % 2 == odd] for odd in (0, 1)]
-    facts = scores.facts
-    for one, other in (halves, halves[::-1]):
-        share = one["seed"].nunique() / scores.table["seed"].nunique()
-        half = FieldScores(one, type(facts)(facts.area_deg2 * share, 0, 0, {}))
-        rest = Calibration(*_parts(other, centres), facts.area_deg2 * (1.0 - share))
-        try:
-            calibration = half.calibration(centres)
-        except ValueError:
-            return "Too few fields to calibrate one half by the other."
-        n_lenses = LENS_DENSITY * rest.extent
-        seen = np.isfinite(rest.lens_scores)
-        weight = n_lenses * rest.lens_weights / rest.lens_weights.sum()
-        p_lenses = calibration.probability(rest.lens_scores[seen], LENS_DENSITY)
-        expected += float((weight[seen] * p_lenses).sum())
-        expected += float(calibration.probability(rest.false_scores, LENS_DENSITY).sum())
-        found += float(weight[seen].sum())
+    """Expected against found at the true rarity, with fields resampled for the interval."""
+    fields = dict(tuple(scores.table.groupby("seed")))
+    area = scores.facts.area_deg2 / len(fields)
+    rng, drawn = np.random.default_rng(2018), []
+    halves = [[seed for seed in fields if seed % 2 == odd] for odd in (0, 1)]
+    try:
+        expected, found = expected_and_found(halves, fields, area, centres)
+        for _ in range(RESAMPLINGS):
+            again = [list(rng.choice(half, len(half))) for half in halves]
+            drawn.append(np.divide(*expected_and_found(again, fields, area, centres)))
+    except InputError:
+        return "Too few fields to calibrate one half by the other."
+    low, high = np.quantile(drawn, (0.025, 0.975))
     return (
         f"Expected / found at {LENS_DENSITY:g} per deg², one half of the fields calibrated by the "
-        f"other: {expected / found:.2f} (sum of p_lens {expected:.3f}, lenses among the candidates "
-        f"{found:.3f})."
+        f"other: {expected / found:.2f} ({low:.2f}-{high:.2f}; sum of p_lens {expected:.3f}, "
+        f"lenses among the candidates {found:.3f})."
     )
+
+
+def expected_and_found(
+    halves: Sequence[Sequence[int]], fields: dict[int, pd.DataFrame], area_deg2: float, centres: str
+) -> tuple[float, float]:
+    """The sum of `p_lens` of all candidates, and the lenses among them.
+
+    Parameters
+    ----------
+    halves : two sequences of int
+        Seeds of fields: each half is judged by the calibration of the other.
+    fields : dict of int to DataFrame
+        Scores on each field.
+    area_deg2 : float
+        Of one.
+    centres : str
+
+    Raises
+    ------
+    InputError
+        If one of them is too little to tell anything from.
+    """
+    expected = found = 0.0
+    for one, other in (halves, halves[::-1]):
+        table, rest = (pd.concat([fields[seed] for seed in half]) for half in (one, other))
+        facts = FieldFacts(area_deg2 * len(one), 0, 0, {})
+        calibration = FieldScores(table, facts).calibration(centres)
+        lenses, weights, others = _parts(rest, centres)
+        seen = np.isfinite(lenses)
+        share = LENS_DENSITY * area_deg2 * len(other) * weights[seen] / weights.sum()
+        expected += float((share * calibration.probability(lenses[seen], LENS_DENSITY)).sum())
+        expected += float(calibration.probability(others, LENS_DENSITY).sum())
+        found += float(share.sum())
+    return expected, found
 
 
 def _parts(
