@@ -7,6 +7,7 @@ import os
 import runpy
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from multiprocessing import forkserver, get_context
 from pathlib import Path
@@ -39,6 +40,15 @@ class Forked:
         self._process = get_context("forkserver").Process(target=_run, args=given)
         self._process.start()
         self.pid = self._process.pid
+        while not self._leads():
+            time.sleep(0.005)
+
+    def _leads(self):
+        """Whether its session is its own, so that all of it can be killed; or it has ended."""
+        try:
+            return os.getpgid(self.pid) == self.pid
+        except ProcessLookupError:
+            return True
 
     def poll(self):
         """The exit status; None while it runs."""

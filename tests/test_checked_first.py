@@ -105,7 +105,7 @@ OF_RUN = ["completeness", "run", "--ensemble", "tiny", "--n", "3", *NOBODY]
         (["train", "file/new", "--config", "t.toml", *NOBODY], "file/new: cannot be written to"),
         (["evaluate", "gone", *NOBODY], "ensemble gone: neither"),
         (["evaluate", "tiny", "--data", "gone", "--out", "new", *NOBODY], "data set gone: no"),
-        (["completeness", "gone", *NOBODY], "gone: no candidates.parquet"),
+        (["completeness", "gone", *NOBODY], "run gone: no such folder"),
         (["completeness", "run", "--ensemble", "gone", *NOBODY], "ensemble gone: neither"),
         ([*OF_RUN, "--known", "gone.csv"], "gone.csv: no such file"),
         ([*OF_RUN, "--psf", "gone.fits"], "PSF gone.fits"),
