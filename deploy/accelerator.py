@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lensweep.deploy.cores import usable_cores
+from lensweep.deploy.environment import set_in_environment
 
 # What Keras draws with and wraps models for, if it finds them: nothing here asks it to, and they
 # are a quarter of what it takes to import.
@@ -89,16 +90,11 @@ def _keras_on_tensorflow() -> Iterator[None]:
     Keras reads `keras.json` of its folder (backend, kind of floats, order of axes), and writes one
     that is not there. Processes that are started later see the environment as the user set it.
     """
-    kept = {name: os.environ.get(name) for name in ("KERAS_BACKEND", "KERAS_HOME")}
-    with tempfile.TemporaryDirectory() as empty:
-        os.environ |= {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": empty}
-        try:
-            yield
-        finally:
-            for name, value in kept.items():
-                del os.environ[name]
-                if value is not None:
-                    os.environ[name] = value
+    with (
+        tempfile.TemporaryDirectory() as empty,
+        set_in_environment({"KERAS_BACKEND": "tensorflow", "KERAS_HOME": empty}),
+    ):
+        yield
 
 
 @contextmanager

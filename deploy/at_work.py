@@ -1,6 +1,6 @@
 """What a command that computes for long has about it: a cluster, and progress that is kept."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,13 +16,13 @@ CLUSTER_FOLDER = ".cluster"
 
 @contextmanager
 def at_work(
-    cluster: str, workers: int | None, folder: Path, imports: Sequence[str] = ()
+    cluster: str, workers: int | None, folder: Path
 ) -> Iterator[tuple[Client, Progress]]:
     """A client of a cluster, and progress that is shown and kept; both end with the block.
 
     Parameters
     ----------
-    cluster, workers, imports
+    cluster, workers
         As of `lensweep.deploy.cluster.open_client`.
     folder : Path
         Of the work; the cluster keeps its certificates in a folder of its own in there.
@@ -30,8 +30,6 @@ def at_work(
     certificates = folder / CLUSTER_FOLDER
     with (
         keep_progress(folder) as progress,
-        open_client(
-            cluster, workers, folder=certificates, tell=progress.note, imports=imports
-        ) as client,
+        open_client(cluster, workers, folder=certificates, tell=progress.note) as client,
     ):
         yield client, progress

@@ -1,5 +1,9 @@
 """What the environment of a worker process says, however it is started."""
 
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 # glibc's malloc keeps what is freed for the next array of that size, unless it is told to give it
 # back at once, as Dask does: then every array above 128 kB is mapped, zeroed and unmapped anew, and
@@ -38,3 +42,18 @@ def worker_environment(threads: int = 1) -> dict[str, str]:
     }
     bounds = dict.fromkeys(THREAD_VARIABLES, str(threads))
     return {**bounds, **ALLOCATOR, **dask, "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+@contextmanager
+def set_in_environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables of this process for a while; after it they are as they were, or not there."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

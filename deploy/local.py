@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing import forkserver
 from typing import Any
@@ -23,7 +23,12 @@ from lensweep.deploy.config import (
     NoSchedulerError,
 )
 from lensweep.deploy.cores import usable_cores
-from lensweep.deploy.environment import ALLOCATOR, DASK_SETTINGS, worker_environment
+from lensweep.deploy.environment import (
+    ALLOCATOR,
+    DASK_SETTINGS,
+    set_in_environment,
+    worker_environment,
+)
 from lensweep.deploy.main_guard import refuse_without_guard
 from lensweep.ground.loudness import Loudness, loudness
 
@@ -99,7 +104,7 @@ def open_local(
     with dask.config.set(settings), _allocator(), ExitStack() as opened:
         with _starting(config):
             if _MAY_FORK:
-                _begin_fork_server(imports)
+                begin_fork_server(imports)
             local = LocalCluster(
                 n_workers=min(workers, begin_with or workers),
                 processes=True,
@@ -118,8 +123,15 @@ def open_local(
         yield client
 
 
-def _begin_fork_server(imports: Sequence[str]) -> None:
-    with _set_in_environment(worker_environment()):
+def begin_fork_server(imports: Sequence[str]) -> None:
+    """Let this process have the server that processes are forked off, unless it has one.
+
+    Parameters
+    ----------
+    imports : sequence of str
+        Modules that it imports: whoever is first says which.
+    """
+    with set_in_environment(worker_environment()):
         forkserver.set_forkserver_preload(["distributed", *imports])
         forkserver.ensure_running()
 
@@ -141,22 +153,8 @@ def _allocator() -> Iterator[None]:
     Dask's own setting for this yields to the environment, and any earlier cluster of Dask's in this
     process (a notebook's, say) has left its choice there.
     """
-    with _set_in_environment(ALLOCATOR):
+    with set_in_environment(ALLOCATOR):
         yield
-
-
-@contextmanager
-def _set_in_environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from lensweep.ground.files import whole_file
 from lensweep.scanner.network.bundle_additions import record_fields
 from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.network.ensemble import FieldFacts
-from lensweep.scanner.results.calibration import CONFIDENCE, Calibration
+from lensweep.scanner.results.calibration import CONFIDENCE, RESAMPLINGS, Calibration
 from lensweep.scanner.results.contact_sheet import draw_contact_sheet
 from lensweep.scanner.results.worth import FieldScores, as_field_scores
 from lensweep.training.evaluation.planting import found_net
@@ -31,7 +31,6 @@ from lensweep.training.evaluation.weighted import weighted_share
 DEPTHS = (1000.0, 100.0, 10.0, 1.0)
 TOPS = (20, 100, 1000)
 LENS_DENSITY = 10.0
-RESAMPLINGS = 200
 N_WORST = 100
 
 
