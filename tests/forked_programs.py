@@ -9,13 +9,12 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from multiprocessing import forkserver, get_context
+from multiprocessing import get_context
 from pathlib import Path
-from unittest.mock import patch
 
 import psutil
 
-from lensweep.deploy.environment import worker_environment
+from lensweep.deploy.local import begin_fork_server
 from lensweep.scanner.work.stages import IMPORTS
 
 # Of a scan, before and after its workers' part.
@@ -24,9 +23,7 @@ PRELOAD = ("lensweep.commands.app", "lensweep.commands.show", "lensweep.scanner.
 
 def begin_server():
     """Let this process have its server now, unless it has one: whoever is first says with what."""
-    with patch.dict(os.environ, worker_environment()):
-        forkserver.set_forkserver_preload(["distributed", *PRELOAD, *IMPORTS])
-        forkserver.ensure_running()
+    begin_fork_server((*PRELOAD, *IMPORTS))
 
 
 class Forked:
