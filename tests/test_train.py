@@ -1,4 +1,4 @@
-"""The whole training, tiny: a real network on 32 pixels, random weights, a hundred cutouts."""
+"""The whole training, tiny: a toy of a network on 32 pixels, random weights, a hundred cutouts."""
 
 import dataclasses
 import functools
@@ -8,12 +8,14 @@ import shutil
 import sys
 import threading
 from pathlib import Path
+from unittest.mock import patch
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
 from test_examples import write_set
+from toy_networks import TOYS
 
 from lensweep.__main__ import main
 from lensweep.ground.errors import InputError
@@ -32,27 +34,34 @@ from lensweep.training.data.examples import open_examples
 from lensweep.training.data.simulated_set import make_dataset
 from lensweep.training.evaluation.evaluate import evaluate, open_evaluation
 from lensweep.training.evaluation.report import read_curves
+from lensweep.training.fit.backbones import BACKBONES
 from lensweep.training.fit.classifier import PREPROCESSING, build_trunk, round_kernels, split_trunk
 from lensweep.training.fit.config import PRESETS, TrainConfig, choose_config, read_config
 from lensweep.training.fit.cross_validation import ready_trunk
 from lensweep.training.fit.merge_bundles import merge_bundles
 from lensweep.training.train import claim, prepare_sets, train
 
-TINY = TrainConfig(
-    name="tiny", seed=3, backbone="vgg16", init="random", input_size=32, stem="fixed",
-    trainable="last-1", n_adapt=64, adapt_epochs=1, adapt_learning_rate=1e-3, n_train=42, n_test=20,
-    n_folds=3, dropout=0.3, head_epochs=4, head_learning_rate=1e-3, screen_epochs=1,
-    second_look=0.0,
-)  # fmt: skip
-# One network per fold, with a stem of its own; copies of one object on both sides of a split.
-THESIS = dataclasses.replace(
-    TINY, name="thesis", trainable="head", stem="learned", n_adapt=0, n_folds=2, second_look=None,
-    screen_epochs=0, protocol="thesis", augmentation="thesis", augmented_lenses=70,
-    augmented_others=66,
-)  # fmt: skip
+with patch.dict(BACKBONES, TOYS):
+    TINY = TrainConfig(
+        name="tiny", seed=3, backbone="toy", init="random", input_size=32, stem="fixed",
+        trainable="last-1", n_adapt=64, adapt_epochs=1, adapt_learning_rate=1e-3, n_train=42,
+        n_test=20, n_folds=3, dropout=0.3, head_epochs=4, head_learning_rate=1e-3, screen_epochs=1,
+        second_look=0.0,
+    )  # fmt: skip
+    # One network per fold, with a stem of its own; copies of one object on both sides of a split.
+    THESIS = dataclasses.replace(
+        TINY, name="thesis", trainable="head", stem="learned", n_adapt=0, n_folds=2,
+        second_look=None, screen_epochs=0, protocol="thesis", augmentation="thesis",
+        augmented_lenses=70, augmented_others=66,
+    )  # fmt: skip
+    TWO_ROUNDS = dataclasses.replace(TINY, adapt_rounds=2)
 
 
-TWO_ROUNDS = dataclasses.replace(TINY, adapt_rounds=2)
+@pytest.fixture(scope="module", autouse=True)
+def _toy_networks():
+    """What is trained here but once: the work about a network is the same about a small one."""
+    with patch.dict(BACKBONES, TOYS):
+        yield
 
 
 def with_sets_of(other, workdir, *names):
@@ -127,12 +136,12 @@ def test_every_cutout_is_scored_by_the_member_that_has_not_seen_it(trained):
     promising = own[0] >= 0.0
     assert 0 < promising.sum() < 42
     expected = np.where(promising, own.mean(axis=0), own[0])
-    assert np.allclose(expected, table["vgg16"], rtol=1e-3, atol=1e-3)
-    assert not np.allclose(looks[0, :, 0], table["vgg16"], atol=1e-3)
+    assert np.allclose(expected, table["toy"], rtol=1e-3, atol=1e-3)
+    assert not np.allclose(looks[0, :, 0], table["toy"], atol=1e-3)
 
 
 def test_a_finished_training_repeats_nothing(trained, client):
-    files = [trained / "ensemble.json", trained.parent / "trunks" / "vgg16.keras"]
+    files = [trained / "ensemble.json", trained.parent / "trunks" / "toy.keras"]
     before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in files]
     train_here(TINY, trained.parent, client)
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in files] == before
@@ -145,7 +154,7 @@ def test_a_half_trained_run_continues_with_what_is_finished(trained, client):
     scores = pd.read_parquet(workdir / "test_scores.parquet")
     lost.unlink()
     (trained / "ensemble.json").unlink()
-    features = workdir / "features" / "vgg16" / "train-1.zarr" / "c" / "0" / "0"
+    features = workdir / "features" / "toy" / "train-1.zarr" / "c" / "0" / "0"
     features.unlink()
     train_here(TINY, workdir, client)
     assert first.stat().st_mtime_ns == kept
@@ -161,7 +170,7 @@ def test_another_config_in_the_same_folder_is_refused(trained, client):
 
 def test_adapting_changes_the_last_block_only(trained):
     before = build_trunk(TINY)
-    after = keras.models.load_model(trained.parent / "trunks" / "vgg16.keras", compile=False)
+    after = keras.models.load_model(trained.parent / "trunks" / "toy.keras", compile=False)
     frozen, _ = split_trunk(before, TINY)
     low = {layer.name for layer in frozen.layers}
     moved = set()
@@ -170,15 +179,15 @@ def test_adapting_changes_the_last_block_only(trained):
             rounded = one.astype(np.float16).astype(np.float32) if one.ndim == 4 else one
             if not np.array_equal(rounded, other):
                 moved.add(old.name)
-    assert moved == {"block5_conv1", "block5_conv2", "block5_conv3"}
+    assert moved == {"block3_conv"}
     assert not moved & low
 
 
 def test_every_fold_of_the_thesis_has_a_stem_of_its_own(thesis):
-    trunks = [load_network(thesis, f"vgg16-fold{fold}") for fold in range(2)]
+    trunks = [load_network(thesis, f"toy-fold{fold}") for fold in range(2)]
     stems = [trunk.get_layer("stem").get_weights()[0] for trunk in trunks]
     assert not np.array_equal(stems[0], stems[1])
-    same = [trunk.get_layer("block3_conv1").get_weights()[0] for trunk in trunks]
+    same = [trunk.get_layer("block3_conv").get_weights()[0] for trunk in trunks]
     assert np.array_equal(same[0], same[1])
     assert trunks[0].get_layer(PREPROCESSING).get_weights()[0][0, 0, 0, 2] == 127.5
 
@@ -235,22 +244,22 @@ def test_evaluating_the_folder_gives_what_the_training_gave(trained, client, tmp
 
 def test_merged_bundles_score_with_the_members_of_all(trained, client, tmp_path):
     more = dataclasses.replace(
-        TINY, backbone="vgg19", trainable="head", n_adapt=0, screen_epochs=0,
+        TINY, backbone="toy-wide", trainable="head", n_adapt=0, screen_epochs=0,
         data=str(trained.parent),
     )  # fmt: skip
-    other = train_here(more, tmp_path / "vgg19", client)
+    other = train_here(more, tmp_path / "wide", client)
     merged = merge_bundles([trained.parent, other.parent], tmp_path / "both", "both")
     bundle = check_bundle(str(merged))
-    assert [trunk.name for trunk in bundle.description.trunks] == ["vgg16", "vgg19"]
+    assert [trunk.name for trunk in bundle.description.trunks] == ["toy", "toy-wide"]
     expected = np.concatenate([measured_by(one) for one in (trained, other)], axis=1)
     assert np.allclose(logits_of(merged, trained.parent), expected, rtol=1e-3, atol=1e-3)
-    assert set(bundle.description.metrics["folds"]) == {"vgg16", "vgg19"}
+    assert set(bundle.description.metrics["folds"]) == {"toy", "toy-wide"}
 
 
 def test_only_trainings_on_the_same_cutouts_are_merged(trained, thesis, tmp_path):
     with pytest.raises(InputError, match="n_folds = 2, but 3"):
         merge_bundles([trained.parent, thesis.parent], tmp_path / "both", "both")
-    with pytest.raises(InputError, match="vgg16, vgg16: each may be there once"):
+    with pytest.raises(InputError, match="toy, toy: each may be there once"):
         merge_bundles([trained.parent, trained.parent], tmp_path / "both", "both")
     with pytest.raises(InputError, match="run lensweep train there first"):
         merge_bundles([trained.parent, tmp_path], tmp_path / "both", "both")
@@ -282,7 +291,7 @@ def test_cutouts_may_be_given_instead_of_simulated(trained, client, tmp_path):
         ({"protocol": "random"}, "not one of grouped, thesis"),
         ({"trainable": "last"}, "not head, all or last-N"),
         # NASNet cannot be cut; VGG16 not everywhere.
-        ({"trainable": "last-9"}, "can be cut at last-1, last-2, last-3"),
+        ({"backbone": "vgg16", "trainable": "last-9"}, "can be cut at last-1, last-2, last-3"),
         ({"backbone": "nasnetmobile"}, "head and all only"),
         ({"backbone": "xception", "trainable": "head"}, "needs 71 pixels or more"),
         ({"protocol": "thesis", "second_look": None}, "augments before it splits"),
@@ -374,7 +383,7 @@ def test_a_second_round_goes_on_from_the_first_even_after_a_stop(trained, tmp_pa
 
     def weights(rounds, workdir):
         with open_progress(False) as progress:
-            path = ready_trunk("vgg16", TWO_ROUNDS, rounds, None, workdir, progress)
+            path = ready_trunk("toy", TWO_ROUNDS, rounds, None, workdir, progress)
         return keras.models.load_model(path, compile=False).get_weights()
 
     twice = weights([[first], [second]], tmp_path / "a")
@@ -388,7 +397,7 @@ def test_a_second_round_goes_on_from_the_first_even_after_a_stop(trained, tmp_pa
     assert all(map(np.array_equal, again, twice))
     assert not all(map(np.array_equal, once.get_weights(), twice))
     curves = read_curves(tmp_path / "b")
-    assert set(curves["member"]) == {"vgg16", "vgg16-2"}
+    assert set(curves["member"]) == {"toy", "toy-2"}
     assert not list((tmp_path / "b" / "adapting").glob("*/ended*"))
 
 

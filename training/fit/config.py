@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Collection
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
@@ -15,8 +16,8 @@ MIN_ADAPT = 64
 # Between rounds, so that no set of cutouts takes the seed of another.
 _SEEDS_APART = 10
 PRESETS = Path(__file__).parent.parent / "presets"
-CHOICES = {
-    "backbone": tuple(BACKBONES),
+CHOICES: dict[str, Collection[str]] = {
+    "backbone": BACKBONES,
     "init": ("imagenet", "random", "file", "bundle"),
     "stem": ("fixed", "learned"),
     "protocol": PROTOCOLS,
