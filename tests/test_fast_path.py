@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from lensweep.scanner.network import networks
 from lensweep.scanner.network.batch_size import CPU_BATCH
 from lensweep.scanner.network.bundle_additions import record_precision
 from lensweep.scanner.network.bundle_store import check_bundle
@@ -127,3 +128,19 @@ def test_reduced_precision_needs_the_bundles_word(tiny_bundle, tmp_path, flux):
     assert spearmanr(full.mean(axis=1), auto.mean(axis=1)).statistic > 0.99
     failed = record_precision(folder, fast or "bfloat16", PrecisionCheck(10_000, 0.9, 100, 0.0))
     assert Ensemble(failed).precision == FULL
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("flags : fpu avx512f avx512_bf16 vaes", True),  # in the instructions for vectors
+        ("flags : fpu amx_tile amx_bf16", True),  # in those for matrices
+        ("flags : fpu avx512f avx512bw avx512_vnni", False),  # half of what looks like it
+        ("Features : fp asimd", False),  # no such processor
+    ],
+)
+def test_a_processor_says_whether_it_has_bfloat16(flags, expected, tmp_path, monkeypatch):
+    said = tmp_path / "cpuinfo"
+    said.write_text(f"processor : 0\n{flags}\n")
+    monkeypatch.setattr(networks, "_CPUINFO", said)
+    assert networks.processor_has_bfloat16() is expected

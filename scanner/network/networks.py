@@ -212,9 +212,16 @@ def reduced_precision() -> str | None:
     if gpus:
         found = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
         return "float16" if found is not None and found >= _GPU_CAPABILITY else None
-    # Elsewhere than on Linux no processor says, and TensorFlow has no oneDNN.
+    return "bfloat16" if processor_has_bfloat16() else None
+
+
+def processor_has_bfloat16() -> bool:
+    """Whether products in bfloat16 are faster here: without, they take three times as long.
+
+    Elsewhere than on Linux no processor says, and TensorFlow has no oneDNN.
+    """
     flags = set(_CPUINFO.read_text().split()) if _CPUINFO.is_file() else set()
-    return "bfloat16" if flags & _CPU_FLAGS else None
+    return bool(flags & _CPU_FLAGS)
 
 
 def device_name() -> str:

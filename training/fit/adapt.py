@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lensweep.ground.atomic import write_json
 from lensweep.ground.progress import Progress
-from lensweep.scanner.network.networks import on_gpu
+from lensweep.scanner.network.networks import on_gpu, processor_has_bfloat16
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.training.data.augment import AUGMENTATIONS
 from lensweep.training.data.examples import Examples, read_flux
@@ -40,11 +40,11 @@ def adapt(
 ) -> pd.DataFrame:
     """Train the parts of a trunk that the config does not freeze, in place.
 
-    Products are computed in bfloat16, weights kept in float32: half the time on processors that
-    have them. Every pass sees the cutouts augmented anew, but where only the last blocks of the
-    trunk are trained on a set for all folds: there the frozen part's output is computed once, for
-    every cutout as it is and once more augmented. On a GPU batches are larger, and turned and
-    stretched there.
+    On GPUs, and on processors that have bfloat16, products are computed in it and weights kept in
+    float32: half the time; elsewhere all is float32. Every pass sees the cutouts augmented anew,
+    but where only the last blocks of the trunk are trained on a set for all folds: there the frozen
+    part's output is computed once, for every cutout as it is and once more augmented. On a GPU
+    batches are larger, and turned and stretched there.
 
     Parameters
     ----------
@@ -64,7 +64,8 @@ def adapt(
     """
     workdir.mkdir(parents=True, exist_ok=True)
     course = Course("adapting", config.adapt_epochs, config.adapt_learning_rate)
-    low = rebuild_trunk(config, trunk, "mixed_bfloat16")
+    fast = on_gpu() or processor_has_bfloat16()
+    low = rebuild_trunk(config, trunk, "mixed_bfloat16" if fast else "float32")
     choose_trainable(low, config)
     keras.utils.set_random_seed(config.seed)
     stream: Stream
