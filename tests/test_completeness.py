@@ -23,10 +23,11 @@ from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import sky_to_grid
 from lensweep.training.evaluation import completeness, planted_run
 from lensweep.training.evaluation.calibrate import calibrate_run
-from lensweep.training.evaluation.completeness import find_depths, measure_completeness
+from lensweep.training.evaluation.completeness import find_cuts, measure_completeness
 from lensweep.training.evaluation.completeness_report import draw_completeness, show_completeness
 from lensweep.training.evaluation.planted_run import open_planting
 from lensweep.training.evaluation.planting import Scanned, find_again
+from lensweep.training.evaluation.shares import completeness_at
 
 NAME = "field_drz"
 PAINTED = {"n": 6, "seed": 4, "drawn_hosts": 1.0}
@@ -127,6 +128,17 @@ def test_shares_count_what_reaches_a_depth_and_was_not_there_before(found):
     assert by["n"].sum() == len(galaxies)
 
 
+def test_an_interval_holds_what_is_not_known_of_the_threshold():
+    planted = pd.DataFrame({"logit_mean": np.arange(1000.0), "logit_before": -np.inf})
+    weights, cuts = np.ones(1000), np.array([500.0, *np.linspace(300.0, 700.0, 50)])
+    share, low, high = completeness_at(planted, weights, cuts)
+    assert share == 0.5
+    assert (low, high) == pytest.approx((0.31, 0.69), abs=0.03)
+    _, low, high = completeness_at(planted, weights, np.full(51, 500.0))
+    assert (low, high) == pytest.approx((0.47, 0.53), abs=0.02)
+    assert np.isnan(completeness_at(planted, 0.0 * weights, cuts)).all()
+
+
 def test_a_finished_measurement_repeats_nothing(found, run, second_look_bundle, out, client):
     parts = sorted(out.glob("planted/*"))
     before = [path.stat().st_mtime_ns for path in parts]
@@ -185,11 +197,15 @@ def test_without_a_calibration_depths_are_of_the_runs_own_candidates(
     """At most so many of them are false; 1,000 per square degree are none in so small a field."""
     monkeypatch.setattr(completeness, "find_field_scores", lambda *_: None)
     monkeypatch.setattr(completeness, "DEPTHS", (1000.0, 30_000.0))
-    depths, named = find_depths(run, check_bundle(str(second_look_bundle)))
+    cuts, named = find_cuts(run, check_bundle(str(second_look_bundle)))
     assert named.startswith("the run's own candidates")
     ranked = pd.read_parquet(run / "candidates.parquet")["logit_mean"]
     area = area_deg2(run_footprint(run))
-    assert depths == {30_000.0: ranked[round(30_000 * area) - 1]}
+    assert list(cuts) == [30_000.0]
+    score, *others = cuts[30_000.0]
+    assert score == ranked[round(30_000 * area) - 1]
+    # That as many are there is chance: it might be scores beside it too.
+    assert min(others) < score < max(others)
 
 
 def test_unfit_runs_are_refused(run, second_look_bundle, client, tmp_path):

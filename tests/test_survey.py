@@ -15,6 +15,7 @@ from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.results.calibration import Calibration
 from lensweep.scanner.results.worth import FieldScores
+from lensweep.training.evaluation.shares import weighted_share
 from lensweep.training.evaluation.survey import (
     FACTS,
     WORST,
@@ -25,14 +26,12 @@ from lensweep.training.evaluation.survey import (
     run_survey,
 )
 from lensweep.training.evaluation.survey_report import (
-    completeness_at,
     draw_worst,
     lenses_among,
     poisson_interval,
     survey_lines,
 )
 from lensweep.training.evaluation.survey_request import CENTRES, SurveyConfig
-from lensweep.training.evaluation.weighted import weighted_share
 from lensweep.training.simulation.field import make_known_field
 from lensweep.training.simulation.field_population import SKY
 
@@ -150,17 +149,6 @@ def test_a_survey_is_told():
     ratio, low, high = map(float, re.match(r".*: ([\d.]+) \(([\d.]+)-([\d.]+);", told).groups())
     assert 0.6 < ratio < 1.6
     assert low < ratio < high
-
-
-def test_an_interval_of_completeness_holds_what_is_not_known_of_the_threshold():
-    planted = pd.DataFrame({"logit_mean": np.arange(1000.0), "logit_before": -np.inf})
-    weights, cuts = np.ones(1000), [500.0, *np.linspace(300.0, 700.0, 50)]
-    share, low, high = completeness_at(planted, weights, cuts)
-    assert share == 0.5
-    assert (low, high) == pytest.approx((0.31, 0.69), abs=0.03)
-    _, low, high = completeness_at(planted, weights, [500.0] * 51)
-    assert (low, high) == pytest.approx((0.47, 0.53), abs=0.02)
-    assert np.isnan(completeness_at(planted, 0.0 * weights, cuts)).all()
 
 
 def test_what_is_expected_of_a_square_degree_is_what_is_counted():

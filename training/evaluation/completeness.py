@@ -19,8 +19,8 @@ from lensweep.catalogs.coverage import area_deg2
 from lensweep.catalogs.tables import write_frame
 from lensweep.ground.files import whole_file
 from lensweep.ground.progress import Progress
-from lensweep.scanner.lenses.recall import binomial_interval
 from lensweep.scanner.network.bundle_store import Bundle
+from lensweep.scanner.results.calibration import RESAMPLINGS
 from lensweep.scanner.results.finished_run import read_facts
 from lensweep.scanner.results.footprint import run_footprint
 from lensweep.scanner.results.selection_function import (
@@ -32,9 +32,13 @@ from lensweep.scanner.results.selection_function import (
 from lensweep.scanner.results.worth import asked_of, find_field_scores
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.training.evaluation.planted_run import PlantedRun, Planting, plant_in_run
-from lensweep.training.evaluation.planting import found_net
 from lensweep.training.evaluation.population import collett_weights, flat_weights
-from lensweep.training.evaluation.weighted import weighted_share
+from lensweep.training.evaluation.shares import (
+    completeness_at,
+    found_net,
+    scores_at,
+    weighted_share,
+)
 
 # False candidates per square degree.
 DEPTHS = (1.0, 10.0, 100.0, 1000.0)
@@ -58,8 +62,9 @@ class Completeness:
     Attributes
     ----------
     planted : PlantedRun
-    depths : dict of float to float
-        Least mean logit, by false candidates per square degree.
+    cuts : dict of float to ndarray, shape (1 + m,)
+        Least mean logit, by false candidates per square degree, and m others that it might have
+        been.
     measured_by : str
         From what these are known.
     populations : DataFrame
@@ -73,11 +78,16 @@ class Completeness:
     """
 
     planted: PlantedRun
-    depths: dict[float, float]
+    cuts: dict[float, NDArray[np.float64]]
     measured_by: str
     populations: pd.DataFrame
     shares: pd.DataFrame
     selections: list[SelectionFunction]
+
+    @property
+    def depths(self) -> dict[float, float]:
+        """Least mean logit, by false candidates per square degree."""
+        return {depth: float(cuts[0]) for depth, cuts in self.cuts.items()}
 
 
 def measure_completeness(
@@ -94,10 +104,10 @@ def measure_completeness(
         If the mosaics have no place for a lens.
     """
     planted, out = plant_in_run(planting, client, progress), planting.out
-    depths, measured_by = find_depths(planting.root, planting.bundle)
+    cuts, measured_by = find_cuts(planting.root, planting.bundle)
     found = Completeness(
-        planted, depths, measured_by, _populations(planted, depths), _by_bins(planted, depths),
-        fit_selections(planted, depths),
+        planted, cuts, measured_by, _populations(planted, cuts), _by_bins(planted, cuts),
+        fit_selections(planted, cuts),
     )  # fmt: skip
     for name, table in (("lenses", planted.lenses), ("completeness", found.shares)):
         write_frame(table, out / f"{name}.parquet")
@@ -107,28 +117,40 @@ def measure_completeness(
     return found
 
 
-def find_depths(root: Path, bundle: Bundle) -> tuple[dict[float, float], str]:
+def find_cuts(root: Path, bundle: Bundle) -> tuple[dict[float, NDArray[np.float64]], str]:
     """The scores at which so many false candidates are to be expected, and how that is known.
 
     By the calibration of the run or its ensemble; else by the run's own candidates, of which
-    nobody knows how many are lenses: then there are no more false ones than that.
+    nobody knows how many are lenses: then there are no more false ones than that. After each score
+    those that it might as well have been, with what it was counted from resampled.
     """
-    centres = asked_of(read_facts(root))["centres"]
+    centres, rng = asked_of(read_facts(root))["centres"], np.random.default_rng(2018)
     scores = find_field_scores(bundle, RunPaths(root), centres)
     if scores is not None:
         calibration = scores.calibration(centres)
+        resampled = [calibration.resampled(rng) for _ in range(RESAMPLINGS)]
         named = "fields without lenses"
-        return {depth: calibration.false.score_at(depth) for depth in DEPTHS}, named
+        return {depth: scores_at(depth, calibration, resampled) for depth in DEPTHS}, named
     with RunPaths(root).candidates.open("rb") as file:
         candidates = pd.read_parquet(file, columns=["logit_mean"])
     ranked = np.sort(candidates["logit_mean"].to_numpy(np.float64))[::-1]
     area = area_deg2(run_footprint(root))
     ranks = {depth: round(depth * area) for depth in DEPTHS}
     named = "the run's own candidates, at most so many of them false"
-    return {d: float(ranked[r - 1]) for d, r in ranks.items() if 1 <= r <= len(ranked)}, named
+    return {d: _at_rank(ranked, r, rng) for d, r in ranks.items() if 1 <= r <= len(ranked)}, named
 
 
-def _populations(planted: PlantedRun, depths: dict[float, float]) -> pd.DataFrame:
+def _at_rank(
+    ranked: NDArray[np.float64], rank: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """The score at a rank, and what it might have been: so many there are by chance (Poisson)."""
+    others = np.clip(rng.poisson(rank, RESAMPLINGS), 1, len(ranked))
+    return np.asarray(ranked[np.concatenate([[rank], others]) - 1])
+
+
+def _populations(
+    planted: PlantedRun, cuts: dict[float, NDArray[np.float64]]
+) -> pd.DataFrame:
     lenses, rows = planted.lenses, []
     drawn = pd.concat([lenses.assign(is_seen=True), planted.unseen.assign(is_seen=False)])
     for name, weigh in (
@@ -140,9 +162,9 @@ def _populations(planted: PlantedRun, depths: dict[float, float]) -> pd.DataFram
         weights, of_all = weigh(lenses), weigh(drawn)
         row: dict[str, Any] = {"population": name, "n": int((weights > 0.0).sum())}
         row["seen"] = weighted_share(drawn["is_seen"].to_numpy(bool), of_all)[0]
-        for depth, score in depths.items():
+        for depth, scores in cuts.items():
             column = f"found_{depth:g}"
-            share = weighted_share(found_net(lenses, score), weights)
+            share = completeness_at(lenses, weights, scores)
             row[column], row[f"{column}_low"], row[f"{column}_high"] = share
         rows.append(row)
     return pd.DataFrame(rows)
@@ -152,7 +174,7 @@ def _of_kind(table: pd.DataFrame, kind: str) -> NDArray[np.float64]:
     return np.asarray(table["kind"] == kind, np.float64)
 
 
-def _by_bins(planted: PlantedRun, depths: dict[float, float]) -> pd.DataFrame:
+def _by_bins(planted: PlantedRun, cuts: dict[float, NDArray[np.float64]]) -> pd.DataFrame:
     lenses = planted.lenses[planted.lenses["kind"] == "lensed_galaxy"]
     unseen = planted.unseen[planted.unseen["kind"] == "lensed_galaxy"]
     rows = []
@@ -168,16 +190,17 @@ def _by_bins(planted: PlantedRun, depths: dict[float, float]) -> pd.DataFrame:
             row: dict[str, Any] = {"by": by, "value": label, "n": len(members), "seen": np.nan}
             if others is not None and len(members):
                 row["seen"] = len(members) / (len(members) + int((others == label).sum()))
-            for depth, score in depths.items():
-                found, column = int(found_net(members, score).sum()), f"found_{depth:g}"
-                row[column] = found / len(members) if len(members) else np.nan
-                low, high = binomial_interval(found, len(members))
-                row[f"{column}_low"], row[f"{column}_high"] = low, high
+            for depth, scores in cuts.items():
+                column = f"found_{depth:g}"
+                share = completeness_at(members, np.ones(len(members)), scores)
+                row[column], row[f"{column}_low"], row[f"{column}_high"] = share
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def fit_selections(planted: PlantedRun, depths: dict[float, float]) -> list[SelectionFunction]:
+def fit_selections(
+    planted: PlantedRun, cuts: dict[float, NDArray[np.float64]]
+) -> list[SelectionFunction]:
     """Fit the selection function of every depth; none where too few lensed galaxies were planted.
 
     What was drawn and would not be seen counts as not found.
@@ -194,9 +217,9 @@ def fit_selections(planted: PlantedRun, depths: dict[float, float]) -> list[Sele
     domain = {name: (float(one.min()), float(one.max()))
               for name, one in zip(AXES, axes, strict=True)}  # fmt: skip
     functions = []
-    for depth, score in depths.items():
+    for depth, scores in cuts.items():
         found = np.zeros(len(drawn), np.bool_)
-        found[: len(galaxies[0])] = found_net(galaxies[0], score)
+        found[: len(galaxies[0])] = found_net(galaxies[0], float(scores[0]))
         if not found.any() or found.all():
             continue
         # A weak prior on the coefficients of standardised axes, none on the constant.

@@ -251,9 +251,3 @@ def _best_merged(
     lens, candidate, _ = all_pairs(ra, dec, own_ra[keep], own_dec[keep], FOUND_WITHIN_ARCSEC)
     np.maximum.at(best, lens, score[keep][candidate])
     return best
-
-
-def found_net(planted: pd.DataFrame, score: float) -> NDArray[np.bool_]:
-    """Which planted lenses reach a score where nothing reached it before."""
-    after, before = planted["logit_mean"] >= score, planted["logit_before"] >= score
-    return np.asarray(after & ~before)

@@ -20,12 +20,11 @@ from lensweep.scanner.network.ensemble import FieldFacts
 from lensweep.scanner.results.calibration import CONFIDENCE, RESAMPLINGS, Calibration
 from lensweep.scanner.results.contact_sheet import draw_contact_sheet
 from lensweep.scanner.results.worth import FieldScores, as_field_scores
-from lensweep.training.evaluation.planting import found_net
 from lensweep.training.evaluation.population import collett_weights, flat_weights
 from lensweep.training.evaluation.report import table_lines
+from lensweep.training.evaluation.shares import completeness_at, scores_at
 from lensweep.training.evaluation.survey import WORST, Survey, field_folder, field_scores
 from lensweep.training.evaluation.survey_request import SurveyConfig
-from lensweep.training.evaluation.weighted import weighted_share
 
 # Candidates per square degree without lenses down to which somebody looks.
 DEPTHS = (1000.0, 100.0, 10.0, 1.0)
@@ -142,8 +141,7 @@ def _completeness_lines(
         "lensed galaxies, as drawn": (planted["kind"] == "lensed_galaxy").to_numpy(float),
         "lensed quasars, as drawn": (planted["kind"] == "lensed_quasar").to_numpy(float),
     }
-    cuts = {depth: [one.false.score_at(depth) for one in (calibration, *resampled)]
-            for depth in DEPTHS}  # fmt: skip
+    cuts = {depth: scores_at(depth, calibration, resampled) for depth in DEPTHS}
     rows = []
     for name, weights in populations.items():
         cells = []
@@ -153,32 +151,6 @@ def _completeness_lines(
         rows.append((name, f"{int((weights > 0.0).sum()):,}", *cells))
     header = ("visible lenses", "n", *(f"at {depth:,.0f} per deg²" for depth in DEPTHS))
     return table_lines(header, rows)
-
-
-def completeness_at(
-    planted: pd.DataFrame, weights: NDArray[np.float64], cuts: list[float]
-) -> tuple[float, float, float]:
-    """What share of planted lenses reaches a score that nothing reached before, and its interval.
-
-    Parameters
-    ----------
-    planted : DataFrame
-    weights : ndarray, shape (n,)
-        How much each counts.
-    cuts : list of float
-        The score, and others that it might have been: how many false candidates reach it was
-        counted on so many fields and no more.
-    """
-    share, low, high = weighted_share(found_net(planted, cuts[0]), weights)
-    if not weights.any():
-        return share, low, high
-    rng, drawn = np.random.default_rng(2018), []
-    for cut in cuts[1:]:
-        again = weights * rng.poisson(1.0, len(weights))
-        if again.any():
-            drawn.append(np.average(found_net(planted, cut), weights=again))
-    ends = np.quantile(drawn, (0.025, 0.975))
-    return share, min(low, float(ends[0])), max(high, float(ends[1]))
 
 
 def _top_lines(calibration: Calibration, resampled: list[Calibration]) -> list[str]:
