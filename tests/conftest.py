@@ -14,8 +14,6 @@ from lensweep.deploy.environment import DASK_SETTINGS, THREAD_VARIABLES
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # One per core: threads of one would wait, busily, for those of the others.
-    os.environ |= dict.fromkeys(THREAD_VARIABLES, "1")
     # Processes that load a network take turns by a file in there: not with those of other tests.
     os.environ["TMPDIR"] = tempfile.mkdtemp(prefix=os.environ["PYTEST_XDIST_WORKER"])
     tempfile.tempdir = None
@@ -53,6 +51,15 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else 99)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes():
+    """One worker per core: threads of one would wait, busily, for those of the others.
+
+    A worker itself could not say so: plugins have imported NumPy before it comes to this file.
+    """
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 
 
 def pytest_sessionstart():
