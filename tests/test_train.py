@@ -265,6 +265,21 @@ def test_only_trainings_on_the_same_cutouts_are_merged(trained, thesis, tmp_path
         merge_bundles([trained.parent, tmp_path], tmp_path / "both", "both")
 
 
+def test_a_trunk_goes_on_with_what_its_ensemble_is_most_wrong_about(trained, client, tmp_path):
+    workdir = with_sets_of(trained.parent, tmp_path / "further", "adapt", "train", "test")
+    config = dataclasses.replace(TINY, init="bundle", weights=str(trained), adapt_hardest=40)
+    with open_progress(False) as progress:
+        sets = prepare_sets(config, workdir, client, progress)
+    (hard,), (drawn,) = sets.adapt[0], sets.screen
+    # 40, and half as many of the rest: 20 of 24.
+    assert len(hard) == 60
+    assert hard.folder == workdir / "hard-1"
+    assert len(drawn) == 64
+    kept = set(hard.truth["row"])
+    assert len(kept) == 60
+    assert kept < set(range(64))
+
+
 def test_cutouts_may_be_given_instead_of_simulated(trained, client, tmp_path):
     config = dataclasses.replace(
         TINY, data=str(trained.parent), trainable="head", n_adapt=0, screen_epochs=0, n_train=30,
@@ -305,6 +320,8 @@ def test_cutouts_may_be_given_instead_of_simulated(trained, client, tmp_path):
         ({"weights": "x.h5"}, "drop one of them"),
         ({"n_adapt": 0}, "screen_epochs without n_adapt"),
         ({"n_adapt": 0, "adapt_rounds": 2}, "adapt_rounds = 2: needs n_adapt"),
+        ({"adapt_hardest": 20}, "adapt_hardest = 20: an ensemble tells what is hard"),
+        ({"init": "bundle", "weights": "x", "adapt_hardest": 99}, "n_adapt = 64 is less"),
         ({"adapt_rounds": 0}, "adapt_rounds = 0: must lie within 1 and"),
         # What a TOML file may hold: each was found only by Keras, after all cutouts were drawn.
         ({"n_train": "x"}, "n_train = 'x': must be a whole number"),

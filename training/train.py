@@ -22,6 +22,7 @@ from lensweep.scanner.network.bundle_store import (
     MANIFEST,
     Bundle,
     Heads,
+    check_bundle,
     sha256_of,
     write_manifest,
 )
@@ -38,6 +39,7 @@ from lensweep.training.data.examples import OBJECT, Examples, check_classes, ope
 from lensweep.training.data.folds import assign_folds, leaked_fraction
 from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.data.simulated_set import make_dataset
+from lensweep.training.evaluation.hard_examples import sift
 from lensweep.training.evaluation.report import RESULTS, read_curves, write_report
 from lensweep.training.evaluation.result_tables import Evaluation
 from lensweep.training.fit.bundle import CONFIG, Scores, write_bundle, write_scores
@@ -80,10 +82,11 @@ class Rounds(Sequence[list[Examples]]):
 class Sets:
     """Labelled cutouts, apart by object: to adapt on, to cross-validate on, to measure on.
 
-    Those to adapt on are several sets for every round.
+    Those to adapt on are several sets for every round; the screen learns from all of the first.
     """
 
     adapt: Sequence[list[Examples]]
+    screen: list[Examples]
     train: Examples
     test: Examples
 
@@ -129,7 +132,7 @@ def train(config: TrainConfig, workdir: Path, client: Client, progress: Progress
         training["leak"] = measure_leak(config, sets.train, folds, members, workdir, progress)
     screen = None
     if config.screen_epochs:
-        network = train_screen(config, sets.adapt[0], workdir / "screen", progress)
+        network = train_screen(config, sets.screen, workdir / "screen", progress)
         screen = judge_screen(network, sets.train, members.out_of_fold)
         progress.note(f"screen: {json.dumps(screen.metrics)}")
     made = _write(folder, config, members, scores, training, screen)
@@ -204,16 +207,24 @@ def prepare_sets(config: TrainConfig, workdir: Path, client: Client, progress: P
             make_dataset(folder, n_cutouts, seed, client, progress, hard_weight)
         return open_examples(folder, n_cutouts, both_classes=not name.startswith("adapt"))
 
-    def ready_round(number: int) -> list[Examples]:
+    def drawn_for(number: int) -> list[Examples]:
         name = f"adapt-{number + 1}" if number else "adapt"
         seed = config.of_round(number).seed
-        drawn = [ready(name, config.n_adapt, seed, config.hard_weight)] if config.n_adapt else []
-        check_classes(drawn + also)
-        return drawn + also
+        return [ready(name, config.n_adapt, seed, config.hard_weight)] if config.n_adapt else []
+
+    def ready_round(number: int, drawn: list[Examples] | None = None) -> list[Examples]:
+        taken = drawn_for(number) if drawn is None else drawn
+        if config.adapt_hardest:
+            judge, out = check_bundle(config.weights), workdir / f"hard-{number + 1}"
+            taken = [sift(one, config.adapt_hardest, judge, config.of_round(number).seed, out,
+                          client, progress) for one in taken]  # fmt: skip
+        check_classes(taken + also)
+        return taken + also
 
     also = [open_examples(Path(folder), both_classes=False) for folder in config.adapt_also]
     rounds = range(config.rounds if config.n_adapt or also else 0)
-    adapt = [_made(ready_round(number)) for number in rounds[:1]]
+    first = drawn_for(0) if rounds else []
+    adapt = [_made(ready_round(number, first)) for number in rounds[:1]]
     train = ready("train", config.n_train, config.seed + 1)
     test = ready("test", config.n_test, config.seed + 2)
     if on_gpu():
@@ -223,13 +234,13 @@ def prepare_sets(config: TrainConfig, workdir: Path, client: Client, progress: P
     else:
         adapt += [_made(ready_round(number)) for number in rounds[1:]]
     if not config.augmented_lenses:
-        return Sets(Rounds(adapt), train, test)
+        return Sets(Rounds(adapt), first + also, train, test)
     folder = workdir / "augmented"
     materialise(
         train, folder, config.augmented_lenses, config.augmented_others, config.seed,
         client, progress,
     )  # fmt: skip
-    return Sets(Rounds(adapt), open_examples(folder), test)
+    return Sets(Rounds(adapt), first + also, open_examples(folder), test)
 
 
 def _made(sets: list[Examples]) -> Callable[[], list[Examples]]:

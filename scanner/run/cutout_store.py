@@ -236,6 +236,28 @@ def read(path: Path, start: int = 0, stop: int | None = None) -> Cutouts:
     return Cutouts(**{name: np.asarray(arrays[name][start:stop]) for name in _COLUMNS})
 
 
+def gather(places: Sequence[tuple[Path, int]]) -> Cutouts:
+    """Read single cutouts of one store or several, in the order asked for.
+
+    Parameters
+    ----------
+    places : sequence of (Path, int)
+        A store, and the number of a cutout in it.
+    """
+    stores, which = np.unique([str(store) for store, _ in places], return_inverse=True)
+    rows, parts, order = np.array([row for _, row in places]), [], []
+    for number, store in enumerate(stores):
+        mine = np.flatnonzero(which == number)
+        unique, back = np.unique(rows[mine], return_inverse=True)
+        arrays = open_arrays(Path(store), "r")
+        parts.append({name: np.asarray(arrays[name].oindex[unique])[back] for name in _COLUMNS})
+        order.append(mine)
+    back = np.argsort(np.concatenate(order))
+    return Cutouts(**{
+        name: np.concatenate([part[name] for part in parts])[back] for name in _COLUMNS
+    })  # fmt: skip
+
+
 def read_written(
     path: Path, start: int, stop: int, sums: Mapping[str, Sequence[int]] | None = None
 ) -> tuple[Cutouts, Noise]:

@@ -82,11 +82,8 @@ def mine(
 def make_shard(start: int, stop: int, plan: Path, run: RunPaths) -> tuple[Cutouts, pd.DataFrame]:
     """The cutouts of some rows of a plan, from the run that scored them; their truth."""
     rows = pd.read_parquet(plan).iloc[start:stop].reset_index(drop=True)
-    parts = [cutout_store.read(run.cutouts(row.mosaic), row.window, row.window + 1)
-             for row in rows.itertuples()]  # fmt: skip
-    names = [field.name for field in dataclasses.fields(Cutouts)]
-    columns = {name: np.concatenate([getattr(one, name) for one in parts]) for name in names}
-    return Cutouts(**columns), rows
+    places = [(run.cutouts(row.mosaic), row.window) for row in rows.itertuples()]
+    return cutout_store.gather(places), rows
 
 
 def _make_fields(config: MiningConfig, folder: Path, client: Client, progress: Progress

@@ -69,9 +69,21 @@ def evaluate(asked: Asked, client: Client, progress: Progress) -> Path:
 
 
 def score_examples(
-    bundle: Bundle, examples: Examples, kept: Path, client: Client, progress: Progress
-) -> NDArray[np.float32]:
+    bundle: Bundle, examples: Examples, kept: Path, client: Client, progress: Progress,
+    second_looks: bool = True,
+) -> NDArray[np.float32]:  # fmt: skip
     """Score labelled cutouts with every member; what an earlier run has scored is kept.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    examples : Examples
+    kept : Path
+        Zarr array.
+    client : distributed.Client
+    progress : Progress
+    second_looks : bool
+        Look again at what looks like a lens, where the ensemble does: more than twice the time.
 
     Returns
     -------
@@ -82,17 +94,18 @@ def score_examples(
     made_from = {
         "ensemble_sha256": bundle.sha256, "cutouts": str(store),
         "cutouts_sha256": examples.fingerprint,
-    }  # fmt: skip
+    } | ({} if second_looks else {"second_looks": False})  # fmt: skip
     return fill_rows(
         kept, shape, made_from, _logits, client, progress, "scoring", store=store,
-        scoring=Scoring(bundle.folder, bundle.sha256, "full", "off"),
+        scoring=Scoring(bundle.folder, bundle.sha256, "full", "off"), second_looks=second_looks,
     )  # fmt: skip
 
 
 def _logits(
-    start: int, stop: int, store: Path, scoring: Scoring
+    start: int, stop: int, store: Path, scoring: Scoring, second_looks: bool
 ) -> NDArray[np.float32]:
-    return load_ensemble(scoring).logits(read_flux(store, np.arange(start, stop)))
+    ensemble, flux = load_ensemble(scoring), read_flux(store, np.arange(start, stop))
+    return ensemble.logits(flux) if second_looks else ensemble.first_look(flux)
 
 
 def _config(workdir: Path) -> dict[str, str]:

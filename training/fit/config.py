@@ -26,7 +26,8 @@ CHOICES: dict[str, Collection[str]] = {
 # A hundred million cutouts are 4 TB; passes and learning rates beyond these were never meant.
 _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31), "input_size": (0, 4096), "n_adapt": (0, 1e8), "adapt_epochs": (0, 1e4),
-    "adapt_learning_rate": (1e-9, 1.0), "adapt_rounds": (1, 100), "n_train": (4, 1e8),
+    "adapt_learning_rate": (1e-9, 1.0), "adapt_rounds": (1, 100),
+    "adapt_hardest": (0, 1e8), "n_train": (4, 1e8),
     "n_test": (1, 1e8), "n_folds": (2, 100), "dropout": (0.0, 0.99), "head_epochs": (1, 1e5),
     "head_learning_rate": (1e-9, 1.0), "hard_weight": (1, 1e4), "augmented_lenses": (0, 1e8),
     "augmented_others": (0, 1e8), "screen_epochs": (0, 1e4),
@@ -69,6 +70,10 @@ class TrainConfig:
     adapt_rounds : int
         How often: every further round goes on with the trunk of the one before, warms up again,
         and takes `n_adapt` cutouts that are drawn anew, with a seed 10 higher.
+    adapt_hardest : int
+        Of the cutouts of a round only so many are taken, of which the ensemble that the training
+        begins with is most wrong, and half as many others at random; 0: all of them. The screen
+        learns from all.
     adapt_also : tuple of str
         Folders of more labelled sets (injected, collected, hard negatives) to adapt on.
     augmentation : str
@@ -120,6 +125,7 @@ class TrainConfig:
     weights: str = setting("", "The trunk's pretrained weights, if elsewhere.")
     weights_sha256: str = ""
     adapt_rounds: int = 1
+    adapt_hardest: int = 0
     adapt_also: tuple[str, ...] = ()
     augmentation: str = "turns"
     hard_weight: int = 1
@@ -208,6 +214,15 @@ class TrainConfig:
             raise InputError(f"n_adapt = {self.n_adapt}: needs {MIN_ADAPT} cutouts, or none")
         if self.adapt_rounds > 1 and not self.n_adapt:
             raise InputError(f"adapt_rounds = {self.adapt_rounds}: needs n_adapt, to draw anew")
+        if self.adapt_hardest and self.init != "bundle":
+            raise InputError(
+                f"adapt_hardest = {self.adapt_hardest}: an ensemble tells what is hard; give init"
+                " = 'bundle', or leave it out"
+            )
+        if self.adapt_hardest > self.n_adapt:
+            raise InputError(
+                f"adapt_hardest = {self.adapt_hardest}: n_adapt = {self.n_adapt} is less"
+            )
         if self.screen_epochs and not self.n_adapt:
             raise InputError("screen_epochs without n_adapt: a screen is trained on cutouts apart")
         if self.second_look is not None and not self.shares_trunk:
