@@ -30,12 +30,12 @@ NASTY = r'<script>"x"</script> & \input{a} $1_2^3 100% #~'
 
 
 @pytest.fixture(scope="module")
-def run(client, tiny_bundle, tmp_path_factory):
+def run(client, measured_bundle, tmp_path_factory):
     """A run about LensFlow 1, whose first candidate has a known name full of markup."""
     folder, lens = tmp_path_factory.mktemp("exports"), lensflow92().iloc[0]
     sky = sky_cards((300, 400), crval=(lens["ra_deg"], lens["dec_deg"]))
     mosaic = write_field(folder / "one_f814w_drz.fits", 4, (300, 400), 50, sky=sky)
-    root = scan_here(client, tiny_bundle, [mosaic], folder / "run", merge_radius_arcsec=2.5)
+    root = scan_here(client, measured_bundle, [mosaic], folder / "run", merge_radius_arcsec=2.5)
     root = root.paths.root
     table = pq.read_table(root / "candidates.parquet")
     names = pa.array([NASTY] + [None] * (len(table) - 1))

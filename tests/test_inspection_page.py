@@ -34,13 +34,13 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def run(client, tiny_bundle, tmp_path_factory):
+def run(client, measured_bundle, tmp_path_factory):
     """A run on a small mosaic about LensFlow 1, in a folder whose name is markup."""
     folder, lens = tmp_path_factory.mktemp("inspected"), lensflow92().iloc[0]
     sky = sky_cards((420, 730), crval=(lens["ra_deg"], lens["dec_deg"]))
     mosaic = write_field(folder / "one_<b>_f814w_drz.fits", 4, sky=sky)
     out = folder / "<i>run & co"
-    return scan_here(client, tiny_bundle, [mosaic], out, merge_radius_arcsec=2.5).paths.root
+    return scan_here(client, measured_bundle, [mosaic], out, merge_radius_arcsec=2.5).paths.root
 
 
 @pytest.fixture(scope="module")
@@ -440,9 +440,9 @@ def test_top_cuts_the_list(run, browser, candidates):
         write_inspection(run, 300)
 
 
-def test_a_run_without_candidates_has_a_page(client, tiny_bundle, browser, tmp_path):
+def test_a_run_without_candidates_has_a_page(client, measured_bundle, browser, tmp_path):
     mosaic = write_field(tmp_path / "a_f814w_drz.fits", 8, (200, 300), 20)
-    run = scan_here(client, tiny_bundle, [mosaic], tmp_path / "run", min_logit=1e6).paths.root
+    run = scan_here(client, measured_bundle, [mosaic], tmp_path / "run", min_logit=1e6).paths.root
     with watched(browser) as page:
         page.goto(write_inspection(run, 300).as_uri())
         assert page.inner_text("#none") == "This run has no candidates."
@@ -459,10 +459,10 @@ def test_a_run_without_candidates_has_a_page(client, tiny_bundle, browser, tmp_p
     ],
 )  # fmt: skip
 def test_what_is_no_finished_run_is_one_message(
-    client, tiny_bundle, tmp_path, monkeypatch, capsys, spoil, top, said
+    client, measured_bundle, tmp_path, monkeypatch, capsys, spoil, top, said
 ):
     mosaic = write_field(tmp_path / "b_f814w_drz.fits", 8, (200, 300), 20)
-    run = scan_here(client, tiny_bundle, [mosaic], tmp_path / "run").paths.root
+    run = scan_here(client, measured_bundle, [mosaic], tmp_path / "run").paths.root
     spoil(RunPaths(run))
     monkeypatch.setattr(sys, "argv", ["lensweep", "inspect", str(run), "--top", str(top)])
     with pytest.raises(SystemExit) as end:

@@ -16,7 +16,7 @@ from lensweep.scanner.run.status import read_status
 
 
 @pytest.fixture(scope="module")
-def survey(client, tiny_bundle, tmp_path_factory):
+def survey(client, measured_bundle, tmp_path_factory):
     """Two overlapping mosaics and one that is none, in two runs and in one."""
     folder = tmp_path_factory.mktemp("survey")
     beside = sky_cards((420, 730), crval=(CRVAL[0] + 12.0 / 3600, CRVAL[1]))
@@ -26,19 +26,19 @@ def survey(client, tiny_bundle, tmp_path_factory):
     ]
     bad = folder / "bad.fits"
     bad.write_bytes(b"no FITS at all")
-    scan_here(client, tiny_bundle, mosaics[:1], folder / "0000")
-    scan_here(client, tiny_bundle, [mosaics[1], bad], folder / "0001")
-    scan_here(client, tiny_bundle, [*mosaics, bad], folder / "whole")
+    scan_here(client, measured_bundle, mosaics[:1], folder / "0000")
+    scan_here(client, measured_bundle, [mosaics[1], bad], folder / "0001")
+    scan_here(client, measured_bundle, [*mosaics, bad], folder / "whole")
     return folder
 
 
 @pytest.fixture
-def join(command, survey, tiny_bundle):
+def join(command, survey, measured_bundle):
     """Run ``lensweep join``: exit status, and what it printed."""
 
     def call(*runs, out):
         return command("join", *(survey / run for run in runs), "-o", out,
-                       "--ensemble", tiny_bundle)  # fmt: skip
+                       "--ensemble", measured_bundle)  # fmt: skip
 
     return call
 
@@ -80,7 +80,7 @@ def test_the_folder_above_an_array_stands_for_its_runs(join, survey, tmp_path):
     pd.testing.assert_frame_equal(joined.candidates, whole.candidates)
 
 
-def test_a_joined_run_is_a_run(join, command, survey, tiny_bundle, tmp_path):
+def test_a_joined_run_is_a_run(join, command, survey, measured_bundle, tmp_path):
     """Its pixels are there, though no mosaic is cut again, and so is all that is made of a run."""
     out = tmp_path / "joined"
     join("0000", "0001", out=out)
@@ -97,16 +97,16 @@ def test_a_joined_run_is_a_run(join, command, survey, tiny_bundle, tmp_path):
     assert command("inspect", out)[0] in (0, None)
     assert command("sheet", out, "--top", 9)[0] in (0, None)
     assert RunPaths(out).sheet.is_file()
-    assert np.isfinite(run.rank("median", str(tiny_bundle))["aggregate_score"]).all()
+    assert np.isfinite(run.rank("median", str(measured_bundle))["aggregate_score"]).all()
 
 
-def test_the_scan_of_all_continues_a_joined_run(join, client, tiny_bundle, survey, tmp_path):
+def test_the_scan_of_all_continues_a_joined_run(join, client, measured_bundle, survey, tmp_path):
     """And has nothing to do: its folder says what was asked of all parts together."""
     join("0000", "0001", out=tmp_path / "joined")
     marker = RunPaths(tmp_path / "joined").score_marker("a_f814w_drz", 0)
     before = marker.stat().st_mtime_ns
     mosaics = [survey / name for name in ("a_f814w_drz.fits", "b_f814w_drz.fits", "bad.fits")]
-    outcome = scan_here(client, tiny_bundle, mosaics, tmp_path / "joined")
+    outcome = scan_here(client, measured_bundle, mosaics, tmp_path / "joined")
     assert outcome.tally.waiting == 0
     assert marker.stat().st_mtime_ns == before
     whole, joined = (lensweep.open(path) for path in (survey / "whole", tmp_path / "joined"))
@@ -119,7 +119,7 @@ def test_a_mosaic_of_both_counts_once(join, survey, tmp_path):
     pd.testing.assert_frame_equal(joined.candidates, whole.candidates)
 
 
-def test_targets_of_all_parts(client, tiny_bundle, survey, join, tmp_path):
+def test_targets_of_all_parts(client, measured_bundle, survey, join, tmp_path):
     """Rows that one part calls off its mosaic lie on the other's."""
     targets = tmp_path / "targets.csv"
     targets.write_text(
@@ -129,8 +129,8 @@ def test_targets_of_all_parts(client, tiny_bundle, survey, join, tmp_path):
     asked = {"centres": str(targets), "min_valid_fraction": 0.0}
     parts = [survey / name for name in ("a_f814w_drz.fits", "b_f814w_drz.fits")]
     for part, root in zip(parts, ("a", "b"), strict=True):
-        scan_here(client, tiny_bundle, [part], tmp_path / root, **asked)
-    scan_here(client, tiny_bundle, parts, tmp_path / "whole", **asked)
+        scan_here(client, measured_bundle, [part], tmp_path / root, **asked)
+    scan_here(client, measured_bundle, parts, tmp_path / "whole", **asked)
     assert join(tmp_path / "a", tmp_path / "b", out=tmp_path / "joined")[0] == 0
     whole, joined = (lensweep.open(tmp_path / name) for name in ("whole", "joined"))
     pd.testing.assert_frame_equal(joined.targets, whole.targets)
@@ -152,10 +152,10 @@ def test_targets_of_all_parts(client, tiny_bundle, survey, join, tmp_path):
     ],
 )
 def test_parts_of_another_survey_are_refused(
-    join, survey, client, tiny_bundle, tmp_path, options, message
+    join, survey, client, measured_bundle, tmp_path, options, message
 ):
     other = write_field(tmp_path / "c_f814w_drz.fits", seed=5, shape=(150, 300))
-    scan_here(client, tiny_bundle, [other], tmp_path / "other", **options)
+    scan_here(client, measured_bundle, [other], tmp_path / "other", **options)
     status, shown = join("0000", tmp_path / "other", out=tmp_path / "joined")
     assert status == 2
     assert message in shown
@@ -163,7 +163,7 @@ def test_parts_of_another_survey_are_refused(
     assert not (tmp_path / "joined").exists()
 
 
-def test_nothing_is_overwritten_or_half_joined(join, survey, client, tiny_bundle, tmp_path):
+def test_nothing_is_overwritten_or_half_joined(join, survey, client, measured_bundle, tmp_path):
     out = tmp_path / "there"
     out.mkdir()
     (out / "notes.txt").write_text("mine")
@@ -172,7 +172,7 @@ def test_nothing_is_overwritten_or_half_joined(join, survey, client, tiny_bundle
     assert "is there already; name a new one" in shown
     # Another mosaic of the same name.
     other = write_field(tmp_path / "a_f814w_drz.fits", seed=6)
-    outcome = scan_here(client, tiny_bundle, [other], tmp_path / "other")
+    outcome = scan_here(client, measured_bundle, [other], tmp_path / "other")
     status, shown = join("0000", tmp_path / "other", out=tmp_path / "joined")
     assert status == 2
     assert "mosaic a_f814w_drz: " in shown

@@ -192,9 +192,9 @@ def test_another_run_in_the_folder_is_refused(scan, one_field, finished, options
 
 
 def test_a_finished_catalogue_is_not_replaced_unasked(
-    client, command, field, tiny_bundle, tmp_path
+    client, command, field, measured_bundle, tmp_path
 ):
-    scan = partial(scan_here, client, tiny_bundle)
+    scan = partial(scan_here, client, measured_bundle)
     first = scan([field], tmp_path / "run", merge_radius_arcsec=2.5)
     table = pd.read_parquet(first.paths.candidates)
     written = first.paths.candidates.stat().st_mtime_ns
@@ -208,7 +208,7 @@ def test_a_finished_catalogue_is_not_replaced_unasked(
     assert first.paths.candidates.stat().st_mtime_ns == written
     # The command to type, and the way to have it replaced, come to the same.
     status, _ = command("rank", tmp_path / "run", "--lens-density", 300.0, "--merge-radius", 4.0,
-                        "--ensemble", tiny_bundle)  # fmt: skip
+                        "--ensemble", measured_bundle)  # fmt: skip
     assert status == 0
     beside = pd.read_parquet(first.paths.reranked("mean-lens_density=300-merge_radius_arcsec=4"))
     again = scan([field], tmp_path / "run", rerank=True, **other)

@@ -143,20 +143,20 @@ def test_arrays_in_memory(stack, expected, tiny_bundle, tmp_path):
         np.testing.assert_array_equal(again["logit_mean"], table["logit_mean"])
 
 
-def test_what_a_score_is_worth_is_told_at_a_density_or_a_prior(stack, tiny_bundle, tmp_path):
+def test_what_a_score_is_worth_is_told_at_a_density_or_a_prior(stack, measured_bundle, tmp_path):
     out = tmp_path / "scores.parquet"
-    table = lensweep.score(stack, str(tiny_bundle), **SAID, out=out)
+    table = lensweep.score(stack, str(measured_bundle), **SAID, out=out)
     assert table["p_lens"].between(0.0, 1.0, inclusive="neither").all()
     facts = provenance_of(pq.read_schema(out))
     assert float(facts["lens_density_per_deg2"]) == 10.0
     assert facts["calibrated_on_centres"] == "sources"
     # A stamp is 25 square arcsec: 518,400 of them are a square degree.
-    dense = lensweep.score(stack, str(tiny_bundle), **SAID, lens_density=518.4)
-    prior = lensweep.score(stack, str(tiny_bundle), **SAID, prior=0.001)
+    dense = lensweep.score(stack, str(measured_bundle), **SAID, lens_density=518.4)
+    prior = lensweep.score(stack, str(measured_bundle), **SAID, prior=0.001)
     np.testing.assert_allclose(prior["p_lens"], dense["p_lens"])
     assert (prior["p_lens"] > table["p_lens"]).all()
     with pytest.raises(InputError, match=r"prior = 0.1 and lens_density = 5: .* give one"):
-        lensweep.score(stack, str(tiny_bundle), **SAID, prior=0.1, lens_density=5.0)
+        lensweep.score(stack, str(measured_bundle), **SAID, prior=0.1, lens_density=5.0)
 
 
 def test_large_stamps_are_cut_about_their_centre_and_small_ones_filled_up(tiny_bundle, tmp_path):
@@ -321,22 +321,22 @@ def test_a_killed_command_is_continued(tiny_bundle, command, tmp_path):
     assert not paths.root.exists()
 
 
-def test_other_scores_are_not_continued(stack, tiny_bundle, tmp_path):
+def test_other_scores_are_not_continued(stack, measured_bundle, tmp_path):
     """A folder that a stopped command left behind is of what that was asked."""
     out = tmp_path / "scores.parquet"
     paths = unfinished_at(out)
 
     paths.root.mkdir()
-    bundle = check_bundle(str(tiny_bundle))
-    config = ScoreConfig(("array",), str(out), str(tiny_bundle), **SAID)
+    bundle = check_bundle(str(measured_bundle))
+    config = ScoreConfig(("array",), str(out), str(measured_bundle), **SAID)
     (given,) = find_stamps([keep_array(paths, stack)])
     sets = [dataclasses.replace(given, title="array")]
     open_scores(paths, config, plan_stamps(config, sets, bundle), bundle)
     with pytest.raises(InputError, match=r"scores.parquet.unfinished: .*the array was another"):
-        lensweep.score(stack[:3], str(tiny_bundle), **SAID, out=out)
+        lensweep.score(stack[:3], str(measured_bundle), **SAID, out=out)
     with pytest.raises(InputError, match=r"pixel_scale_arcsec was 0.05, now 0.06"):
-        lensweep.score(stack, str(tiny_bundle), out=out, pixel_scale_arcsec=0.06,
+        lensweep.score(stack, str(measured_bundle), out=out, pixel_scale_arcsec=0.06,
                        units="electrons/s")  # fmt: skip
-    table = lensweep.score(stack, str(tiny_bundle), **SAID, out=out, lens_density=20.0)
+    table = lensweep.score(stack, str(measured_bundle), **SAID, out=out, lens_density=20.0)
     assert table["p_lens"].notna().all()
     assert not paths.root.exists()

@@ -3,6 +3,7 @@
 import io
 import shutil
 import time
+from functools import partial
 
 import astropy.units as u
 import numpy as np
@@ -54,10 +55,16 @@ def targets_of(outcome):
     return pd.read_parquet(outcome.paths.targets)
 
 
-def test_every_row_is_told_of_in_its_order(scan, field, table, tmp_path):
+@pytest.fixture
+def measured_scan(client, measured_bundle):
+    """`scan` with an ensemble that says what a score is worth."""
+    return partial(scan_here, client, measured_bundle)
+
+
+def test_every_row_is_told_of_in_its_order(measured_scan, field, table, tmp_path):
     table.to_csv(tmp_path / "t.csv", index=False)
-    outcome = scan([field], tmp_path / "run", centres=str(tmp_path / "t.csv"),
-                   merge_radius_arcsec=2.0)  # fmt: skip
+    outcome = measured_scan([field], tmp_path / "run", centres=str(tmp_path / "t.csv"),
+                            merge_radius_arcsec=2.0)  # fmt: skip
     found = targets_of(outcome).set_index("id")
     assert found["row"].tolist() == list(range(7))
     assert found.index.tolist() == found["target_id"].tolist() == table["id"].tolist()
@@ -77,11 +84,11 @@ def test_every_row_is_told_of_in_its_order(scan, field, table, tmp_path):
     assert written.field("p_lens").metadata == TARGETS.field("p_lens").metadata
 
 
-def test_targets_are_the_candidates_that_they_became(scan, field, table, tmp_path):
+def test_targets_are_the_candidates_that_they_became(measured_scan, field, table, tmp_path):
     """A target that a brighter neighbour absorbs is that neighbour's candidate."""
     table.to_csv(tmp_path / "t.csv", index=False)
-    outcome = scan([field], tmp_path / "run", centres=str(tmp_path / "t.csv"),
-                   merge_radius_arcsec=2.0)  # fmt: skip
+    outcome = measured_scan([field], tmp_path / "run", centres=str(tmp_path / "t.csv"),
+                            merge_radius_arcsec=2.0)  # fmt: skip
     found = targets_of(outcome).set_index("id")
     candidates = pd.read_parquet(outcome.paths.candidates).set_index("rank")
     assert len(candidates) == 2
@@ -330,14 +337,17 @@ def test_what_is_no_table_of_positions(given, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_new_calibration_tells_targets_too(scan, field, table, tmp_path, tiny_bundle):
+def test_a_new_calibration_tells_targets_too(
+    measured_scan, field, table, tmp_path, measured_bundle
+):
     from lensweep.scanner.results.ranking import rank_anew
 
     table.to_csv(tmp_path / "t.csv", index=False)
-    outcome = scan([field], tmp_path / "run", centres=str(tmp_path / "t.csv"))
+    outcome = measured_scan([field], tmp_path / "run", centres=str(tmp_path / "t.csv"))
     before = targets_of(outcome)
-    rank_anew(outcome.paths.root, check_bundle(str(tiny_bundle)), 1000.0)
+    rank_anew(outcome.paths.root, check_bundle(str(measured_bundle)), 1000.0)
     after = targets_of(outcome)
     scored = before["p_lens"].notna()
+    assert scored.any()
     assert (after["p_lens"][scored] > before["p_lens"][scored]).all()
     pd.testing.assert_frame_equal(after.drop(columns="p_lens"), before.drop(columns="p_lens"))
