@@ -101,6 +101,24 @@ def measured_bundle(tiny_bundle, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def estimator_bundle(tmp_path_factory) -> Path:
+    """Three lines through nine numbers of a cutout: workers have it without TensorFlow."""
+    pytest.importorskip("skops", reason="finders of scikit-learn are kept by skops")
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    from lensweep.training.published.morphology import Morphology
+
+    flux = np.random.default_rng(0).normal(size=(20, 100, 100)).astype(np.float32)
+    finder = make_pipeline(Morphology(), LogisticRegression()).fit(flux, np.arange(20) % 2)
+    heads = {"line": (np.array([[1.0, 1.1, 0.9]], "f4"), np.array([0.0, 0.1, -0.1], "f4"))}
+    description = describe_tiny("line", (Trunk("line", ("line-0", "line-1", "line-2")),))
+    folder = tmp_path_factory.mktemp("bundles") / "line"
+    save_bundle(folder, description, {"line": finder}, heads)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def second_look_bundle(tmp_path_factory) -> Path:
     """A measured one with second looks at about half of what is scored."""
     folder = tmp_path_factory.mktemp("bundles") / "tiny-3fold"
@@ -122,9 +140,16 @@ def write_tiny_bundle(folder, second_look) -> Path:
     trunk = keras.Model(inputs, features)
     rng = np.random.default_rng(5)
     heads = {"tiny": (rng.normal(0, 20, (6, 3)).astype("f4"), rng.normal(0, 1, 3).astype("f4"))}
-    description = Description(
-        name="tiny-3fold",
-        trunks=(Trunk("tiny", ("tiny-fold0", "tiny-fold1", "tiny-fold2"), second_look),),
+    members = ("tiny-fold0", "tiny-fold1", "tiny-fold2")
+    description = describe_tiny("tiny-3fold", (Trunk("tiny", members, second_look),))
+    save_bundle(folder, description, {"tiny": trunk}, heads)
+    return folder
+
+
+def describe_tiny(name, trunks) -> Description:
+    return Description(
+        name=name,
+        trunks=trunks,
         stretch=Stretch(),
         band="F814W",
         pixel_scale_arcsec=0.05,
@@ -134,8 +159,6 @@ def write_tiny_bundle(folder, second_look) -> Path:
         metrics={},
         training={},
     )
-    save_bundle(folder, description, {"tiny": trunk}, heads)
-    return folder
 
 
 def drawn_field_scores() -> pd.DataFrame:

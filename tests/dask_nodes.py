@@ -31,7 +31,7 @@ class Machines:
         self.start_scheduler()
 
     def start_scheduler(self):
-        self.scheduler = self._start(
+        self.scheduler = self._fork(
             "scheduler", "--host", "127.0.0.1", "--port", self.address.rsplit(":", 1)[1],
             "--dashboard-address", "127.0.0.1:0",
         )  # fmt: skip
@@ -44,17 +44,13 @@ class Machines:
 
     def fork_node(self, resources="CUT=1,SCORE=1", options=(), environment=None):
         """Without a nanny; it is there at once."""
-        self.nodes.append(
-            Forked(
-                "dask", *self._worker(resources), "--no-nanny", *options, log=self._log.name,
-                environment=ENVIRONMENT | self._settings | (environment or {}),
-            )
-        )  # fmt: skip
+        asked = *self._worker(resources), "--no-nanny", *options
+        self.nodes.append(self._fork(*asked, environment=environment))
         return self.nodes[-1]
 
     def _worker(self, resources):
         return ("worker", self.address, "--nthreads", "1", "--nworkers", "1", "--host",
-                "127.0.0.1", "--resources", resources,
+                "127.0.0.1", "--resources", resources, "--no-dashboard",
                 "--dashboard-address", "127.0.0.1:0")  # fmt: skip
 
     def wait_for(self, workers):
@@ -73,6 +69,10 @@ class Machines:
     def close(self):
         for process in [*self.nodes, self.scheduler]:
             self.lose(process)
+
+    def _fork(self, *arguments, environment=None):
+        settings = ENVIRONMENT | self._settings | (environment or {})
+        return Forked("dask", *arguments, log=self._log.name, environment=settings)
 
     def _start(self, *arguments, before=()):
         return subprocess.Popen(

@@ -17,8 +17,9 @@ import psutil
 from lensweep.deploy.local import begin_fork_server
 from lensweep.scanner.work.stages import IMPORTS
 
-# Of a scan, before and after its workers' part.
-PRELOAD = ("lensweep.commands.app", "lensweep.commands.show", "lensweep.scanner.work.scan")
+# Of a scan, before and after its workers' part; with what draws a cluster's dashboard.
+PRELOAD = ("lensweep.commands.app", "lensweep.commands.show", "lensweep.scanner.work.scan",
+           "distributed.dashboard.scheduler")  # fmt: skip
 
 
 def begin_server():

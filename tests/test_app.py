@@ -79,10 +79,10 @@ def test_errors_are_said_whatever(command, tmp_path):  # noqa: F811
 
 
 @pytest.mark.filterwarnings("ignore")  # what Dask says of a cluster that is closed
-def test_the_dashboard_is_told(command, field, tiny_bundle, tmp_path):  # noqa: F811
+def test_the_dashboard_is_told(command, field, estimator_bundle, tmp_path):  # noqa: F811
     pytest.importorskip("bokeh")
     status, _, err = command(
-        "scan", field, "--out", tmp_path / "run", "--ensemble", tiny_bundle, "--workers", 1
+        "scan", field, "--out", tmp_path / "run", "--ensemble", estimator_bundle, "--workers", 1
     )
     assert status == 0
     assert re.search(r"^dashboard: http://127\.0\.0\.1:\d+/status$", err, re.MULTILINE)

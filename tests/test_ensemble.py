@@ -39,8 +39,8 @@ def flux():
 
 
 @pytest.fixture
-def copied(tiny_bundle, tmp_path):
-    return shutil.copytree(tiny_bundle, tmp_path / "copy")
+def copied(measured_bundle, tmp_path):
+    return shutil.copytree(measured_bundle, tmp_path / "copy")
 
 
 def test_score_does_not_depend_on_company(loaded, flux):
@@ -81,11 +81,11 @@ def test_extreme_pixels_get_finite_scores(loaded, flux):
     assert np.isfinite(loaded.logits(extreme)).all()
 
 
-def test_description_survives(tiny_bundle):
-    bundle = check_bundle(str(tiny_bundle))
+def test_description_survives(measured_bundle):
+    bundle = check_bundle(str(measured_bundle))
     assert bundle.description.members == ("tiny-fold0", "tiny-fold1", "tiny-fold2")
     assert bundle.description.fields == FieldFacts(0.1, 70, 150, {})
-    endings = {path.suffix for path in tiny_bundle.iterdir()}
+    endings = {path.suffix for path in measured_bundle.iterdir()}
     assert not endings & {".pkl", ".keras", ".h5"}
 
 
@@ -145,9 +145,9 @@ def test_refused_before_tensorflow_is_imported(copied):
     assert not (copied / "run").exists()
 
 
-def test_another_bundle_on_a_worker_is_refused(tiny_bundle):
+def test_another_bundle_on_a_worker_is_refused(measured_bundle):
     with pytest.raises(EnsembleError, match="give every worker the same bundle"):
-        load_ensemble(Scoring(str(tiny_bundle), "0" * 64))
+        load_ensemble(Scoring(str(measured_bundle), "0" * 64))
 
 
 def test_summary():

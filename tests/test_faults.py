@@ -114,13 +114,22 @@ def scan_with(address, bundle, field, out, inject=None, **options):
     return outcome, progress.log.getvalue()
 
 
-@pytest.fixture(scope="module")
-def undisturbed(client, tiny_bundle, field_there, tmp_path_factory):
+def scan_undisturbed(client, bundle, field, root):
     """The same scan within this process."""
-    root = tmp_path_factory.mktemp("undisturbed") / "run"
-    outcome = scan_here(client, tiny_bundle, [field_there], root, windows_per_shard=4)
-    assert outcome.exit_status == 0
+    assert scan_here(client, bundle, [field], root, windows_per_shard=4).exit_status == 0
     return root
+
+
+@pytest.fixture(scope="module")
+def bundle(estimator_bundle):
+    """What is scored with where a device is not the claim: nobody waits for TensorFlow."""
+    return estimator_bundle
+
+
+@pytest.fixture(scope="module")
+def undisturbed(client, bundle, field_there, tmp_path_factory):
+    root = tmp_path_factory.mktemp("undisturbed") / "run"
+    return scan_undisturbed(client, bundle, field_there, root)
 
 
 def assert_same(root, expected):
@@ -151,10 +160,11 @@ def test_every_device_is_full(
 
 
 def test_a_device_is_full_of_something_else(
-    full_node, machines, undisturbed, tiny_bundle, field_there, tmp_path
+    client, full_node, machines, tiny_bundle, field_there, tmp_path
 ):
     """A worker that cannot score, and fails in no time, is not given every shard in turn."""
     _, log = scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run")
+    undisturbed = scan_undisturbed(client, tiny_bundle, field_there, tmp_path / "undisturbed")
     assert_same(tmp_path / "run", undisturbed)
     assert log.count("is retired: out of memory with one cutout at a time") == 1
     forget(machines, full_node)
@@ -164,7 +174,7 @@ def test_a_device_is_full_of_something_else(
 FILL_MEMORY = "held = []\nwhile True: held.append(b'x' * 2**27)"
 
 
-def test_a_worker_runs_out_of_memory(machines, undisturbed, tiny_bundle, field_there, tmp_path):
+def test_a_worker_runs_out_of_memory(machines, undisturbed, bundle, field_there, tmp_path):
     """It is ended by its nanny, as any process that takes more than its share."""
     with open_client(machines.address, timeout_s=300.0) as other:
 
@@ -174,7 +184,7 @@ def test_a_worker_runs_out_of_memory(machines, undisturbed, tiny_bundle, field_t
             wait_until(lambda: not psutil.pid_exists(pid))
             filler.cancel(force=True)
 
-        scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run", fill)
+        scan_with(machines.address, bundle, field_there, tmp_path / "run", fill)
     assert_same(tmp_path / "run", undisturbed)
 
 
@@ -191,7 +201,7 @@ def held_records(root, stage):
     return found
 
 
-def test_a_worker_hangs(machines, undisturbed, tiny_bundle, field_there, tmp_path):
+def test_a_worker_hangs(machines, undisturbed, bundle, field_there, tmp_path):
     """The mosaic's file system stops answering: an open that never returns."""
     root, aside = tmp_path / "run", field_there.with_suffix(".aside")
 
@@ -211,11 +221,11 @@ def test_a_worker_hangs(machines, undisturbed, tiny_bundle, field_there, tmp_pat
         field_there.unlink()
         aside.rename(field_there)
 
-    scan_with(machines.address, tiny_bundle, field_there, root, hang, shard_timeout_s=2.0)
+    scan_with(machines.address, bundle, field_there, root, hang, shard_timeout_s=2.0)
     assert_same(root, undisturbed)
 
 
-def test_a_poisoned_shard(machines, undisturbed, tiny_bundle, field_there, tmp_path):
+def test_a_poisoned_shard(machines, undisturbed, bundle, field_there, tmp_path):
     """It costs three workers, then it is put down in the ledger; the others are done."""
     root = shutil.copytree(undisturbed, tmp_path / "run")
     paths = RunPaths(root)
@@ -240,7 +250,7 @@ def test_a_poisoned_shard(machines, undisturbed, tiny_bundle, field_there, tmp_p
 
     killer = threading.Thread(target=kill_whoever_reads)
     killer.start()
-    outcome, log = scan_with(machines.address, tiny_bundle, field_there, root, poison)
+    outcome, log = scan_with(machines.address, bundle, field_there, root, poison)
     over.set()
     killer.join()
     assert outcome.exit_status == 3
@@ -252,22 +262,22 @@ def test_a_poisoned_shard(machines, undisturbed, tiny_bundle, field_there, tmp_p
     # Mended, the same command completes it.
     pixels.unlink()
     pixels.write_bytes(whole)
-    scan_with(machines.address, tiny_bundle, field_there, root)
+    scan_with(machines.address, bundle, field_there, root)
     assert_same(root, undisturbed)
 
 
-def test_a_node_is_lost(machines, undisturbed, tiny_bundle, field_there, tmp_path):
+def test_a_node_is_lost(machines, undisturbed, bundle, field_there, tmp_path):
     """Nanny and worker at once; another node comes."""
 
     def lose():
         machines.lose(machines.nodes[0])
         machines.fork_node()
 
-    scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run", lose)
+    scan_with(machines.address, bundle, field_there, tmp_path / "run", lose)
     assert_same(tmp_path / "run", undisturbed)
 
 
-def test_the_scheduler_is_killed(machines, undisturbed, tiny_bundle, field_there, tmp_path):
+def test_the_scheduler_is_killed(machines, undisturbed, bundle, field_there, tmp_path):
     """Whoever supervises it starts it again, and its workers; the command waits for them."""
 
     def lose():
@@ -277,14 +287,14 @@ def test_the_scheduler_is_killed(machines, undisturbed, tiny_bundle, field_there
         machines.start_scheduler()
         machines.fork_node()
 
-    scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run", lose)
+    scan_with(machines.address, bundle, field_there, tmp_path / "run", lose)
     assert_same(tmp_path / "run", undisturbed)
 
 
 @pytest.fixture
-def hides(tiny_bundle):
+def hides(bundle):
     """What a node's command begins with if it is not to see the bundle."""
-    words = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {tiny_bundle} && exec "$@"',
+    words = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {bundle} && exec "$@"',
              "sh"]  # fmt: skip
     if subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no right to mount a file system here")
@@ -292,7 +302,7 @@ def hides(tiny_bundle):
 
 
 def test_the_bundle_is_missing_on_a_worker(
-    machines, undisturbed, tiny_bundle, field_there, hides, tmp_path
+    machines, undisturbed, bundle, field_there, hides, tmp_path
 ):
     """It comes in the middle of the scan."""
     blind = []
@@ -301,14 +311,14 @@ def test_the_bundle_is_missing_on_a_worker(
         blind.append(machines.add_node(before=hides))
         machines.wait_for(2)
 
-    _, log = scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run", join)
+    _, log = scan_with(machines.address, bundle, field_there, tmp_path / "run", join)
     assert_same(tmp_path / "run", undisturbed)
-    assert f"is retired: ensemble {tiny_bundle}: neither a folder with ensemble.json" in log
+    assert f"is retired: ensemble {bundle}: neither a folder with ensemble.json" in log
     forget(machines, *blind)
 
 
 def test_the_bundle_is_missing_on_the_first_worker(
-    machines, undisturbed, tiny_bundle, field_there, hides, tmp_path
+    machines, undisturbed, bundle, field_there, hides, tmp_path
 ):
     """Another one comes when it has been found out."""
     for node in list(machines.nodes):
@@ -316,7 +326,7 @@ def test_the_bundle_is_missing_on_the_first_worker(
     machines.wait_for(0)
     blind = machines.add_node(before=hides)
     machines.wait_for(1)
-    config = ScanConfig((str(field_there),), str(tmp_path / "run"), str(tiny_bundle),
+    config = ScanConfig((str(field_there),), str(tmp_path / "run"), str(bundle),
                         windows_per_shard=4, merge_radius_arcsec=10.0, screen="off",
                         cluster=machines.address)  # fmt: skip
     opened, paths = open_run(config)
@@ -335,13 +345,13 @@ def test_the_bundle_is_missing_on_the_first_worker(
 
 
 def test_the_bundle_is_missing_everywhere(
-    machines, tiny_bundle, field_there, tmp_path, monkeypatch
+    machines, bundle, field_there, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("lensweep.scanner.work.stages.OTHERS_COME_S", 0.0)
-    bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
-    config = ScanConfig((str(field_there),), str(tmp_path / "run"), str(bundle))
+    copied = shutil.copytree(bundle, tmp_path / "bundle")
+    config = ScanConfig((str(field_there),), str(tmp_path / "run"), str(copied))
     opened, paths = open_run(config)
-    shutil.rmtree(bundle)
+    shutil.rmtree(copied)
     with (
         pytest.raises(EnsembleError, match="neither a folder"),
         open_client(machines.address, timeout_s=300.0) as there,
@@ -349,7 +359,7 @@ def test_the_bundle_is_missing_everywhere(
         run_scan(config, opened, paths, there, PlainProgress(io.StringIO(), time.monotonic))
 
 
-def test_the_storage_is_slow(machines, undisturbed, tiny_bundle, field_there, tmp_path):
+def test_the_storage_is_slow(machines, undisturbed, bundle, field_there, tmp_path):
     """From some moment on every opening of the mosaic takes a third of a second longer."""
     slow = SlowStorage(field_there, 0.3)
 
@@ -357,7 +367,7 @@ def test_the_storage_is_slow(machines, undisturbed, tiny_bundle, field_there, tm
         slow.begin()
 
     try:
-        scan_with(machines.address, tiny_bundle, field_there, tmp_path / "run", begin)
+        scan_with(machines.address, bundle, field_there, tmp_path / "run", begin)
     finally:
         slow.end()
     assert slow.opened >= 4
@@ -383,7 +393,7 @@ def fill_disk(ballast):
     assert full.value.errno == errno.ENOSPC
 
 
-def test_the_disk_is_full_for_a_while(client, undisturbed, tiny_bundle, field_there, tmp_path):
+def test_the_disk_is_full_for_a_while(client, undisturbed, bundle, field_there, tmp_path):
     ballast = tmp_path / "disk" / "ballast"
 
     class Room(Fault):
@@ -396,7 +406,7 @@ def test_the_disk_is_full_for_a_while(client, undisturbed, tiny_bundle, field_th
         fill_disk(ballast)
 
     with small_disk(tmp_path / "disk", "20m") as disk:
-        config = ScanConfig((str(field_there),), str(disk / "run"), str(tiny_bundle), screen="off",
+        config = ScanConfig((str(field_there),), str(disk / "run"), str(bundle), screen="off",
                             windows_per_shard=4, merge_radius_arcsec=10.0)  # fmt: skip
         opened, paths = open_run(config)
         progress = Room(paths, fill)

@@ -70,18 +70,19 @@ def started(tmp_path):
 
 def worker(address):
     return ("dask", "worker", f"tcp://{HEAD_IP}:8786", "--host", address, "--nthreads", "1",
-            "--nworkers", "1", "--resources", "CUT=1,SCORE=1",
+            "--nworkers", "1", "--resources", "CUT=1,SCORE=1", "--no-dashboard",
             "--dashboard-address", "127.0.0.1:0")  # fmt: skip
 
 
-def test_a_link_that_is_cut_for_a_while(namespaces, started, client, tiny_bundle, tmp_path):
+def test_a_link_that_is_cut_for_a_while(namespaces, started, client, estimator_bundle, tmp_path):
     """For longer than connections last: the scheduler gives a worker up."""
     field = write_field(tmp_path / f"{NAME}.fits", seed=3)
     (tmp_path / "scan.toml").write_text(
-        f'mosaics = ["{field}"]\nensemble = "{tiny_bundle}"\nwindows_per_shard = 4\n'
+        f'mosaics = ["{field}"]\nensemble = "{estimator_bundle}"\nwindows_per_shard = 4\n'
         f'cluster = "tcp://{HEAD_IP}:8786"\nscreen = "off"\nmerge_radius_arcsec = 10.0\n'
     )
-    expected = scan_here(client, tiny_bundle, [field], tmp_path / "expected", windows_per_shard=4)
+    root = tmp_path / "expected"
+    expected = scan_here(client, estimator_bundle, [field], root, windows_per_shard=4)
     assert expected.exit_status == 0
     scheduler_log = tmp_path / "log0"
     started(HEAD, "dask", "scheduler", "--host", HEAD_IP, "--dashboard-address", "127.0.0.1:0")

@@ -171,8 +171,8 @@ CALL = "print(lensweep.scan(['field_f814w_drz.fits'], 'run', ensemble='tiny', wo
 @pytest.mark.parametrize(
     ("script", "started"), [(GUARDED, True), (BARE, False), (IN_FUNCTION, False)]
 )
-def test_a_script_without_a_guard_is_told_so(script, started, folder, tiny_bundle, tmp_path):
-    shutil.copytree(tiny_bundle, tmp_path / "tiny")
+def test_a_script_without_a_guard_is_told_so(script, started, folder, estimator_bundle, tmp_path):
+    shutil.copytree(estimator_bundle, tmp_path / "tiny")
     shutil.copy(folder / "field_f814w_drz.fits", tmp_path)
     (tmp_path / "mine.py").write_text(script.format(call=CALL))
     ran = subprocess.run(

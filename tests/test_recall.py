@@ -33,14 +33,14 @@ def no_fetched_grades(monkeypatch, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(client, tiny_bundle, tmp_path_factory):
+def run(client, measured_bundle, tmp_path_factory):
     """A run on a small mosaic at LensFlow 1."""
     folder = tmp_path_factory.mktemp("recall")
     lens = lensflow92().iloc[0]
     centre = (lens["ra_deg"] + 20.5 * 0.05 / 3600 / math.cos(math.radians(lens["dec_deg"])),
               lens["dec_deg"] + 9.5 * 0.05 / 3600)  # fmt: skip
     mosaic = write_field(folder / f"{NAME}.fits", 4, SHAPE, sky=sky_cards(SHAPE, crval=centre))
-    return scan_here(client, tiny_bundle, [mosaic], folder / "run").paths.root
+    return scan_here(client, measured_bundle, [mosaic], folder / "run").paths.root
 
 
 def listed(run, *pixels):

@@ -23,23 +23,23 @@ NAME = "field_f814w_drz"
 
 
 @pytest.fixture(scope="module")
-def asked(tiny_bundle, tmp_path_factory):
+def asked(estimator_bundle, tmp_path_factory):
     """Arguments of a scan in 28 shards, all but the folder."""
     folder = tmp_path_factory.mktemp("asked")
     field = write_field(folder / f"{NAME}.fits", seed=3)
     (folder / "scan.toml").write_text(
-        f"mosaics = [{str(field)!r}]\nensemble = {str(tiny_bundle)!r}\nworkers = 1\n"
+        f"mosaics = [{str(field)!r}]\nensemble = {str(estimator_bundle)!r}\nworkers = 1\n"
         "windows_per_shard = 4\nmerge_radius_arcsec = 10.0\nscreen = 'off'\n"
     )
     return ["scan", "--config", folder / "scan.toml", "--out"]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(client, asked, tiny_bundle, tmp_path_factory):
+def undisturbed(client, asked, estimator_bundle, tmp_path_factory):
     """The same scan within this process."""
     root = tmp_path_factory.mktemp("undisturbed") / "run"
     field = asked[2].with_name(f"{NAME}.fits")
-    assert scan_here(client, tiny_bundle, [field], root, windows_per_shard=4).exit_status == 0
+    assert scan_here(client, estimator_bundle, [field], root, windows_per_shard=4).exit_status == 0
     return root
 
 

@@ -46,22 +46,22 @@ def fields(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def asked(fields, tiny_bundle):
+def asked(fields, estimator_bundle):
     """Arguments of a scan of two mosaics in 2 × 28 shards, all but the folder."""
     toml = fields[0].with_name("scan.toml")
     toml.write_text(
         f"mosaics = {json.dumps([str(field) for field in fields])}\n"
-        f"ensemble = {str(tiny_bundle)!r}\nwindows_per_shard = 4\nmerge_radius_arcsec = 10.0\n"
+        f"ensemble = {str(estimator_bundle)!r}\nwindows_per_shard = 4\nmerge_radius_arcsec = 10.0\n"
         'screen = "off"\n'
     )
     return "--config", toml
 
 
 @pytest.fixture(scope="module")
-def undisturbed(fields, tiny_bundle, client, tmp_path_factory):
+def undisturbed(fields, estimator_bundle, client, tmp_path_factory):
     """The same scan within this process."""
     root = tmp_path_factory.mktemp("undisturbed") / "run"
-    assert scan_here(client, tiny_bundle, fields, root, windows_per_shard=4).exit_status == 0
+    assert scan_here(client, estimator_bundle, fields, root, windows_per_shard=4).exit_status == 0
     return root
 
 

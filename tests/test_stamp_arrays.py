@@ -293,12 +293,12 @@ def test_scales_of_cutana_that_are_incomplete_are_asked_for(stack, tmp_path):
     assert scales_of(second, None).tolist() == [0.05, 0.05]
 
 
-def test_a_killed_command_is_continued(tiny_bundle, command, tmp_path):
+def test_a_killed_command_is_continued(estimator_bundle, command, tmp_path):
     """What was done stays done, and is not read again: by then its pixels are others."""
     n, path, out = 160, tmp_path / "stack.npy", tmp_path / "scores.parquet"
     np.save(path, drawn(n))
-    whole = lensweep.score(path, str(tiny_bundle), **SAID)
-    asked = ["score", path, "--out", out, "--ensemble", tiny_bundle, "--pixel-scale", 0.05,
+    whole = lensweep.score(path, str(estimator_bundle), **SAID)
+    asked = ["score", path, "--out", out, "--ensemble", estimator_bundle, "--pixel-scale", 0.05,
              "--units", "electrons/s", "--workers", 1, "--stamps-per-shard", 4]  # fmt: skip
     paths = unfinished_at(out)
     running = Forked("lensweep", *asked, log=tmp_path / "log")

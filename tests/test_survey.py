@@ -188,9 +188,9 @@ def test_what_cannot_be_surveyed_is_refused(tiny_bundle):
         SurveyConfig(str(tiny_bundle), 1, 1, centres=("stars",))
 
 
-def test_the_command_keeps_scores_in_the_bundle(tiny_bundle):
+def test_the_command_keeps_scores_in_the_bundle(measured_bundle):
     """Through the same functions; the fixture's bundle was made so."""
-    bundle = check_bundle(str(tiny_bundle))
+    bundle = check_bundle(str(measured_bundle))
     table = pd.read_parquet(f"{bundle.folder}/fields.parquet")
     scores = FieldScores(table, bundle.description.fields)
     assert json.dumps(bundle.description.fields.made_from) == "{}"
