@@ -88,7 +88,7 @@ def test_build_train_a_step_save_load_score_the_same(built, images, tmp_path):
     before = trunk.get_weights()
     classifier = add_head(trunk, 0.0)
     # Random networks answer in hundreds: an unclipped step overflows half precision.
-    step = keras.optimizers.SGD(1.0, clipnorm=1e-2)
+    step = keras.optimizers.SGD(1.0, global_clipnorm=1e-2)
     # Eagerly: one step is done long before NASNet's thousand layers are traced.
     classifier.compile(
         step, keras.losses.BinaryCrossentropy(from_logits=True), run_eagerly=True

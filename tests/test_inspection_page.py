@@ -453,20 +453,18 @@ def test_a_run_without_candidates_has_a_page(client, measured_bundle, browser, t
     [
         (lambda paths: [paths.run.unlink(), paths.candidates.unlink()], 300,
          "no run in this folder"),
-        (lambda paths: [marker.unlink() for marker in paths.score_markers("b_f814w_drz")]
+        (lambda paths: [marker.unlink() for marker in paths.score_markers("field_f814w_drz")]
          + [paths.candidates.unlink()], 300, "planned windows wait"),
         (lambda paths: None, 0, "top 0: must be at least 1"),
     ],
 )  # fmt: skip
 def test_what_is_no_finished_run_is_one_message(
-    client, measured_bundle, tmp_path, monkeypatch, capsys, spoil, top, said
+    finished, monkeypatch, capsys, spoil, top, said
 ):
-    mosaic = write_field(tmp_path / "b_f814w_drz.fits", 8, (200, 300), 20)
-    run = scan_here(client, measured_bundle, [mosaic], tmp_path / "run").paths.root
-    spoil(RunPaths(run))
-    monkeypatch.setattr(sys, "argv", ["lensweep", "inspect", str(run), "--top", str(top)])
+    spoil(finished)
+    monkeypatch.setattr(sys, "argv", ["lensweep", "inspect", str(finished.root), "--top", str(top)])
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 2
     assert said in capsys.readouterr().err
-    assert not RunPaths(run).page.exists()
+    assert not finished.page.exists()

@@ -4,9 +4,10 @@ import concurrent.futures
 import contextlib
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,8 @@ import pytest
 import requests
 from chromium import open_chromium
 from conftest import scan_here, write_field
+from dask_nodes import wait_until
+from forked_programs import Forked
 
 from lensweep.scanner.inspection.grade_files import read_grades
 from lensweep.scanner.inspection.server import MOST_BYTES
@@ -38,29 +41,19 @@ def keys(run):
     return pd.read_parquet(RunPaths(run).candidates)["candidate_id"].tolist()
 
 
-SERVE = """
-import sys
-from pathlib import Path
-from lensweep.scanner.inspection.serving import serve_page
-serve_page(Path(sys.argv[1]), None, lambda text: print(text.splitlines()[0], flush=True))
-"""
-
-
 @contextlib.contextmanager
 def serving(run):
     """The server in a process of its own; its address, and the process."""
     if not RunPaths(run).page.is_file():
         write_inspection(run, 300)
-    process = subprocess.Popen([sys.executable, "-c", SERVE, str(run)], stdout=subprocess.PIPE,
-                               text=True, env=os.environ | QUIET)  # fmt: skip
-    try:
-        url = process.stdout.readline().strip()
-        assert url.startswith("http://127.0.0.1:")
-        yield url, process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    with tempfile.TemporaryDirectory() as folder:
+        process = Forked("served_page", run, log=Path(folder) / "log", environment=QUIET)
+        try:
+            url = wait_until(lambda: "\n" in process.said() and process.said().split("\n")[0])
+            assert url.startswith("http://127.0.0.1:")
+            yield url, process
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -219,10 +212,10 @@ def test_what_is_handed_out_may_not_be_framed_or_kept(server):
     assert headers["cache-control"] == "no-store"
 
 
-def test_a_second_server_of_a_page_is_refused(server, run):
-    ran = subprocess.run([sys.executable, "-c", SERVE, str(run)], capture_output=True, text=True,
-                         env=os.environ | QUIET, check=False)  # fmt: skip
-    assert "the page may be served already" in ran.stderr
+def test_a_second_server_of_a_page_is_refused(server, run, tmp_path):
+    second = Forked("served_page", run, log=tmp_path / "log", environment=QUIET)
+    assert second.wait() == 1
+    assert "the page may be served already" in second.said()
     kept = RunPaths(run).page.with_suffix(".server.json")
     assert json.loads(kept.read_text())["token"] in server
     assert kept.stat().st_mode & 0o077 == 0
@@ -236,10 +229,9 @@ BURST = """async ([count]) => {
 }"""  # noqa: E501
 
 
-def test_killed_in_a_burst_of_grades_none_is_lost(client, tiny_bundle, tmp_path):
+def test_killed_in_a_burst_of_grades_none_is_lost(finished_run, tmp_path):
     """The page's own way: it keeps what the server has not said to have, and sends it again."""
-    mosaic = write_field(tmp_path / "one_f814w_drz.fits", 4)
-    run = scan_here(client, tiny_bundle, [mosaic], tmp_path / "run").paths.root
+    run = shutil.copytree(finished_run, tmp_path / "run")
     n = len(pd.read_parquet(RunPaths(run).candidates))
     with open_chromium() as browser:
         context = browser.new_context()
@@ -249,7 +241,7 @@ def test_killed_in_a_burst_of_grades_none_is_lost(client, tiny_bundle, tmp_path)
             page.fill("#grader", "Fay")
             page.keyboard.press("Tab")
             page.evaluate(BURST, [60])
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             page.evaluate(BURST, [200])
         if (RunPaths(run).grades / page_id(run) / "Fay.csv").is_file():
             on_disk(run, "Fay")  # whole, whenever it was killed

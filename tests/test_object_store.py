@@ -88,12 +88,12 @@ def test_what_is_missing_is_done_again(scan, one_field, store, finished_run):
 def test_a_killed_command_continues_in_its_bucket(
     field, store, estimator_bundle, client, command, tmp_path
 ):
-    options = {"stride": 25, "windows_per_shard": 16}
+    options = {"windows_per_shard": 8}
     expected = tmp_path / "expected"
     scan_here(client, estimator_bundle, [field], expected, **options)
     paths = RunPaths.at(f"{store}/run")
     asked = ["scan", field, "--out", f"{store}/run", "--config", _toml(tmp_path),
-             "--ensemble", estimator_bundle, "--stride", 25]  # fmt: skip
+             "--ensemble", estimator_bundle]  # fmt: skip
     first = Forked("lensweep", *asked, log=tmp_path / "log")
     wait_until(lambda: len(paths.score_markers(NAME)) >= 2 or first.poll() is not None)
     first.kill_session()
@@ -109,7 +109,7 @@ def test_a_killed_command_continues_in_its_bucket(
 def _toml(folder):
     path = folder / "scan.toml"
     path.write_text(
-        'windows_per_shard = 16\nmerge_radius_arcsec = 10.0\nscreen = "off"\nworkers = 1\n'
+        'windows_per_shard = 8\nmerge_radius_arcsec = 10.0\nscreen = "off"\nworkers = 1\n'
     )
     return path
 
