@@ -81,11 +81,11 @@ class Machines:
         )  # fmt: skip
 
 
-def wait_until(happens, timeout_s=600.0):
+def wait_until(happens, timeout_s=600.0, every_s=0.01):
     """The first true value of a function of nothing."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if found := happens():
             return found
-        time.sleep(0.01)
+        time.sleep(every_s)
     raise AssertionError(f"{happens} did not happen within {timeout_s} s")

@@ -73,15 +73,17 @@ def _known_columns():
     return KNOWN.names
 
 
-def test_what_is_missing_is_done_again(scan, one_field, store, finished_run):
-    outcome = scan([one_field], f"{store}/run")
-    assert outcome.exit_status == 0
-    paths = outcome.paths
+def test_what_is_missing_is_done_again(scan, one_field, store, stored_run, finished_run):
+    import s3fs
+
+    s3fs.S3FileSystem().copy(f"{stored_run}/", f"{store}/run/", recursive=True)
+    paths = RunPaths.at(f"{store}/run")
+    assert read_status(paths.root).finished
     for lost in (paths.score_marker(NAME, 2), paths.cut_marker(NAME, 4), paths.candidates):
         lost.unlink()
     paths.score_marker(NAME, 4).unlink()
     assert not read_status(paths.root).finished
-    scan([one_field], f"{store}/run")
+    assert scan([one_field], f"{store}/run").exit_status == 0
     assert_same(paths.root, finished_run)
 
 
@@ -95,7 +97,12 @@ def test_a_killed_command_continues_in_its_bucket(
     asked = ["scan", field, "--out", f"{store}/run", "--config", _toml(tmp_path),
              "--ensemble", estimator_bundle]  # fmt: skip
     first = Forked("lensweep", *asked, log=tmp_path / "log")
-    wait_until(lambda: len(paths.score_markers(NAME)) >= 2 or first.poll() is not None)
+
+    def is_begun():
+        return len(paths.score_markers(NAME)) >= 2 or first.poll() is not None
+
+    # Each look is a request to a server that others wait for.
+    wait_until(is_begun, every_s=0.3)
     first.kill_session()
     assert not paths.candidates.exists(), first.said()
     kept = {marker.name: marker.stat().st_mtime for marker in paths.score_markers(NAME)}

@@ -131,8 +131,10 @@ def test_what_commands_make_of_it(run, tiny_bundle, tmp_path):
     assert len(Table.read(written)) == 3
 
 
-def test_runs_in_a_bucket(client, tiny_bundle, field, store):
-    scan_here(client, tiny_bundle, [field], f"{store}/run")
+def test_runs_in_a_bucket(finished_run, store):
+    import s3fs
+
+    s3fs.S3FileSystem().put(f"{finished_run}/", f"{store}/run/", recursive=True)
     run = lensweep.open(f"{store}/run")
     assert run.candidates.equals(lensweep.read_candidates(f"{store}/run"))
     data, _ = run.cutout(rank=1)
