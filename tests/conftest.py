@@ -13,6 +13,8 @@ from unittest.mock import patch
 from lensweep.deploy.environment import DASK_SETTINGS, THREAD_VARIABLES
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# LSDB goes through the few rows of tests sooner than it is compiled.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Processes that load a network take turns by a file in there: not with those of other tests.
     os.environ["TMPDIR"] = tempfile.mkdtemp(prefix=os.environ["PYTEST_XDIST_WORKER"])
@@ -43,9 +45,11 @@ dask.config.set(DASK_SETTINGS)
 
 # What takes minutes begins first, so that at the end no core waits for another.
 LONGEST = (
-    "test_faults", "test_resume", "test_slurm", "test_train", "test_screen",
-    "test_shipped_ensemble", "test_run", "test_hats", "test_backbones", "test_calibration",
-    "test_bad_input", "test_learning", "test_fit", "test_overlap", "test_reference",
+    "test_slurm", "test_train", "test_backbones", "test_faults", "test_resume",
+    "test_shipped_ensemble", "test_outlook", "test_inspection_page", "test_grades_command",
+    "test_published_networks", "test_tutorial", "test_object_store", "test_comparison",
+    "test_two_bands", "test_netns", "test_run", "test_lens_parameters", "test_inspection_server",
+    "test_commands", "test_targets", "test_kernel_pca", "test_damage", "test_opened_run",
 )  # fmt: skip
 
 
