@@ -57,6 +57,18 @@ def test_round_trip(filled):
     assert cutout_store.read_attributes(path) == (ATTRIBUTES, len(whole))
 
 
+def test_single_cutouts_of_several_stores_come_in_the_order_asked_for(filled, tmp_path):
+    path, whole = filled
+    other, more = tmp_path / "another", cutouts(SHARD, seed=1)
+    cutout_store.create(other, SHARD, ATTRIBUTES)
+    cutout_store.write_shard(other, 0, more)
+    places = [(path, 66), (other, 3), (path, 2), (path, 66), (other, 0)]
+    found = cutout_store.gather(places)
+    assert len(found) == 5
+    for number, (store, row) in enumerate(places):
+        same(part(found, number, number + 1), part(whole if store == path else more, row, row + 1))
+
+
 @pytest.mark.parametrize(
     ("start", "n"),
     [
