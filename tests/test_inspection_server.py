@@ -5,9 +5,9 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +15,6 @@ import pytest
 import requests
 from chromium import open_chromium
 from conftest import scan_here, write_field
-from dask_nodes import wait_until
 from forked_programs import Forked
 
 from lensweep.scanner.inspection.grade_files import read_grades
@@ -46,14 +45,17 @@ def serving(run):
     """The server in a process of its own; its address, and the process."""
     if not RunPaths(run).page.is_file():
         write_inspection(run, 300)
-    with tempfile.TemporaryDirectory() as folder:
-        process = Forked("served_page", run, log=Path(folder) / "log", environment=QUIET)
-        try:
-            url = wait_until(lambda: "\n" in process.said() and process.said().split("\n")[0])
-            assert url.startswith("http://127.0.0.1:")
-            yield url, process
-        finally:
-            process.kill()
+    command = [sys.executable, "-m", "served_page", str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
+                               cwd=Path(__file__).parent, env=os.environ | QUIET)  # fmt: skip
+    try:
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://127.0.0.1:")
+        yield url, process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +243,7 @@ def test_killed_in_a_burst_of_grades_none_is_lost(finished_run, tmp_path):
             page.fill("#grader", "Fay")
             page.keyboard.press("Tab")
             page.evaluate(BURST, [60])
-            process.kill()
+            process.send_signal(signal.SIGKILL)
             page.evaluate(BURST, [200])
         if (RunPaths(run).grades / page_id(run) / "Fay.csv").is_file():
             on_disk(run, "Fay")  # whole, whenever it was killed
