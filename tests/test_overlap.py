@@ -110,8 +110,10 @@ def test_a_device_that_stands_still_holds_only_what_it_has_begun(tiny_bundle, fi
             done = []
 
             def let_go():
-                done.extend(wait_until(lambda: enough(paths)))
-                hold.unlink()
+                try:
+                    done.extend(wait_until(lambda: enough(paths), timeout_s=120.0))
+                finally:
+                    hold.unlink()
 
             waiting = threading.Thread(target=let_go, daemon=True)
             waiting.start()
