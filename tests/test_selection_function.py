@@ -35,7 +35,7 @@ def planted():
 
 @pytest.fixture(scope="module")
 def function(planted):
-    (one,) = fit_selections(planted, {10.0: np.array([0.0])})
+    (one,) = fit_selections(planted, {10.0: 0.0})
     return one
 
 
@@ -87,4 +87,4 @@ def test_a_run_without_one_says_how_to_get_it(tmp_path):
 
 def test_too_few_lenses_are_fitted_by_nothing(planted):
     few = PlantedRun(planted.lenses.iloc[:50], planted.unseen, {})
-    assert fit_selections(few, {10.0: np.array([0.0])}) == []
+    assert fit_selections(few, {10.0: 0.0}) == []

@@ -212,19 +212,21 @@ def prepare_sets(config: TrainConfig, workdir: Path, client: Client, progress: P
         seed = config.of_round(number).seed
         return [ready(name, config.n_adapt, seed, config.hard_weight)] if config.n_adapt else []
 
-    def ready_round(number: int, drawn: list[Examples] | None = None) -> list[Examples]:
-        taken = drawn_for(number) if drawn is None else drawn
+    def taken_of(drawn: list[Examples], number: int) -> list[Examples]:
         if config.adapt_hardest:
             judge, out = check_bundle(config.weights), workdir / f"hard-{number + 1}"
-            taken = [sift(one, config.adapt_hardest, judge, config.of_round(number).seed, out,
-                          client, progress) for one in taken]  # fmt: skip
-        check_classes(taken + also)
-        return taken + also
+            drawn = [sift(one, config.adapt_hardest, judge, config.of_round(number).seed, out,
+                          client, progress) for one in drawn]  # fmt: skip
+        check_classes(drawn + also)
+        return drawn + also
+
+    def ready_round(number: int) -> list[Examples]:
+        return taken_of(drawn_for(number), number)
 
     also = [open_examples(Path(folder), both_classes=False) for folder in config.adapt_also]
     rounds = range(config.rounds if config.n_adapt or also else 0)
     first = drawn_for(0) if rounds else []
-    adapt = [_made(ready_round(number, first)) for number in rounds[:1]]
+    adapt = [_made(taken_of(first, number)) for number in rounds[:1]]
     train = ready("train", config.n_train, config.seed + 1)
     test = ready("test", config.n_test, config.seed + 2)
     if on_gpu():

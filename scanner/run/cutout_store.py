@@ -236,6 +236,12 @@ def read(path: Path, start: int = 0, stop: int | None = None) -> Cutouts:
     return Cutouts(**{name: np.asarray(arrays[name][start:stop]) for name in _COLUMNS})
 
 
+def read_rows(path: Path, name: str, rows: NDArray[np.integer]) -> NDArray[Any]:
+    """Read one array of a store for some cutouts, in the order asked for; they may repeat."""
+    unique, back = np.unique(rows, return_inverse=True)
+    return np.asarray(open_arrays(path, "r")[name].oindex[unique])[back]
+
+
 def gather(places: Sequence[tuple[Path, int]]) -> Cutouts:
     """Read single cutouts of one store or several, in the order asked for.
 
@@ -244,18 +250,14 @@ def gather(places: Sequence[tuple[Path, int]]) -> Cutouts:
     places : sequence of (Path, int)
         A store, and the number of a cutout in it.
     """
-    stores, which = np.unique([str(store) for store, _ in places], return_inverse=True)
-    rows, parts, order = np.array([row for _, row in places]), [], []
-    for number, store in enumerate(stores):
-        mine = np.flatnonzero(which == number)
-        unique, back = np.unique(rows[mine], return_inverse=True)
-        arrays = open_arrays(Path(store), "r")
-        parts.append({name: np.asarray(arrays[name].oindex[unique])[back] for name in _COLUMNS})
-        order.append(mine)
-    back = np.argsort(np.concatenate(order))
-    return Cutouts(**{
-        name: np.concatenate([part[name] for part in parts])[back] for name in _COLUMNS
-    })  # fmt: skip
+    rows, asked = np.array([row for _, row in places]), dict[Path, list[int]]()
+    for number, (store, _) in enumerate(places):
+        asked.setdefault(store, []).append(number)
+    back = np.argsort(np.concatenate(list(asked.values())))
+    parts = [
+        [read_rows(store, name, rows[mine]) for name in _COLUMNS] for store, mine in asked.items()
+    ]
+    return Cutouts(*(np.concatenate(column)[back] for column in zip(*parts, strict=True)))
 
 
 def read_written(

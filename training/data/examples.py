@@ -69,9 +69,7 @@ def read_flux(store: Path, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     ndarray, shape (n, 100, 100), float32
         e-/s; NaN where there is no data.
     """
-    unique, back = np.unique(rows, return_inverse=True)
-    flux = cutout_store.open_arrays(store, "r")["flux"].oindex[unique]
-    return np.asarray(flux, np.float32)[back]
+    return np.asarray(cutout_store.read_rows(store, "flux", rows), np.float32)
 
 
 def open_examples(

@@ -87,7 +87,7 @@ class Completeness:
     @property
     def depths(self) -> dict[float, float]:
         """Least mean logit, by false candidates per square degree."""
-        return {depth: float(cuts[0]) for depth, cuts in self.cuts.items()}
+        return _first_of(self.cuts)
 
 
 def measure_completeness(
@@ -107,7 +107,7 @@ def measure_completeness(
     cuts, measured_by = find_cuts(planting.root, planting.bundle)
     found = Completeness(
         planted, cuts, measured_by, _populations(planted, cuts), _by_bins(planted, cuts),
-        fit_selections(planted, cuts),
+        fit_selections(planted, _first_of(cuts)),
     )  # fmt: skip
     for name, table in (("lenses", planted.lenses), ("completeness", found.shares)):
         write_frame(table, out / f"{name}.parquet")
@@ -138,6 +138,10 @@ def find_cuts(root: Path, bundle: Bundle) -> tuple[dict[float, NDArray[np.float6
     ranks = {depth: round(depth * area) for depth in DEPTHS}
     named = "the run's own candidates, at most so many of them false"
     return {d: _at_rank(ranked, r, rng) for d, r in ranks.items() if 1 <= r <= len(ranked)}, named
+
+
+def _first_of(cuts: dict[float, NDArray[np.float64]]) -> dict[float, float]:
+    return {depth: float(scores[0]) for depth, scores in cuts.items()}
 
 
 def _at_rank(
@@ -198,9 +202,7 @@ def _by_bins(planted: PlantedRun, cuts: dict[float, NDArray[np.float64]]) -> pd.
     return pd.DataFrame(rows)
 
 
-def fit_selections(
-    planted: PlantedRun, cuts: dict[float, NDArray[np.float64]]
-) -> list[SelectionFunction]:
+def fit_selections(planted: PlantedRun, depths: dict[float, float]) -> list[SelectionFunction]:
     """Fit the selection function of every depth; none where too few lensed galaxies were planted.
 
     What was drawn and would not be seen counts as not found.
@@ -217,9 +219,9 @@ def fit_selections(
     domain = {name: (float(one.min()), float(one.max()))
               for name, one in zip(AXES, axes, strict=True)}  # fmt: skip
     functions = []
-    for depth, scores in cuts.items():
+    for depth, score in depths.items():
         found = np.zeros(len(drawn), np.bool_)
-        found[: len(galaxies[0])] = found_net(galaxies[0], float(scores[0]))
+        found[: len(galaxies[0])] = found_net(galaxies[0], score)
         if not found.any() or found.all():
             continue
         # A weak prior on the coefficients of standardised axes, none on the constant.
