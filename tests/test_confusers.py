@@ -6,10 +6,11 @@ from lensweep.training.simulation.confusers import (
     NAMES,
     Scene,
     draw_companions,
+    draw_debris,
     scatter_field_galaxies,
 )
 from lensweep.training.simulation.defects import DEFECTS
-from lensweep.training.simulation.light import flux_of
+from lensweep.training.simulation.light import Sersic, flux_of
 from lensweep.training.simulation.observation import Observation
 from lensweep.training.simulation.psf import draw_psf
 from lensweep.training.simulation.simulate import KINDS, LENS_KINDS, plan_kinds
@@ -76,19 +77,18 @@ def test_all_kinds_are_covered():
     assert all(generator.__doc__ for generator in (*LIGHT.values(), *DEFECTS.values()))
 
 
-def test_brightest_stars_saturate(psf):
-    saturation = flux_of(17.5) * psf.stamp(0.0, 0.0).max()
-    bleeding = 0
-    for seed in range(12):
+def test_debris_is_rare_and_fainter_than_its_galaxy(psf):
+    host = (Sersic(19.0, 0.8, 4.0, 0.8, 0.3),)
+    shares = []
+    for seed in range(400):
         drawn = scene(psf, seed, 200)
-        LIGHT["bright_star"](drawn)
-        # Nothing is brighter, but for a star just below it that falls on another part of a pixel.
-        assert drawn.image.max() <= 1.3 * saturation
-        full = np.argwhere(drawn.image == saturation) - 99.5
-        # The clipped core of the brightest is 4 pixels in radius; what reaches on has bled.
-        bleeding += np.hypot(*full.T).max(initial=0.0) > 7
-    # Stars bleed in 4 of the 7.5 magnitudes that are drawn from, the faintest of them shortly.
-    assert 2 <= bleeding <= 10
+        draw_debris(drawn, host)
+        shares.append(drawn.image.sum() / flux_of(19.0))
+    swallowed = [share for share in shares if share > 0.0]
+    assert 0.01 < len(swallowed) / len(shares) < 0.08
+    # What lies beyond the image is cut.
+    assert min(swallowed) > 0.001
+    assert max(swallowed) < 0.026
 
 
 def test_companions_are_where_lensed_images_would_be(psf):
