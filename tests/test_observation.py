@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -5,12 +7,15 @@ from scipy import ndimage
 from lensweep.training.simulation.light import flux_of
 from lensweep.training.simulation.observation import (
     Observation,
+    _drizzled,
     add_cosmic_rays,
     add_trail,
     blank_edge,
     blank_gap,
+    draw_depth,
     draw_observation,
     record,
+    saturate,
     signal_to_noise,
 )
 
@@ -78,12 +83,12 @@ def test_what_never_exceeds_the_noise_has_no_signal():
 def test_observations_are_of_three_kinds():
     rng = np.random.default_rng(0)
     drawn = [draw_observation(rng) for _ in range(300)]
-    by_reads = {n: [o for o in drawn if o.n_exposures == n] for n in (1, 4, 8)}
+    by_reads = {n: [o for o in drawn if o.n_exposures == n] for n in (1, 4, 16)}
     assert sum(map(len, by_reads.values())) == 300
     assert len(by_reads[4]) > len(by_reads[1]) > 20
     assert all(400 <= o.exposure_time_s <= 1000 for o in by_reads[1])
     assert all(1000 <= o.exposure_time_s <= 2600 for o in by_reads[4])
-    assert all(o.cosmic_rays_per_cutout == 0 for o in by_reads[8])
+    assert all(o.cosmic_rays_per_cutout == 0 for o in by_reads[16])
 
 
 def test_cosmic_rays_are_few_sharp_pixels():
@@ -95,6 +100,72 @@ def test_cosmic_rays_are_few_sharp_pixels():
     untouched = np.zeros((20, 20))
     add_cosmic_rays(untouched, ORBIT, np.random.default_rng(0), 0.0)
     assert not untouched.any()
+
+
+def test_a_cosmic_ray_is_shared_between_four_pixels():
+    rays = np.zeros((60, 60))
+    rays[30, 20] = 8.0
+    drizzled = _drizzled(rays, np.random.default_rng(3))
+    assert drizzled.sum() == pytest.approx(8.0)
+    rows, columns = np.nonzero(drizzled > 1e-9)
+    assert len(rows) == 4
+    assert np.ptp(rows) == np.ptp(columns) == 1
+
+
+@pytest.mark.parametrize(
+    ("n_exposures", "expected"),
+    [
+        (1, 84_700.0 / 2000.0),  # one long exposure fills up soonest
+        (4, 84_700.0 / 500.0),
+        (16, 84_700.0 / 125.0),
+    ],
+)
+def test_saturation_goes_by_the_single_exposure(n_exposures, expected):
+    assert replace(ORBIT, exposure_time_s=2000.0, n_exposures=n_exposures).saturation == expected
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.7, 2.5])
+def test_what_saturates_bleeds_along_the_columns_and_keeps_its_charge(turn):
+    observation = replace(ORBIT, columns_rad=turn)
+    y, x = np.mgrid[:200, :200] - 99.5
+    image = 4e3 * np.exp(-0.5 * (x**2 + y**2) / 1.5**2)
+    before = image.sum()
+    saturate(image, observation)
+    limit = observation.saturation
+    assert image.max() == pytest.approx(limit)
+    full = np.abs(image - limit) < 1e-9
+    along = (x * np.cos(turn) + y * np.sin(turn))[full]
+    across = (y * np.cos(turn) - x * np.sin(turn))[full]
+    assert np.ptp(along) > 4 * np.ptp(across)
+    assert abs(along.mean()) < 1.5
+    assert abs(across.mean()) < 0.5
+    # A pixel at either end of each column may stay short of full.
+    assert image.sum() == pytest.approx(before, rel=0.03)
+
+
+def test_what_does_not_saturate_is_left_alone():
+    image = np.full((30, 30), 0.99 * ORBIT.saturation)
+    saturate(image, ORBIT)
+    assert (image == 0.99 * ORBIT.saturation).all()
+
+
+def test_depth_is_even_but_in_some():
+    shares = [draw_depth(ORBIT, np.random.default_rng(seed), (100, 100)) for seed in range(200)]
+    uneven = [share for share in shares if not np.isscalar(share)]
+    assert 10 < len(uneven) < 60
+    for share in uneven:
+        assert share.shape == (100, 100)
+        assert share.max() == 1.0
+        assert np.unique(4 * share).tolist() in ([1.0, 4.0], [2.0, 4.0], [3.0, 4.0], [4.0])
+    single = replace(ORBIT, n_exposures=1)
+    assert all(draw_depth(single, np.random.default_rng(s), (9, 9)) == 1.0 for s in range(50))
+
+
+def test_fewer_exposures_are_noisier():
+    half = replace(ORBIT, depth=np.where(np.arange(400) < 200, 1.0, 0.25) * np.ones((400, 1)))
+    noisy = record(np.zeros((400, 400)), half, np.random.default_rng(0))
+    assert noisy[:, 200:].std() == pytest.approx(2.0 * noisy[:, :200].std(), rel=0.03)
+    assert half.floor == ORBIT.floor
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ class Band:
 F814W = Band("F814W", ZERO_POINT_AB, WAVELENGTHS_M)
 # Zero point of GOODS' second mosaics (Giavalisco et al. 2004). Wavelengths with the pivot of the
 # throughput, 5919 A, and its spread, 670 A.
-F606W = Band("F606W", 26.493, (5.10e-7, 5.92e-7, 6.74e-7))
+F606W = Band(
+    "F606W", 26.493, (4.95e-7, 5.27e-7, 5.59e-7, 5.92e-7, 6.25e-7, 6.57e-7, 6.89e-7)
+)  # fmt: skip
 BANDS = {band.name: band for band in (F814W, F606W)}
 
 _REDSHIFTS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)

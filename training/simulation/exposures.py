@@ -18,6 +18,8 @@ DITHER_PX = ((-45.0, -9.0), (-15.0, 3.0), (15.0, 9.0), (45.0, -3.0))
 # Share of an exposure's pixels that its cosmic rays cost.
 REJECTED_SHARE = 0.015
 CUTOUT_AREA_PX = 100 * 100
+# From farther no ray reaches into a rim.
+RAY_REACH_PX = 25
 LEFT_RAYS_PER_CUTOUT, SINGLE_EXPOSURE_RAYS_PER_CUTOUT = 0.1, 25.0
 
 
@@ -30,10 +32,13 @@ class Coverage:
     context : ndarray, shape (ny, nx), int32
         Bit k is set where exposure k counts; 0 where there are no data.
     n_exposures : ndarray, shape (ny, nx), uint8
+    columns_rad : float
+        Direction of the detector's columns, from x towards y.
     """
 
     context: NDArray[np.int32]
     n_exposures: NDArray[np.uint8]
+    columns_rad: float
 
 
 def draw_coverage(rng: np.random.Generator, size_px: int) -> Coverage:
@@ -50,7 +55,7 @@ def draw_coverage(rng: np.random.Generator, size_px: int) -> Coverage:
         seen &= np.abs(across - step_across) > GAP_WIDTH_PX / 2.0
         seen &= ~_rejected(rng, size_px)
         context |= seen.astype(np.int32) << number
-    return Coverage(context, np.bitwise_count(context))
+    return Coverage(context, np.bitwise_count(context), float(turn + np.pi / 2.0))
 
 
 def _rejected(rng: np.random.Generator, size_px: int) -> NDArray[np.bool_]:
@@ -70,8 +75,10 @@ def add_rays(flux: Image, coverage: Coverage, rng: np.random.Generator) -> None:
     """A few cosmic rays everywhere, many where one exposure leaves nothing to compare with."""
     n_cutouts = flux.size / CUTOUT_AREA_PX
     add_cosmic_rays(flux, observation_of(N_EXPOSURES), rng, LEFT_RAYS_PER_CUTOUT * n_cutouts)
-    rays = np.zeros_like(flux)
-    add_cosmic_rays(rays, observation_of(1), rng, SINGLE_EXPOSURE_RAYS_PER_CUTOUT * n_cutouts)
     # Lone pixels that only one exposure sees lost the others to rays; the rims are meant here.
     rim = ndimage.binary_opening(coverage.n_exposures == 1, np.ones((3, 3)))
-    flux[rim] += rays[rim]
+    starts = np.argwhere(ndimage.maximum_filter(rim, 2 * RAY_REACH_PX + 1))
+    if len(starts):
+        rays, rate = np.zeros_like(flux), SINGLE_EXPOSURE_RAYS_PER_CUTOUT / CUTOUT_AREA_PX
+        add_cosmic_rays(rays, observation_of(1), rng, rate * len(starts), starts)
+        flux[rim] += rays[rim]

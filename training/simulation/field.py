@@ -34,7 +34,7 @@ from lensweep.training.simulation.field_file import (
 from lensweep.training.simulation.field_population import CROWDED, REFERENCE_SIZE_PX, Population
 from lensweep.training.simulation.lenses import Lens, draw_lenses, truth
 from lensweep.training.simulation.light import Image, flux_of
-from lensweep.training.simulation.observation import Observation
+from lensweep.training.simulation.observation import Observation, saturate
 from lensweep.training.simulation.psf import OVERSAMPLING, Psf, draw_psf
 from lensweep.training.simulation.seen import first_seen
 
@@ -140,12 +140,14 @@ def _empty(band: Band, seed: int, size_px: int) -> SecondBand:
 
 def _places(rng: np.random.Generator, coverage: Coverage, n_lenses: int) -> NDArray[np.float64]:
     """Positions (x, y) for the lenses, away from each other and from what has no data."""
+    if not n_lenses:
+        return np.empty((0, 2))
     size_px = len(coverage.context)
     # A lone pixel that all exposures lost to cosmic rays is no edge.
     valid = ndimage.binary_opening(ndimage.binary_closing(coverage.context > 0, np.ones((3, 3))))
     clearance = ndimage.distance_transform_edt(np.pad(valid, 1))[1:-1, 1:-1]
     places: list[NDArray[np.float64]] = []
-    for _ in range(MAX_TRIES * max(1, n_lenses)):
+    for _ in range(MAX_TRIES * n_lenses):
         if len(places) == n_lenses:
             break
         place = rng.uniform(0.0, size_px - 1.0, size=2)
@@ -181,9 +183,7 @@ def _draw_population(
         for _ in range(int(count * share + rng.random())):
             place = _free_place(rng, len(light), lenses, distance)
             if place is not None:
-                # A saturated star clips its whole image, so it gets a part of the mosaic.
-                view = _view if name == "bright_star" else Scene
-                confusers.LIGHT[name](view(light, place[0], place[1], psf, rng, second))
+                confusers.LIGHT[name](Scene(light, place[0], place[1], psf, rng, second))
                 drawn.append((name, *place.tolist()))
     for _ in range(rng.poisson(population.faint_stars * share)):
         x_px, y_px = rng.uniform(0.0, len(light), size=2)
@@ -278,6 +278,7 @@ def _record(
 
     The sky is that many times as bright as in F814W.
     """
+    saturate(light, replace(observation_of(N_EXPOSURES), columns_rad=coverage.columns_rad))
     sigma = np.zeros_like(light)
     for n_exposures in range(1, N_EXPOSURES + 1):
         here, exposed = coverage.n_exposures == n_exposures, observation_of(n_exposures)
