@@ -106,12 +106,23 @@ def test_drawn_lenses_keep_to_the_population(psf, lensed_quasar):
         assert bool(fluxes) == lensed_quasar
 
 
-def test_einstein_radii_are_spread_about_one_arcsec():
+def test_einstein_radii_are_spread_as_in_collett():
     rng = np.random.default_rng(6)
     radii = [draw_lens(rng, False).deflector.theta_e_arcsec for _ in range(400)]
-    assert 0.85 < np.median(radii) < 1.1
-    assert np.quantile(radii, 0.05) < 0.6
-    assert np.quantile(radii, 0.95) > 1.5
+    assert 0.65 < np.median(radii) < 0.85
+    assert np.quantile(radii, 0.05) < 0.45
+    assert np.quantile(radii, 0.95) > 1.3
+
+
+def test_quasars_are_few_to_the_knee_of_their_counts_and_many_beyond():
+    rng = np.random.default_rng(6)
+    drawn = [draw_lens(rng, True).quasar for _ in range(1500)]
+    magnitudes = np.array([magnitude for magnitude, _, _ in drawn])
+    by_magnitude, _ = np.histogram(magnitudes, [17.5, 18.5, 19.5, 20.5, 21.5, 22.5, 23.5, 24.5])
+    assert by_magnitude.sum() == len(magnitudes)
+    # Ten times as many from 19.5 to 20.5 as from 17.5 to 18.5 at the least, twice as many beyond.
+    assert by_magnitude[2] > 5 * by_magnitude[0]
+    assert 1.2 < by_magnitude[6] / by_magnitude[5] < 2.6
 
 
 @pytest.mark.parametrize("magnitude", [18.0, 21.0, 23.0])

@@ -8,6 +8,7 @@ from lensweep.training.evaluation.population import (
     QUANTILES,
     collett_weights,
     flat_weights,
+    is_clear,
 )
 from lensweep.training.simulation.lenses import draw_lens, truth
 
@@ -32,10 +33,11 @@ def test_weighted_lenses_are_as_colletts_within_what_is_drawn(lenses, name):
     np.testing.assert_allclose(shares / shares.sum(), expected / expected.sum(), rtol=1e-3)
 
 
-def test_collett_has_smaller_lenses_than_training(lenses):
-    galaxies = lenses["kind"] == "lensed_galaxy"
-    theta_e = lenses["theta_e_arcsec"].to_numpy()
-    assert np.average(theta_e, weights=collett_weights(lenses)) < theta_e[galaxies].mean() - 0.1
+@pytest.mark.parametrize(("name", "within"), [("theta_e_arcsec", 0.1), ("source_magnitude", 0.5)])
+def test_lenses_are_drawn_nearly_as_collett_has_them(name, within, lenses):
+    galaxies, drawn = lenses["kind"] == "lensed_galaxy", lenses[name].to_numpy()
+    weighted = np.average(drawn, weights=collett_weights(lenses))
+    assert weighted == pytest.approx(drawn[galaxies].mean(), abs=within)
 
 
 def test_quasars_weigh_nothing_and_galaxies_one_in_the_mean(lenses):
@@ -54,3 +56,8 @@ def test_flat_is_flat(lenses):
 
 def test_none_weigh_nothing(lenses):
     assert len(collett_weights(lenses.iloc[:0])) == 0
+
+
+def test_arcs_are_clear_on_twenty_pixels_and_where_nothing_was_visible_on_none():
+    lenses = pd.DataFrame({"n_clear_pixels": [19, 20, 300, np.nan]})
+    assert is_clear(lenses).tolist() == [False, True, True, False]

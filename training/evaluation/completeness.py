@@ -32,13 +32,14 @@ from lensweep.scanner.results.selection_function import (
 from lensweep.scanner.results.worth import asked_of, find_field_scores
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.training.evaluation.planted_run import PlantedRun, Planting, plant_in_run
-from lensweep.training.evaluation.population import collett_weights, flat_weights
+from lensweep.training.evaluation.population import collett_weights, flat_weights, is_clear
 from lensweep.training.evaluation.shares import (
     completeness_at,
     found_net,
     scores_at,
     weighted_share,
 )
+from lensweep.training.simulation.seen import MIN_CLEAR_PIXELS
 
 # False candidates per square degree.
 DEPTHS = (1.0, 10.0, 100.0, 1000.0)
@@ -157,15 +158,17 @@ def _populations(
 ) -> pd.DataFrame:
     lenses, rows = planted.lenses, []
     drawn = pd.concat([lenses.assign(is_seen=True), planted.unseen.assign(is_seen=False)])
-    for name, weigh in (
-        ("lensed galaxies, as Collett (2015)", collett_weights),
-        ("lensed galaxies, flat in radius and magnitude", flat_weights),
-        ("lensed galaxies, as drawn", lambda table: _of_kind(table, "lensed_galaxy")),
-        ("lensed quasars, as drawn", lambda table: _of_kind(table, "lensed_quasar")),
+    every, clear = np.ones(len(drawn), np.bool_), is_clear(drawn)
+    for name, weigh, counted in (
+        ("lensed galaxies, as Collett (2015)", collett_weights, every),
+        (f"of these, {MIN_CLEAR_PIXELS} pixels above 3 sigma", collett_weights, clear),
+        ("lensed galaxies, flat in radius and magnitude", flat_weights, every),
+        ("lensed galaxies, as drawn", lambda table: _of_kind(table, "lensed_galaxy"), every),
+        ("lensed quasars, as drawn", lambda table: _of_kind(table, "lensed_quasar"), every),
     ):
-        weights, of_all = weigh(lenses), weigh(drawn)
+        weights, of_all = weigh(lenses) * counted[: len(lenses)], weigh(drawn)
         row: dict[str, Any] = {"population": name, "n": int((weights > 0.0).sum())}
-        row["seen"] = weighted_share(drawn["is_seen"].to_numpy(bool), of_all)[0]
+        row["seen"] = weighted_share(counted & drawn["is_seen"].to_numpy(bool), of_all)[0]
         for depth, scores in cuts.items():
             column = f"found_{depth:g}"
             share = completeness_at(lenses, weights, scores)

@@ -1,7 +1,7 @@
 """Weights that make planted lenses a population: Collett's (2015), or one that is flat in its axes.
 
-Lenses are drawn as training draws them: more large and bright ones than the sky has. Weights mend
-the marginal distributions of Einstein radius and of source magnitude by iterative proportional
+Lenses are drawn as training draws them: nearly, not exactly, as Collett has them. Weights mend the
+marginal distributions of Einstein radius and of source magnitude by iterative proportional
 fitting (Deming & Stephan 1940), within the ranges that are drawn. Lensed quasars are no part of
 Collett's population: they weigh nothing.
 """
@@ -11,6 +11,8 @@ import itertools
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from lensweep.training.simulation.seen import MIN_CLEAR_PIXELS
 
 # Quantiles of the Euclid table of Collett's (2015, ApJ 811, 20) LensPop: lenses that are visible
 # there, with a signal-to-noise above 20 and magnified three times.
@@ -36,6 +38,17 @@ def collett_weights(lenses: pd.DataFrame) -> NDArray[np.float64]:
     """
     targets = {name: _collett_shares(name) for name in EDGES}
     return _fitted(lenses, targets)
+
+
+def is_clear(lenses: pd.DataFrame) -> NDArray[np.bool_]:
+    """Of which lenses the arcs are clear to the eye: `MIN_CLEAR_PIXELS` exceed 3 sigma of noise.
+
+    Parameters
+    ----------
+    lenses : DataFrame
+        ``n_clear_pixels``; NaN where a lens was not even visible.
+    """
+    return np.asarray(lenses["n_clear_pixels"].to_numpy(np.float64) >= MIN_CLEAR_PIXELS)
 
 
 def flat_weights(lenses: pd.DataFrame) -> NDArray[np.float64]:

@@ -20,11 +20,12 @@ from lensweep.scanner.network.ensemble import FieldFacts
 from lensweep.scanner.results.calibration import CONFIDENCE, RESAMPLINGS, Calibration
 from lensweep.scanner.results.contact_sheet import draw_contact_sheet
 from lensweep.scanner.results.worth import FieldScores, as_field_scores
-from lensweep.training.evaluation.population import collett_weights, flat_weights
+from lensweep.training.evaluation.population import collett_weights, flat_weights, is_clear
 from lensweep.training.evaluation.report import table_lines
 from lensweep.training.evaluation.shares import completeness_at, scores_at
 from lensweep.training.evaluation.survey import WORST, Survey, field_folder, field_scores
 from lensweep.training.evaluation.survey_request import SurveyConfig
+from lensweep.training.simulation.seen import MIN_CLEAR_PIXELS
 
 # Candidates per square degree without lenses down to which somebody looks.
 DEPTHS = (1000.0, 100.0, 10.0, 1.0)
@@ -135,8 +136,10 @@ def _kind_lines(candidates: pd.DataFrame, calibration: Calibration) -> list[str]
 def _completeness_lines(
     planted: pd.DataFrame, calibration: Calibration, resampled: list[Calibration]
 ) -> list[str]:
+    clear = collett_weights(planted) * is_clear(planted)
     populations = {
         "lensed galaxies, as Collett (2015)": collett_weights(planted),
+        f"of these, {MIN_CLEAR_PIXELS} pixels above 3 sigma": clear,
         "lensed galaxies, flat": flat_weights(planted),
         "lensed galaxies, as drawn": (planted["kind"] == "lensed_galaxy").to_numpy(float),
         "lensed quasars, as drawn": (planted["kind"] == "lensed_quasar").to_numpy(float),

@@ -1,7 +1,7 @@
 """Strong lenses: draw their parameters from a population, and draw them on an image.
 
 Deflector: singular isothermal ellipsoid plus external shear, with lenstronomy. The population
-follows the shapes of Collett (2015, ApJ 811, 20; LensPop's Euclid table), widened on purpose so
+follows the shapes of Collett (2015, ApJ 811, 20; LensPop's Euclid table), widened a little so
 that a network is not taught a rate: Einstein radii and magnitudes cover what surveys list.
 """
 
@@ -81,7 +81,8 @@ def draw_host(rng: np.random.Generator, magnitude: float) -> tuple[tuple[Sersic,
 
     Half-light radius: 0.53 arcsec at magnitude 20.9 (median of Collett's table), growing as
     10 ** (-0.15 m), scatter 0.13 dex (about the fundamental plane's 0.11 dex). Flattening: 1 - q is
-    Rayleigh with 0.25, q >= 0.25. One galaxy in four is bulge and disc.
+    Rayleigh with 0.25, q >= 0.25. One galaxy in four is bulge and disc; one in three has an
+    envelope that is turned and flattened in another way, as isophotes of massive galaxies twist.
 
     Returns
     -------
@@ -92,9 +93,12 @@ def draw_host(rng: np.random.Generator, magnitude: float) -> tuple[tuple[Sersic,
     radius = 0.53 * 10.0 ** (-0.15 * (magnitude - 20.9) + rng.normal(0.0, 0.13))
     axis_ratio = _axis_ratio(rng, 0.25, 0.25)
     angle = rng.uniform(0.0, np.pi)
-    if rng.random() < 0.75:
+    kind = rng.random()
+    if kind < 0.4:
         index = float(np.clip(rng.normal(4.0, 0.9), 2.0, 6.5))
         return (Sersic(magnitude, radius, index, axis_ratio, angle),), axis_ratio
+    if kind < 0.75:
+        return _twisted(rng, magnitude, radius, axis_ratio, angle), axis_ratio
     bulge_fraction = rng.uniform(0.2, 0.8)
     bulge = Sersic(
         magnitude - 2.5 * np.log10(bulge_fraction), 0.5 * radius,
@@ -105,6 +109,25 @@ def draw_host(rng: np.random.Generator, magnitude: float) -> tuple[tuple[Sersic,
         1.0, _axis_ratio(rng, 0.35, 0.2), angle + rng.normal(0.0, 0.15),
     )  # fmt: skip
     return (bulge, disc), axis_ratio
+
+
+def _twisted(
+    rng: np.random.Generator, magnitude: float, radius: float, axis_ratio: float, angle: float
+) -> tuple[Sersic, Sersic]:
+    """A core and an envelope of a third to two thirds of the light (Huang et al. 2013)."""
+    share = rng.uniform(0.35, 0.65)
+    core = Sersic(
+        magnitude - 2.5 * np.log10(1.0 - share), float(radius * rng.uniform(0.3, 0.6)),
+        float(rng.uniform(2.0, 4.0)), axis_ratio, angle,
+    )  # fmt: skip
+    flattening = float(np.clip(axis_ratio + rng.normal(0.0, 0.1), 0.25, 0.98))
+    off_x, off_y = rng.normal(0.0, 0.03 * radius, size=2)
+    envelope = Sersic(
+        magnitude - 2.5 * np.log10(share), float(radius * rng.uniform(1.5, 2.5)),
+        float(rng.uniform(1.0, 2.5)), flattening, float(angle + rng.normal(0.0, 0.3)),
+        float(off_x), float(off_y),
+    )  # fmt: skip
+    return core, envelope
 
 
 def draw_galaxy(
@@ -140,15 +163,16 @@ def draw_galaxy(
 def draw_lens(rng: np.random.Generator, lensed_quasar: bool) -> Lens:
     """Draw one lens system from the population, half of the quasars near the deflector's axis.
 
-    Einstein radius: log-normal about 0.95 arcsec (0.45 in ln), within 0.3-2.5. Deflector magnitude:
+    Einstein radius: log-normal about 0.7 arcsec (0.5 in ln), within 0.3-2.5: of those that are
+    seen half are above 0.7 (0.65 in Collett's table). Deflector magnitude:
     20.2 - 5 log10(theta_E / 0.95) (light follows velocity dispersion squared) with 1.2 mag scatter,
     within 16.5-23.5. Shear components normal with 0.05. Source centre uniform in a disc of 0.75
     theta_E: inside b^2 > xs^2 + ys^2, where LensPop counts a lens. Unlensed source magnitudes
-    21.5-26.5, numbers doubling by the magnitude. Quasars 16.5-24, deflectors fainter by an
-    exponential of 1.5 mag than those of galaxies (known ones are outshone by their quasars);
-    half of them within 0.2 theta_E, where most make four images.
+    21.5-26.5, numbers growing as 10 ** (0.45 m). Quasars as of `_quasar_magnitude`, deflectors
+    fainter by an exponential of 1.5 mag than those of galaxies (known ones are outshone by their
+    quasars); half of them within 0.2 theta_E, where most make four images.
     """
-    theta_e = _bounded_lognormal(rng, 0.95, 0.45, THETA_E_RANGE_ARCSEC)
+    theta_e = _bounded_lognormal(rng, 0.7, 0.5, THETA_E_RANGE_ARCSEC)
     brightness = 20.2 - 5.0 * np.log10(theta_e / 0.95) + rng.normal(0.0, 1.2)
     fainter_host = rng.exponential(1.5) if lensed_quasar else 0.0
     host, host_q = draw_host(rng, float(np.clip(brightness + fainter_host, 16.5, 24.0)))
@@ -165,8 +189,8 @@ def draw_lens(rng: np.random.Generator, lensed_quasar: bool) -> Lens:
     xs, ys = float(radius * np.cos(position)), float(radius * np.sin(position))
     if lensed_quasar:
         source = draw_galaxy(rng, _faint_magnitude(rng, 22.0, 26.0), xs, ys)
-        return Lens(deflector, host, source, (float(rng.uniform(16.5, 24.0)), xs, ys))
-    source = draw_galaxy(rng, _faint_magnitude(rng, 21.5, MAX_SOURCE_MAGNITUDE), xs, ys)
+        return Lens(deflector, host, source, (_quasar_magnitude(rng), xs, ys))
+    source = draw_galaxy(rng, _faint_magnitude(rng, 21.5, MAX_SOURCE_MAGNITUDE, 0.45), xs, ys)
     return Lens(deflector, host, source, None)
 
 
@@ -241,10 +265,25 @@ def _axis_ratio(rng: np.random.Generator, scale: float, floor: float) -> float:
     return float(np.clip(1.0 - rng.rayleigh(scale), floor, 0.98))
 
 
-def _faint_magnitude(rng: np.random.Generator, bright: float, faint: float) -> float:
-    """Magnitude with counts growing as 10 ** (0.3 m) between two limits."""
-    low, high = 10.0 ** (0.3 * bright), 10.0 ** (0.3 * faint)
-    return float(np.log10(rng.uniform(low, high)) / 0.3)
+def _faint_magnitude(
+    rng: np.random.Generator, bright: float, faint: float, slope: float = 0.3
+) -> float:
+    """Magnitude with counts growing as 10 ** (slope m) between two limits."""
+    low, high = 10.0 ** (slope * bright), 10.0 ** (slope * faint)
+    return float(np.log10(rng.uniform(low, high)) / slope)
+
+
+def _quasar_magnitude(rng: np.random.Generator) -> float:
+    """Unlensed magnitude, 17.5 to 24.5: counts are steep to 20, and flat beyond.
+
+    10 ** (0.75 m) and 10 ** (0.25 m): the slopes of quasars' counts (Richards et al. 2006; Croom
+    et al. 2009), from memory.
+    """
+    steep, flat, knee = 0.75, 0.25, 20.0
+    while True:
+        magnitude = _faint_magnitude(rng, 17.5, 24.5, flat)
+        if rng.random() < min(1.0, 10.0 ** ((steep - flat) * (magnitude - knee))):
+            return magnitude
 
 
 def _bounded_lognormal(

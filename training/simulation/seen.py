@@ -16,6 +16,8 @@ from lensweep.training.simulation.observation import Observation, signal_to_nois
 # A lens counts if its images would be seen: S/N > 20 and magnified 3 times (Collett 2015).
 MIN_SIGNAL_TO_NOISE = 20.0
 MIN_PIXELS = 20
+# What a network is to learn from: so many of the arcs' pixels are above 3 sigma of the noise there.
+MIN_CLEAR_PIXELS, CLEAR_SIGMA = 20, 3.0
 MIN_MAGNIFICATION = 3.0
 # A lensed quasar needs a second image: its flux against the noise of one empty pixel.
 MIN_SECOND_IMAGE_SIGMA = 10.0
@@ -35,8 +37,8 @@ class SeenLens:
     host, arcs : ndarray
         Light of the deflector's galaxy, and of what lies behind it, e-/s.
     measured : dict
-        ``magnification``, ``n_images``, ``signal_to_noise`` and ``n_pixels``, on how many pixels
-        the arcs stand out.
+        ``magnification``, ``n_images``, ``signal_to_noise``, ``n_pixels``, on how many pixels the
+        arcs exceed the noise, and ``n_clear_pixels``, on how many three times that.
     second : ndarray or None
         Light of both in the scene's second band, e-/s, if it has one.
     """
@@ -59,6 +61,7 @@ def first_seen(
     scene: Scene,
     observation: Observation,
     least_signal_to_noise: float = MIN_SIGNAL_TO_NOISE,
+    least_clear_pixels: int = 0,
     flux_scale: float = 1.0,
     host_is_there: bool = False,
     unseen: list[Lens] | None = None,
@@ -74,6 +77,8 @@ def first_seen(
     observation : Observation
     least_signal_to_noise : float
         Of the arcs; of at least `MIN_SIGNAL_TO_NOISE`.
+    least_clear_pixels : int
+        On which the arcs exceed three times the noise.
     flux_scale : float
         e-/s of the scene for one of the simulation's.
     host_is_there : bool
@@ -98,10 +103,13 @@ def first_seen(
             if not host_is_there:
                 draw_galaxy_light(host, scene.x_px, scene.y_px, lens.host, scene.psf)
                 host *= flux_scale
-            ratio, n_pixels = _signal_to_noise(scene.image, host, arcs, observation)
-            if ratio >= least_signal_to_noise and n_pixels >= MIN_PIXELS:
-                measured = {"magnification": magnification, "n_images": len(images),
-                            "signal_to_noise": ratio, "n_pixels": n_pixels}  # fmt: skip
+            measured = {"magnification": magnification, "n_images": len(images)}
+            measured |= _stands_out(scene.image, host, arcs, observation)
+            if (
+                measured["signal_to_noise"] >= least_signal_to_noise
+                and measured["n_pixels"] >= MIN_PIXELS
+                and measured["n_clear_pixels"] >= least_clear_pixels
+            ):
                 return SeenLens(lens, host, arcs, measured, _in_second_band(lens, scene, before))
         if unseen is not None:
             unseen.append(lens)
@@ -134,15 +142,19 @@ def _is_bright(
     """What is too faint on empty sky need not be tried on its host."""
     if magnification < MIN_MAGNIFICATION:
         return False
-    floor = float(observation.sigma(np.zeros((1, 1)))[0, 0])
+    floor = observation.floor
     if lens.quasar is not None and second < MIN_SECOND_IMAGE_SIGMA * floor:
         return False
     return signal_to_noise(arcs, arcs, observation)[0] >= MIN_SIGNAL_TO_NOISE
 
 
-def _signal_to_noise(
+def _stands_out(
     background: Image, host: Image, arcs: Image, observation: Observation
-) -> tuple[float, int]:
+) -> dict[str, float]:
+    """How far arcs stand out from the noise of all light there."""
     valid = np.isfinite(background)
     total = np.where(valid, background, 0.0) + host + arcs
-    return signal_to_noise(np.where(valid, arcs, 0.0), total, observation)
+    shown = np.where(valid, arcs, 0.0)
+    ratio, n_pixels = signal_to_noise(shown, total, observation)
+    n_clear = int((shown > CLEAR_SIGMA * observation.sigma(total)).sum())
+    return {"signal_to_noise": ratio, "n_pixels": n_pixels, "n_clear_pixels": n_clear}
