@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from lensweep.training.simulation import confusers
-from lensweep.training.simulation.seen import MIN_MAGNIFICATION, MIN_PIXELS, MIN_SIGNAL_TO_NOISE
+from lensweep.training.simulation.seen import (
+    MIN_CLEAR_PIXELS,
+    MIN_MAGNIFICATION,
+    MIN_PIXELS,
+    MIN_SIGNAL_TO_NOISE,
+)
 from lensweep.training.simulation.simulate import (
     HARD,
     KINDS,
@@ -43,6 +48,7 @@ def test_lenses_would_be_seen(drawn):
     for lens in lenses:
         assert lens.truth["signal_to_noise"] >= MIN_SIGNAL_TO_NOISE
         assert lens.truth["n_pixels"] >= MIN_PIXELS
+        assert lens.truth["n_clear_pixels"] >= MIN_CLEAR_PIXELS
         assert lens.truth["magnification"] >= MIN_MAGNIFICATION
         assert (lens.truth["n_images"] >= 2) == (lens.kind == "lensed_quasar")
     assert all("theta_e_arcsec" not in cutout.truth for cutout in drawn if not cutout.is_lens)

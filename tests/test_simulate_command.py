@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.data.requests import SimulationConfig
 from lensweep.training.data.simulated_set import open_simulation
 from lensweep.training.simulation.psf_file import fingerprint, read_psf
-from lensweep.training.simulation.simulate import LENS_KINDS, simulate
+from lensweep.training.simulation.simulate import LENS_KINDS, VERSION, simulate
 
 N, SEED = 24, 11
 
@@ -59,6 +60,15 @@ def test_unusable_requests_are_one_message(command, arguments, message, tmp_path
     assert message in shown
     assert "Traceback" not in shown
     assert not (tmp_path / "out").exists()
+
+
+def test_a_set_of_an_older_simulation_is_not_continued(tmp_path):
+    open_simulation(SimulationConfig(N), tmp_path / "set")
+    said = tmp_path / "set" / "dataset.json"
+    said.write_text(json.dumps(json.loads(said.read_text()) | {"simulation": VERSION - 1}))
+    message = rf"another data set \(simulation was {VERSION - 1}, now {VERSION}\)"
+    with pytest.raises(InputError, match=message):
+        open_simulation(SimulationConfig(N), tmp_path / "set")
 
 
 def test_another_psf_is_another_data_set(psf_path, tmp_path):

@@ -129,6 +129,7 @@ def invented(n_fields=8, area=0.2):
             "theta_e_arcsec": rng.uniform(0.3, 2.5, 30),
             "source_magnitude": rng.uniform(21.5, 26.5, 30),
             "host_magnitude": 20.0, "signal_to_noise": 50.0,
+            "n_clear_pixels": rng.integers(0, 200, 30),
         }))  # fmt: skip
     facts = pd.DataFrame({"seed": range(n_fields), "area_deg2": area / n_fields})
     for name, count in (("planned", 2500), ("scored", 150), ("screened", 2000), ("masked", 350)):
@@ -144,6 +145,12 @@ def test_a_survey_is_told():
     page = "\n".join(lines)
     assert "17,200 windows looked at, of which 1,200 were scored" in page
     assert "first 20" in page
+    shares = {line.split(" | ")[0]: line.split(" | ")[1] for line in lines if "lensed gal" in line
+              or "of these" in line}  # fmt: skip
+    clear = (survey.planted["grid"]["n_clear_pixels"] >= 20) & (
+        survey.planted["grid"]["kind"] == "lensed_galaxy"
+    )
+    assert shares["| of these, 20 pixels above 3 sigma"] == f"{clear.sum():,}"
     assert "merger" in page
     (told,) = (line for line in lines if line.startswith("Expected / found at 10 per deg²"))
     ratio, low, high = map(float, re.match(r".*: ([\d.]+) \(([\d.]+)-([\d.]+);", told).groups())

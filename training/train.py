@@ -50,6 +50,7 @@ from lensweep.training.fit.metrics import measure
 from lensweep.training.fit.precision import check_precision, make_reference
 from lensweep.training.fit.pretrained import find_weights
 from lensweep.training.fit.screen import Screening, judge_screen, train_screen
+from lensweep.training.simulation.simulate import VERSION
 
 
 class Rounds(Sequence[list[Examples]]):
@@ -183,6 +184,8 @@ def claim(workdir: Path, config: TrainConfig) -> None:
     asked = json.loads(json.dumps(dataclasses.asdict(config)))
     # Where the weights lie does not matter: they are known by their hash.
     asked["weights"] = Path(config.weights).name
+    if not config.data:
+        asked["simulation"] = VERSION
     if not path.is_file():
         write_json(path, asked)
         return

@@ -1,4 +1,7 @@
-"""Hard negatives: what a bundle takes for lenses on simulated fields that hold none."""
+"""Hard negatives: what a bundle takes for lenses on simulated fields that hold none.
+
+The fields hold what the sky holds, at its rates: what is mined is what a scan will show.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -21,7 +24,9 @@ from lensweep.scanner.work.dispatch import spread
 from lensweep.scanner.work.scan import run_scan
 from lensweep.training.data import labelled_set as labelled_store
 from lensweep.training.data.requests import MiningConfig
-from lensweep.training.simulation.field import make_field
+from lensweep.training.simulation.field import make_known_field
+from lensweep.training.simulation.field_population import SKY
+from lensweep.training.simulation.simulate import VERSION
 
 # A window's diagonal, so that no two windows of the set share a pixel.
 APART_ARCSEC = 7.1
@@ -36,7 +41,9 @@ def open_mining(config: MiningConfig, out: Path) -> Bundle:
         If the bundle or the folder cannot be used.
     """
     bundle = check_bundle(config.ensemble)
-    asked = dataclasses.asdict(config) | {"kind": "mined", "ensemble": bundle.sha256}
+    asked = dataclasses.asdict(config) | {
+        "kind": "mined", "ensemble": bundle.sha256, "simulation": VERSION,
+    }  # fmt: skip
     labelled_store.claim(out, asked)
     return bundle
 
@@ -101,7 +108,7 @@ def _make_fields(config: MiningConfig, folder: Path, client: Client, progress: P
 def _make_field(field: tuple[Path, int], size_px: int) -> None:
     path, seed = field
     if not path.is_file():
-        make_field(path, seed, size_px, n_lenses=0)
+        make_known_field(path, seed, size_px, n_lenses=0, population=SKY)
 
 
 def _hardest(run: RunPaths, mosaics: list[Path], n: int) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from lensweep.training.data.requests import SimulationConfig
 from lensweep.training.simulation.bands import BANDS, F814W, Band
 from lensweep.training.simulation.psf import Psf
 from lensweep.training.simulation.psf_file import fingerprint, read_psf
-from lensweep.training.simulation.simulate import LENS_KINDS, plan_kinds, simulate
+from lensweep.training.simulation.simulate import LENS_KINDS, VERSION, plan_kinds, simulate
 
 
 def open_simulation(config: SimulationConfig, out: Path) -> Psf | None:
@@ -32,7 +32,7 @@ def open_simulation(config: SimulationConfig, out: Path) -> Psf | None:
         If the PSF cannot be used, or the folder holds another data set.
     """
     psf = None if config.psf is None else read_psf(Path(config.psf), config.psf_scale_arcsec)
-    asked = dataclasses.asdict(config) | {"kind": "simulation"}
+    asked = dataclasses.asdict(config) | {"kind": "simulation", "simulation": VERSION}
     asked["psf"] = None if psf is None else fingerprint(psf)
     if config.band is None:
         # As sets said before there was a second band.

@@ -52,7 +52,7 @@ from lensweep.training.evaluation.survey_request import CENTRES, SurveyConfig
 from lensweep.training.simulation.field import make_known_field
 from lensweep.training.simulation.field_population import SKY
 from lensweep.training.simulation.painting import Depth
-from lensweep.training.simulation.simulate import psf_bank
+from lensweep.training.simulation.simulate import VERSION, psf_bank
 
 # Of each field, for the contact sheet of the worst.
 KEPT_CUTOUTS = 12
@@ -108,7 +108,9 @@ def run_survey(config: SurveyConfig, out: Path, client: Client, progress: Progre
         If the ensemble cannot be used, or the folder holds another survey.
     """
     bundle = check_bundle(config.ensemble)
-    asked = dataclasses.asdict(config) | {"kind": "survey", "ensemble": bundle.sha256}
+    asked = dataclasses.asdict(config) | {
+        "kind": "survey", "ensemble": bundle.sha256, "simulation": VERSION,
+    }  # fmt: skip
     # More fields are the same survey, continued.
     asked.pop("fields")
     labelled_set.claim(out, asked)

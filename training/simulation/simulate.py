@@ -24,12 +24,17 @@ from lensweep.training.simulation.observation import (
     add_cosmic_rays,
     blank_edge,
     blank_gap,
+    draw_depth,
     draw_observation,
     record,
+    saturate,
 )
 from lensweep.training.simulation.psf import Psf, draw_optics, psf_of
-from lensweep.training.simulation.seen import first_seen
+from lensweep.training.simulation.seen import MIN_CLEAR_PIXELS, first_seen
 
+# What a set or a survey says that it was drawn with: raised whenever the same seed gives other
+# images, so that nothing is continued as something else.
+VERSION = 2
 LENS_KINDS = ("lensed_galaxy", "lensed_quasar")
 KINDS = (*LENS_KINDS, *confusers.NAMES)
 # What networks take for lenses most often; defects and lone stars are learned soon.
@@ -164,6 +169,7 @@ def _draw(
 ) -> Labelled:
     image = np.zeros((CUTOUT_SIZE, CUTOUT_SIZE))
     observation = draw_observation(rng)
+    observation = replace(observation, depth=draw_depth(observation, rng, image.shape))
     x_px, y_px = _centre(rng)
     scene = Scene(image, x_px, y_px, psf, rng, second)
     scatter_field_galaxies(scene, per_arcsec2=0.03 * (1 + 4 * (rng.random() < 0.15)))
@@ -179,6 +185,7 @@ def _draw(
         confusers.LIGHT[str(rng.choice(list(confusers.LIGHT)))](scene)
     if second is not None:
         return Labelled(_recorded_in(second, observation, x_px, y_px), kind, parameters)
+    saturate(image, observation)
     recorded = record(image, observation, rng)
     add_cosmic_rays(recorded, observation, rng, observation.cosmic_rays_per_cutout)
     if kind in DEFECTS:
@@ -194,6 +201,7 @@ def _recorded_in(
     """A second band, exposed as long and drizzled alike under its own sky."""
     sky_rate = observation.sky_rate * second.gain(SKY_COLOUR)
     observation = replace(observation, sky_rate=sky_rate)
+    saturate(second.image, observation)
     recorded = record(second.image, observation, second.rng)
     add_cosmic_rays(recorded, observation, second.rng, observation.cosmic_rays_per_cutout)
     _blank_some(recorded, x_px, y_px, second.rng)
@@ -205,8 +213,12 @@ def _draw_seen_lens(scene: Scene, observation: Observation, lensed_quasar: bool)
     # One lens in four has unlensed companions, so that a companion is no evidence either way.
     if scene.rng.random() < 0.25:
         confusers.draw_companions(scene)
-    seen = first_seen(draw_lenses(scene.rng, lensed_quasar), scene, observation)
+    seen = first_seen(
+        draw_lenses(scene.rng, lensed_quasar), scene, observation,
+        least_clear_pixels=MIN_CLEAR_PIXELS,
+    )  # fmt: skip
     seen.add_to(scene)
+    confusers.draw_debris(scene, seen.lens.host)
     return truth(seen.lens) | seen.measured
 
 
