@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lensweep.training.simulation import bands
+from lensweep.training.simulation import bands, confusers
 from lensweep.training.simulation.bands import BANDS, F606W, F814W, SecondBand
 from lensweep.training.simulation.confusers import LIGHT, Scene
 from lensweep.training.simulation.field_file import PHOTOMETRY
@@ -58,6 +58,15 @@ def test_what_is_drawn_has_the_colour_that_was_asked_for(psfs):
         scene = scene_in(psfs, 6)
         add(scene)
         assert colour_of(scene, everywhere) == pytest.approx(1.2, abs=0.01)
+
+
+def test_debris_has_the_colour_of_its_galaxy(psfs, monkeypatch):
+    monkeypatch.setattr(confusers, "DEBRIS_SHARE", 1.0)
+    host = (Sersic(20.0, 0.5, 4.0, 0.8, 0.5),)
+    for seed in range(6):
+        scene = scene_in(psfs, seed)
+        confusers.draw_debris(scene, host, 1.2)
+        assert colour_of(scene, np.ones((SIDE, SIDE), bool)) == pytest.approx(1.2, abs=0.02)
 
 
 def test_a_point_is_sharper_in_the_bluer_band(psfs):

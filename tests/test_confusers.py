@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from lensweep.training.simulation import confusers
 from lensweep.training.simulation.confusers import (
     LIGHT,
     NAMES,
@@ -10,6 +11,7 @@ from lensweep.training.simulation.confusers import (
     scatter_field_galaxies,
 )
 from lensweep.training.simulation.defects import DEFECTS
+from lensweep.training.simulation.lenses import draw_lens, truth
 from lensweep.training.simulation.light import Sersic, flux_of
 from lensweep.training.simulation.observation import Observation
 from lensweep.training.simulation.psf import draw_psf
@@ -78,17 +80,48 @@ def test_all_kinds_are_covered():
 
 
 def test_debris_is_rare_and_fainter_than_its_galaxy(psf):
-    host = (Sersic(19.0, 0.8, 4.0, 0.8, 0.3),)
+    # Of 19.0 mag together.
+    host = Sersic(20.75, 0.4, 4.0, 0.8, 0.3), Sersic(19.2421, 1.0, 1.0, 0.8, 0.3)
     shares = []
     for seed in range(400):
         drawn = scene(psf, seed, 200)
-        draw_debris(drawn, host)
+        draw_debris(drawn, host, 0.0)
         shares.append(drawn.image.sum() / flux_of(19.0))
     swallowed = [share for share in shares if share > 0.0]
     assert 0.01 < len(swallowed) / len(shares) < 0.08
     # What lies beyond the image is cut.
     assert min(swallowed) > 0.001
     assert max(swallowed) < 0.026
+    assert np.median(swallowed) > 0.006
+
+
+def test_a_warp_bends_a_disc_on_edge(psf, monkeypatch):
+    bent = {}
+    for strength in (0.0, 0.05):
+        monkeypatch.setattr(confusers, "WARP", strength)
+        bent[strength] = 0.0
+        for seed in range(6):
+            drawn = scene(psf, seed, 160)
+            LIGHT["edge_on_disc"](drawn)
+            light = np.maximum(drawn.image, 0.0)
+            y, x = np.indices(light.shape) - 79.5
+            xx, xy, yy = (np.average(moment, weights=light) for moment in (x * x, x * y, y * y))
+            angle = 0.5 * np.arctan2(2 * xy, xx - yy)
+            along = x * np.cos(angle) + y * np.sin(angle)
+            across = y * np.cos(angle) - x * np.sin(angle)
+            # An S has another side at either end.
+            bent[strength] += abs(np.average(np.sign(along) * across, weights=light))
+    assert bent[0.05] > 2.0 * bent[0.0]
+
+
+def test_ellipticals_are_as_bright_as_what_lenses():
+    rng = np.random.default_rng(3)
+    lensing = np.array(
+        [truth(draw_lens(rng, n % 4 == 0))["host_magnitude"] for n in range(800)]
+    )  # fmt: skip
+    others = np.array([confusers._host_magnitude(rng) for _ in range(800)])
+    # The chance that one of these is brighter than one of those.
+    assert (lensing[:, None] < others).mean() == pytest.approx(0.5, abs=0.06)
 
 
 def test_companions_are_where_lensed_images_would_be(psf):

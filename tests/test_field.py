@@ -9,7 +9,7 @@ from lensweep.ground.errors import InputError
 from lensweep.scanner.sky.mosaics import inspect_mosaic
 from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.training.simulation.confusers import LIGHT
-from lensweep.training.simulation.exposures import EXPOSURE_S
+from lensweep.training.simulation.exposures import EXPOSURE_S, draw_coverage
 from lensweep.training.simulation.field import make_field, make_known_field
 from lensweep.training.simulation.field_population import CROWDED, SKY, Population
 
@@ -147,7 +147,26 @@ def test_the_sky_has_as_many_galaxies_as_are_counted():
     stars = ("bright_star", "chance_quasar_pair")
     galaxies = sum(count for kind, count in SKY.counts.items() if kind not in stars)
     counted = 0.015 * 10.0 ** (0.3 * (SKY.brightest - 25.0)) * (3000 * 0.05) ** 2
-    assert 0.9 * galaxies == pytest.approx(counted, rel=0.1)
+    assert 0.8 * galaxies == pytest.approx(counted, rel=0.1)
+
+
+def test_stars_saturate(tmp_path):
+    stars = Population({"bright_star": 250}, 0.0, 22.0, 0.0, 0.0)
+    path = tmp_path / "field_f814w_drz.fits"
+    make_known_field(path, SEED, 600, 0, stars)
+    flux, full_well = fits.getdata(path, "SCI"), 84_700.0 / EXPOSURE_S
+    # Noise, or a cosmic ray, may lie on top.
+    assert flux.max() < 1.2 * full_well
+    assert (flux > 0.95 * full_well).sum() > 10
+
+
+def test_columns_run_across_the_gap_between_the_chips():
+    for seed in range(3):
+        coverage = draw_coverage(np.random.default_rng(seed), 800)
+        middle = ndimage.gaussian_filter(coverage.n_exposures.astype(float), 5)[300:500, 300:500]
+        slope_y, slope_x = np.gradient(middle)
+        turn = 0.5 * np.arctan2(2 * (slope_x * slope_y).sum(), (slope_x**2 - slope_y**2).sum())
+        assert abs(np.cos(turn - coverage.columns_rad)) > 0.99
 
 
 def test_of_nothing_an_empty_field(tmp_path):

@@ -120,7 +120,7 @@ def test_quasars_are_few_to_the_knee_of_their_counts_and_many_beyond():
     magnitudes = np.array([magnitude for magnitude, _, _ in drawn])
     by_magnitude, _ = np.histogram(magnitudes, [17.5, 18.5, 19.5, 20.5, 21.5, 22.5, 23.5, 24.5])
     assert by_magnitude.sum() == len(magnitudes)
-    # Ten times as many from 19.5 to 20.5 as from 17.5 to 18.5 at the least, twice as many beyond.
+    # By the slopes 15 times as many from 19.5 to 20.5 as from 17.5 to 18.5; then 1.8 a magnitude.
     assert by_magnitude[2] > 5 * by_magnitude[0]
     assert 1.2 < by_magnitude[6] / by_magnitude[5] < 2.6
 
@@ -133,6 +133,16 @@ def test_host_has_the_magnitude_asked_for(magnitude):
         total = sum(flux_of(component.magnitude) for component in components)
         assert total == pytest.approx(flux_of(magnitude), rel=1e-9)
         assert 0.25 <= axis_ratio <= 0.98
+
+
+def test_isophotes_of_one_host_in_three_twist():
+    rng = np.random.default_rng(8)
+    hosts = [draw_host(rng, 20.0)[0] for _ in range(200)]
+    twisted = [host for host in hosts if len(host) == 2 and host[1].x_arcsec != 0.0]
+    assert 50 < len(twisted) < 90
+    turns = [envelope.angle_rad - core.angle_rad for core, envelope in twisted]
+    assert 0.2 < np.std(turns) < 0.4
+    assert all(envelope.r_eff_arcsec > core.r_eff_arcsec for core, envelope in twisted)
 
 
 def test_faint_galaxy_has_the_magnitude_asked_for():

@@ -17,14 +17,14 @@ def test_patches_are_as_strong_as_asked(strength):
 
 
 def test_patches_follow_the_arms():
-    """Along a spiral of the texture's own pitch brightness changes less than along the mirrored."""
+    """Along a spiral of the arms' pitch brightness changes less than along the mirrored."""
     pitch, changes = 0.35, {1.0: 0.0, -1.0: 0.0}
     azimuth = np.linspace(0.0, 1.5, 200)
     for seed in range(60):
         texture = draw_texture(np.random.default_rng(seed), 0.5, pitch)
         for way in changes:
-            # Where azimuth + log(radius) / tan(pitch) stays the same.
-            radius = np.exp(-way * np.tan(pitch) * azimuth)
+            # Where azimuth - log(radius) / tan(pitch) stays the same, as along an arm.
+            radius = np.exp(way * np.tan(pitch) * azimuth)
             along = np.log(texture(radius * np.cos(azimuth), radius * np.sin(azimuth)))
             changes[way] += np.abs(np.diff(along)).sum()
     assert changes[1.0] < 0.7 * changes[-1.0]
@@ -50,3 +50,8 @@ def test_shells_lie_on_both_sides():
         assert radii[-1] <= 3.6
         for first, second in pairwise(shells):
             assert np.cos(first.angle_rad - second.angle_rad) < -0.3
+
+
+def test_shells_of_large_galaxies_stay_in_the_box_that_is_drawn():
+    shells = [one for seed in range(40) for one in draw_shells(np.random.default_rng(seed), 1.8)]
+    assert max(shell.radius_arcsec for shell in shells) <= 4.5

@@ -26,7 +26,12 @@ from lensweep.training.simulation.bands import (
     star_or_quasar,
 )
 from lensweep.training.simulation.defects import DEFECTS
-from lensweep.training.simulation.lenses import draw_galaxy, draw_host
+from lensweep.training.simulation.lenses import (
+    draw_galaxy,
+    draw_host,
+    draw_host_magnitude,
+    draw_theta_e,
+)
 from lensweep.training.simulation.light import (
     Image,
     Sersic,
@@ -41,9 +46,10 @@ from lensweep.training.simulation.structure import draw_shells, draw_texture
 # Surface brightness at offsets (dx, dy) in arcsec, in F814W; with a gain for each of an object's
 # colours, in another band.
 Parts = Callable[..., Image]
-
-
+# Massive galaxies that show what they have swallowed.
 DEBRIS_SHARE = 0.04
+# At three half-light radii discs are lifted by a twentieth of the radius, our choice.
+WARP = 0.005
 
 
 @dataclass(frozen=True)
@@ -136,29 +142,38 @@ def blank_sky(scene: Scene) -> None:
 def elliptical(scene: Scene) -> None:
     """The galaxies that lens, without a lensed source."""
     components, _ = draw_host(scene.rng, _host_magnitude(scene.rng))
-    scene.add_galaxy(scene.x_px, scene.y_px, components, *scene.colours(early_type))
-    draw_debris(scene, components)
+    (colour,) = scene.colours(early_type)
+    scene.add_galaxy(scene.x_px, scene.y_px, components, colour)
+    draw_debris(scene, components, colour)
 
 
-def draw_debris(scene: Scene, host: Sequence[Sersic]) -> None:
+def draw_debris(scene: Scene, host: Sequence[Sersic], colour: float) -> None:
     """What one massive galaxy in 25 has swallowed: shells, or a tail, of stars like its own.
 
     Atkinson, Abraham & Ferguson (2013, ApJ 765, 28) find tidal features around 12 % of nearby
     galaxies in deeper images; that a third of them shows in an orbit of Hubble, and that they hold
     0.5 to 2.5 % of the light, is our choice.
+
+    Parameters
+    ----------
+    scene : Scene
+    host : sequence of Sersic
+        All of the galaxy's light.
+    colour : float
+        The galaxy's, as of `Scene.colours`.
     """
     rng = scene.rng
     if rng.random() > DEBRIS_SHARE:
         return
-    magnitude = host[0].magnitude - 2.5 * float(np.log10(rng.uniform(0.005, 0.025)))
-    (colour,) = scene.colours(early_type)
+    fluxes = [flux_of(one.magnitude) for one in host]
+    flux = sum(fluxes) * float(rng.uniform(0.005, 0.025))
     if rng.random() < 0.7:
-        _draw_tail(scene, magnitude, colour)
+        _draw_tail(scene, flux, colour)
         return
-    shells = draw_shells(rng, host[0].r_eff_arcsec)
+    radius = np.average([one.r_eff_arcsec for one in host], weights=fluxes)
+    shells = draw_shells(rng, float(radius))
     for shell in shells:
-        part = flux_of(magnitude) / len(shells)
-        reach = min(7.0, 1.5 * shell.radius_arcsec)
+        reach, part = 1.5 * shell.radius_arcsec, flux / len(shells)
         scene.add_light(scene.x_px, scene.y_px, shell, reach, (colour,), part)
 
 
@@ -190,13 +205,13 @@ def companion_pair(scene: Scene) -> None:
 
 
 def edge_on_disc(scene: Scene) -> None:
-    """A thin disc with a bulge, and sometimes a dust lane."""
+    """A thin disc with a bulge, often a little warped, and sometimes a dust lane."""
     rng = scene.rng
     magnitude, angle = float(rng.uniform(18.0, 23.0)), rng.uniform(0.0, np.pi)
     radius = _disc_radius(rng, magnitude)
     bulge = Sersic(magnitude + rng.uniform(0.5, 2.5), 0.2 * radius, 2.0, 0.7, angle)
     thin = Sersic(magnitude, radius, 1.0, float(rng.uniform(0.1, 0.3)), angle)
-    dusty, warp = 0.8 * (rng.random() < 0.4), rng.normal(0.0, 0.015)
+    dusty, warp = 0.8 * (rng.random() < 0.4), rng.normal(0.0, WARP)
     patches = draw_texture(rng, float(rng.uniform(0.1, 0.5)), _pitch(rng))
 
     def brightness(dx: Image, dy: Image, old: float = 1.0, young: float = 1.0) -> Image:
@@ -206,7 +221,9 @@ def edge_on_disc(scene: Scene) -> None:
         patchy = patches(along / radius, across / (0.3 * radius))
         lane = np.exp(-0.5 * (across / (0.08 * radius)) ** 2)
         dust = 1.0 - dusty * lane * np.clip(patchy, 0.3, 1.2)
-        return np.asarray((young * thin(dx, dy) * patchy + old * bulge(dx, dy)) * dust)
+        flat_x = along * np.cos(angle) - across * np.sin(angle)
+        flat_y = along * np.sin(angle) + across * np.cos(angle)
+        return np.asarray((young * thin(flat_x, flat_y) * patchy + old * bulge(dx, dy)) * dust)
 
     colours = scene.colours(early_type, disc)
     scene.add_light(scene.x_px, scene.y_px, brightness, thin.reach_arcsec, colours)
@@ -220,7 +237,7 @@ def face_on_spiral(scene: Scene) -> None:
     angle, arms = rng.uniform(0.0, np.pi), int(rng.integers(2, 5))
     pitch = _pitch(rng)
     winding = 1.0 / np.tan(pitch)
-    # Half of the discs are flocculent (Elmegreen et al. 2011): their arms are pieces.
+    # Half of the discs are flocculent (Elmegreen et al. 2011, ApJ 737, 32): their arms are pieces.
     flocculent = rng.random() < 0.5
     arms_share, roughness = ((0.0, 0.4), (0.4, 1.0)) if flocculent else ((0.5, 1.0), (0.1, 0.5))
     strength, width = rng.uniform(*arms_share), rng.uniform(0.8, 3.0)
@@ -234,11 +251,10 @@ def face_on_spiral(scene: Scene) -> None:
         u = dx * np.cos(angle) + dy * np.sin(angle)
         v = (dy * np.cos(angle) - dx * np.sin(angle)) / axis_ratio
         r = np.hypot(u, v) + 1e-3
-        crest = np.cos(arms * (np.arctan2(v, u) - winding * np.log(r / radius)) + phase)
-        arm = np.exp(width * (crest - 1.0))
+        across = arms * (np.arctan2(v, u) - winding * np.log(r / radius)) + phase
+        arm = np.exp(width * (np.cos(across) - 1.0))
         # Dust along the inner edges of the arms.
-        behind = np.cos(arms * (np.arctan2(v, u) - winding * np.log(r / radius)) + phase + 0.9)
-        dust = 1.0 - lane * np.exp(4.0 * (behind - 1.0))
+        dust = 1.0 - lane * np.exp(4.0 * (np.cos(across - 0.9 * np.sign(winding)) - 1.0))
         light = np.exp(-1.68 * r / radius) * (1.0 - strength + strength * arm)
         light *= dust * patches(u / radius, v / radius)
         for knot_u, knot_v, size, height in knots:
@@ -293,7 +309,7 @@ def ring_galaxy(scene: Scene) -> None:
 
 
 def merger(scene: Scene) -> None:
-    """Two unlike galaxies, joined and trailed by curved tidal tails."""
+    """Two unlike galaxies with curved tidal tails, and clusters of young stars."""
     rng = scene.rng
     magnitude = float(rng.uniform(18.0, 22.5))
     old, young = scene.colours(early_type, disc)
@@ -303,7 +319,7 @@ def merger(scene: Scene) -> None:
     x, y = scene.beside(rng.uniform(0.3, 1.8), rng.uniform(0.0, 2.0 * np.pi))
     scene.add_galaxy(x, y, partner, young)
     for _ in range(int(rng.integers(1, 4))):
-        _draw_tail(scene, magnitude + float(rng.uniform(1.5, 4.0)), young)
+        _draw_tail(scene, flux_of(magnitude + float(rng.uniform(1.5, 4.0))), young)
     for _ in range(int(rng.integers(0, 6))):
         x, y = scene.beside(rng.uniform(0.2, 2.0), rng.uniform(0.0, 2.0 * np.pi))
         knot = Sersic(magnitude + float(rng.uniform(3.0, 5.5)), float(rng.uniform(0.02, 0.12)),
@@ -383,8 +399,8 @@ NAMES = (*LIGHT, *DEFECTS)
 
 
 def _host_magnitude(rng: np.random.Generator) -> float:
-    """Magnitudes of the deflectors of `lenses.draw_lens`, so that brightness tells nothing."""
-    return float(np.clip(rng.normal(20.2, 1.6), 16.5, 23.5))
+    """As of the deflectors of `lenses.draw_lens`, so that brightness tells nothing."""
+    return draw_host_magnitude(rng, draw_theta_e(rng), lensed_quasar=bool(rng.random() < 0.25))
 
 
 def _disc_radius(rng: np.random.Generator, magnitude: float) -> float:
@@ -392,7 +408,8 @@ def _disc_radius(rng: np.random.Generator, magnitude: float) -> float:
 
 
 def _pitch(rng: np.random.Generator) -> float:
-    """Of spiral arms, 10 to 30 degrees (Savchenko & Reshetnikov 2013), either way around."""
+    """Of spiral arms, 10 to 30 degrees (Savchenko & Reshetnikov 2013, MNRAS 436, 1074), either way
+    around."""
     return float(rng.choice([-1.0, 1.0]) * np.deg2rad(rng.uniform(10.0, 30.0)))
 
 
@@ -403,8 +420,8 @@ def _knots(rng: np.random.Generator, radius: float) -> list[tuple[float, float, 
     ]
 
 
-def _draw_tail(scene: Scene, magnitude: float, colour: float) -> None:
-    """A curved band that starts near the galaxy, widens and fades along its arc."""
+def _draw_tail(scene: Scene, flux: float, colour: float) -> None:
+    """A curved band near the galaxy, which widens and fades along its arc; its flux in e-/s."""
     rng = scene.rng
     curve, start = rng.uniform(0.5, 2.5), rng.uniform(0.0, 2.0 * np.pi)
     sweep, width = rng.uniform(0.5, 2.5), rng.uniform(0.06, 0.25)
@@ -416,7 +433,7 @@ def _draw_tail(scene: Scene, magnitude: float, colour: float) -> None:
         band = np.exp(-0.5 * ((np.hypot(x, y) - curve) / (width * (1.0 + travelled))) ** 2)
         return np.asarray(gain * (band * np.exp(-travelled) * (travelled < 1.8) + 1e-12))
 
-    scene.add_light(scene.x_px, scene.y_px, brightness, 4.0, (colour,), flux_of(magnitude))
+    scene.add_light(scene.x_px, scene.y_px, brightness, 4.0, (colour,), flux)
 
 
 def _add_profile(

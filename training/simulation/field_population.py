@@ -50,16 +50,17 @@ CROWDED = Population(
 )  # fmt: skip
 
 # The same counts put 42 galaxies brighter than I = 22 into such a field. These are the kinds below,
-# nine in ten of which are that bright; the scattered ones are the fainter ones.
+# four in five of which are that bright; the scattered ones are the fainter ones. Where nothing is
+# cited, a number is our estimate.
 SKY = Population(
     {
         # Early types are a third of the bright; one in five has a neighbour at lensing distances by
         # chance: 0.01 per arcsec2 brighter than 24.5 within 2.6 arcsec.
-        "elliptical": 12.0,
-        "elliptical_with_companions": 3.0,
-        "edge_on_disc": 7.0,
-        "face_on_spiral": 12.0,
-        "irregular": 6.0,
+        "elliptical": 16.0,
+        "elliptical_with_companions": 4.0,
+        "edge_on_disc": 8.5,
+        "face_on_spiral": 14.5,
+        "irregular": 8.0,
         # Luminous galaxies with a like one within 20 kpc: 2 % (Kartaltepe et al. 2007, COSMOS).
         "companion_pair": 0.8,
         # A few percent to z = 1 look like mergers (Lotz et al. 2008).

@@ -114,7 +114,10 @@ def draw_host(rng: np.random.Generator, magnitude: float) -> tuple[tuple[Sersic,
 def _twisted(
     rng: np.random.Generator, magnitude: float, radius: float, axis_ratio: float, angle: float
 ) -> tuple[Sersic, Sersic]:
-    """A core and an envelope of a third to two thirds of the light (Huang et al. 2013)."""
+    """A core, and an envelope of a third to two thirds of the light.
+
+    Ellipticals have parts of other flattening and direction (Huang et al. 2013, ApJ 766, 47).
+    """
     share = rng.uniform(0.35, 0.65)
     core = Sersic(
         magnitude - 2.5 * np.log10(1.0 - share), float(radius * rng.uniform(0.3, 0.6)),
@@ -160,22 +163,41 @@ def draw_galaxy(
     return tuple(parts)
 
 
+def draw_theta_e(rng: np.random.Generator) -> float:
+    """Einstein radius, arcsec: log-normal about 0.7 (0.5 in ln), within 0.3-2.5.
+
+    Of those that are seen half are above 0.7; above 0.65 in Collett's (2015) table.
+    """
+    return _bounded_lognormal(rng, 0.7, 0.5, THETA_E_RANGE_ARCSEC)
+
+
+def draw_host_magnitude(
+    rng: np.random.Generator, theta_e_arcsec: float, lensed_quasar: bool
+) -> float:
+    """Magnitude of a deflector, 16.5-24.
+
+    20.2 - 5 log10(theta_E / 0.95), as light follows velocity dispersion squared, with 1.2 mag
+    scatter: 20.9 at the median of Collett's (2015) table, as there. Those of quasars are fainter
+    by an exponential of 1.5 mag: known ones are outshone by their quasars.
+    """
+    while True:
+        magnitude = 20.2 - 5.0 * np.log10(theta_e_arcsec / 0.95) + rng.normal(0.0, 1.2)
+        magnitude += rng.exponential(1.5) if lensed_quasar else 0.0
+        if 16.5 <= magnitude <= 24.0:
+            return float(magnitude)
+
+
 def draw_lens(rng: np.random.Generator, lensed_quasar: bool) -> Lens:
     """Draw one lens system from the population, half of the quasars near the deflector's axis.
 
-    Einstein radius: log-normal about 0.7 arcsec (0.5 in ln), within 0.3-2.5: of those that are
-    seen half are above 0.7 (0.65 in Collett's table). Deflector magnitude:
-    20.2 - 5 log10(theta_E / 0.95) (light follows velocity dispersion squared) with 1.2 mag scatter,
-    within 16.5-23.5. Shear components normal with 0.05. Source centre uniform in a disc of 0.75
-    theta_E: inside b^2 > xs^2 + ys^2, where LensPop counts a lens. Unlensed source magnitudes
-    21.5-26.5, numbers growing as 10 ** (0.45 m). Quasars as of `_quasar_magnitude`, deflectors
-    fainter by an exponential of 1.5 mag than those of galaxies (known ones are outshone by their
-    quasars); half of them within 0.2 theta_E, where most make four images.
+    Einstein radius and deflector as of `draw_theta_e` and `draw_host_magnitude`. Shear components
+    normal with 0.05. Source centre uniform in a disc of 0.75 theta_E: inside b^2 > xs^2 + ys^2,
+    where LensPop counts a lens. Unlensed source magnitudes 21.5-26.5, numbers growing as
+    10 ** (0.45 m). Quasars as of `_quasar_magnitude`; half of them within 0.2 theta_E, where most
+    make four images.
     """
-    theta_e = _bounded_lognormal(rng, 0.7, 0.5, THETA_E_RANGE_ARCSEC)
-    brightness = 20.2 - 5.0 * np.log10(theta_e / 0.95) + rng.normal(0.0, 1.2)
-    fainter_host = rng.exponential(1.5) if lensed_quasar else 0.0
-    host, host_q = draw_host(rng, float(np.clip(brightness + fainter_host, 16.5, 24.0)))
+    theta_e = draw_theta_e(rng)
+    host, host_q = draw_host(rng, draw_host_magnitude(rng, theta_e, lensed_quasar))
     deflector = Deflector(
         theta_e,
         float(np.clip(host_q + rng.normal(0.0, 0.08), 0.35, 0.97)),
@@ -274,10 +296,10 @@ def _faint_magnitude(
 
 
 def _quasar_magnitude(rng: np.random.Generator) -> float:
-    """Unlensed magnitude, 17.5 to 24.5: counts are steep to 20, and flat beyond.
+    """Unlensed magnitude, 17.5 to 24.5; counts grow as 10 ** (0.75 m) to 20, then 10 ** (0.25 m).
 
-    10 ** (0.75 m) and 10 ** (0.25 m): the slopes of quasars' counts (Richards et al. 2006; Croom
-    et al. 2009), from memory.
+    Quasars' counts are steep where they are bright and flat where they are faint; both slopes and
+    the magnitude between them are our choice.
     """
     steep, flat, knee = 0.75, 0.25, 20.0
     while True:

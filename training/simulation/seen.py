@@ -15,6 +15,7 @@ from lensweep.training.simulation.observation import Observation, signal_to_nois
 
 # A lens counts if its images would be seen: S/N > 20 and magnified 3 times (Collett 2015).
 MIN_SIGNAL_TO_NOISE = 20.0
+# On fewer pixels above the noise an arc would be a point.
 MIN_PIXELS = 20
 # What a network is to learn from: so many of the arcs' pixels are above 3 sigma of the noise there.
 MIN_CLEAR_PIXELS, CLEAR_SIGMA = 20, 3.0
@@ -39,6 +40,8 @@ class SeenLens:
     measured : dict
         ``magnification``, ``n_images``, ``signal_to_noise``, ``n_pixels``, on how many pixels the
         arcs exceed the noise, and ``n_clear_pixels``, on how many three times that.
+    host_colour : float
+        As of `Scene.colours`.
     second : ndarray or None
         Light of both in the scene's second band, e-/s, if it has one.
     """
@@ -47,6 +50,7 @@ class SeenLens:
     host: Image
     arcs: Image
     measured: dict[str, float]
+    host_colour: float = 0.0
     second: Image | None = None
 
     def add_to(self, scene: Scene) -> None:
@@ -110,16 +114,19 @@ def first_seen(
                 and measured["n_pixels"] >= MIN_PIXELS
                 and measured["n_clear_pixels"] >= least_clear_pixels
             ):
-                return SeenLens(lens, host, arcs, measured, _in_second_band(lens, scene, before))
+                colour, second_band = _in_second_band(lens, scene, before)
+                return SeenLens(lens, host, arcs, measured, colour, second_band)
         if unseen is not None:
             unseen.append(lens)
     raise NothingSeenError
 
 
-def _in_second_band(lens: Lens, scene: Scene, rng: np.random.Generator) -> Image | None:
-    """A lens with colours of its galaxies and quasar; `rng` is what its arcs were drawn with."""
+def _in_second_band(
+    lens: Lens, scene: Scene, rng: np.random.Generator
+) -> tuple[float, Image | None]:
+    """Colour of the deflector's galaxy, and all light; `rng` is what the arcs were drawn with."""
     if scene.second is None:
-        return None
+        return 0.0, None
     (old,) = scene.colours(early_type)
     young, blue = scene.colours(star_forming, quasar, redshifts=FAR)
     host, source = (
@@ -133,7 +140,7 @@ def _in_second_band(lens: Lens, scene: Scene, rng: np.random.Generator) -> Image
     light = np.zeros(scene.image.shape)
     draw_galaxy_light(light, scene.x_px, scene.y_px, host, scene.second.psf)
     draw_arcs(light, scene.x_px, scene.y_px, there, scene.second.psf, rng)
-    return light
+    return old, light
 
 
 def _is_bright(

@@ -1,4 +1,4 @@
-"""What real galaxies have beside smooth profiles: patches, dust, shells, twisted isophotes.
+"""What real galaxies have beside smooth profiles: the patches of discs, and shells.
 
 A network that never sees any of it takes whatever is not smooth for an arc. The strengths are our
 choice, by eye, beside Hubble's images of such galaxies.
@@ -13,6 +13,8 @@ from lensweep.training.simulation.light import Image
 
 # Where a logarithmic spiral would wind for ever.
 _CORE = 0.05
+# Farther out no shell lies: an object is drawn within 7 arcsec.
+OUTERMOST_ARCSEC = 4.5
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Texture:
     ----------
     orders, windings, phases, heights : ndarray, shape (n,), float64
         Of each wave: crests in a turn, radians by the logarithm of the radius, radians, and half
-        the logarithm of how much brighter a crest is than a trough.
+        the logarithm of how much brighter a crest is than a trough. Crests lie where
+        order x azimuth + winding x log(radius) + phase is a multiple of 2 pi.
     """
 
     orders: NDArray[np.float64]
@@ -32,7 +35,17 @@ class Texture:
     heights: NDArray[np.float64]
 
     def __call__(self, u: Image, v: Image) -> Image:
-        """Factor on the brightness at places of the disc's own plane, in its scale radii."""
+        """Factor on the brightness at places of the disc's own plane.
+
+        Parameters
+        ----------
+        u, v : ndarray, shape (ny, nx)
+            In half-light radii, or in whatever is the object's own length.
+
+        Returns
+        -------
+        ndarray, shape (ny, nx)
+        """
         log_radius = 0.5 * np.log(u**2 + v**2 + _CORE**2).astype(np.float32)
         azimuth = np.arctan2(v, u).astype(np.float32)
         total = np.zeros(azimuth.shape, np.float32)
@@ -53,12 +66,12 @@ def draw_texture(rng: np.random.Generator, strength: float, pitch_rad: float) ->
     strength : float
         Standard deviation of the logarithm of the brightness.
     pitch_rad : float
-        Of the arms that the pieces follow; its sign is the sense of rotation.
+        Of the arms that the pieces follow, which lie along azimuth = log(radius) / tan(pitch).
     """
     n_waves = 12
     orders = rng.integers(1, 9, n_waves).astype(np.float64)
     # Each piece follows the arms roughly: waves that do not would make rays or rings of it.
-    windings = orders / np.tan(pitch_rad) * rng.uniform(0.5, 1.5, n_waves)
+    windings = -orders / np.tan(pitch_rad) * rng.uniform(0.5, 1.5, n_waves)
     windings += rng.normal(0.0, 3.0, n_waves)
     heights = rng.rayleigh(1.0, n_waves)
     heights *= strength * np.sqrt(2.0 / np.sum(heights**2))
@@ -73,7 +86,7 @@ class Shell:
     ----------
     radius_arcsec, thickness_arcsec : float
     angle_rad, opening_rad : float
-        Its middle, and how wide it is.
+        Its middle, and half its width.
     """
 
     radius_arcsec: float
@@ -82,7 +95,7 @@ class Shell:
     opening_rad: float
 
     def __call__(self, dx: Image, dy: Image, gain: float = 1.0) -> Image:
-        """Brightness, up to a factor, at the offsets (arcsec)."""
+        """Brightness, up to a factor, at offsets dx, dy in arcsec, both of shape (ny, nx)."""
         depth = (self.radius_arcsec - np.hypot(dx, dy)) / self.thickness_arcsec
         turned = np.angle(np.exp(1j * (np.arctan2(dy, dx) - self.angle_rad)))
         inside = np.where(depth > 0.0, np.exp(-np.abs(depth)), np.exp(-((6.0 * depth) ** 2)))
@@ -91,9 +104,13 @@ class Shell:
 
 
 def draw_shells(rng: np.random.Generator, r_eff_arcsec: float) -> tuple[Shell, ...]:
-    """Draw one to four shells, on alternate sides of a galaxy, as radial mergers leave them."""
+    """Draw one to four shells, on alternate sides of a galaxy, as radial mergers leave them.
+
+    They lie at two to six half-light radii, and within 4.5 arcsec.
+    """
     axis, wide = rng.uniform(0.0, 2.0 * np.pi), rng.uniform(0.4, 1.0)
     radii = r_eff_arcsec * np.sort(rng.uniform(2.0, 6.0, int(rng.integers(1, 5))))
+    radii = np.minimum(radii, OUTERMOST_ARCSEC)
     return tuple(
         Shell(float(radius), float(radius * rng.uniform(0.08, 0.3)),
               float(axis + np.pi * (number % 2) + rng.normal(0.0, 0.2)), float(wide))
