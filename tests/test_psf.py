@@ -7,6 +7,7 @@ from astropy.io import fits
 from scipy import ndimage
 
 from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
+from lensweep.training.simulation import psf
 from lensweep.training.simulation.psf import OVERSAMPLING, bin_down, draw_psf
 
 SAMPLE_ARCSEC = PIXEL_SCALE_ARCSEC / OVERSAMPLING
@@ -111,6 +112,28 @@ def test_convolution_of_a_point_is_the_kernel(quiet):
     expected = np.zeros_like(point)
     expected[:, 10:131] = 2.0 * core.kernel
     np.testing.assert_allclose(core.convolve(point), expected, atol=1e-7)
+
+
+def in_ring(kernel, radius_arcsec):
+    y, x = np.indices(kernel.shape) - kernel.shape[0] // 2
+    return kernel[np.abs(np.hypot(x, y) * SAMPLE_ARCSEC - radius_arcsec) < 0.1]
+
+
+@pytest.mark.parametrize("radius_arcsec", [2.0, 4.0, 4.8])
+def test_wings_do_not_depend_on_how_finely_the_pupil_is_sampled(quiet, radius_arcsec, monkeypatch):
+    monkeypatch.setattr(psf, "PUPIL_SAMPLES", 600)
+    psf._pupil_transforms.cache_clear()
+    fine = draw_psf(np.random.default_rng(quiet_seed()))
+    psf._pupil_transforms.cache_clear()
+    rings = (in_ring(one.kernel, radius_arcsec).mean() for one in (quiet, fine))
+    assert next(rings) == pytest.approx(next(rings), rel=0.05)
+
+
+def test_what_polishing_left_makes_speckles(quiet, monkeypatch):
+    monkeypatch.setattr(psf, "POLISHING_RMS", 0.0)
+    polished = draw_psf(np.random.default_rng(quiet_seed()))
+    rough, smooth = (in_ring(one.kernel, 1.0) for one in (quiet, polished))
+    assert np.std(rough / smooth) > 0.05
 
 
 def test_bin_down_sums():

@@ -1,13 +1,18 @@
 """How a simulated field was exposed: coverage by dithered chips, noise, cosmic rays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.simulation.light import Image
-from lensweep.training.simulation.observation import Observation, add_cosmic_rays
+from lensweep.training.simulation.observation import (
+    Observation,
+    add_cosmic_rays,
+    add_single_exposure_rays,
+)
 
 # COSMOS' recipe: one orbit in four exposures of 507 s.
 EXPOSURE_S, N_EXPOSURES = 507.0, 4
@@ -17,10 +22,7 @@ GAP_WIDTH_PX = 50.0
 DITHER_PX = ((-45.0, -9.0), (-15.0, 3.0), (15.0, 9.0), (45.0, -3.0))
 # Share of an exposure's pixels that its cosmic rays cost.
 REJECTED_SHARE = 0.015
-CUTOUT_AREA_PX = 100 * 100
-# From farther no ray reaches into a rim.
-RAY_REACH_PX = 25
-LEFT_RAYS_PER_CUTOUT, SINGLE_EXPOSURE_RAYS_PER_CUTOUT = 0.1, 25.0
+LEFT_RAYS_PER_CUTOUT = 0.1
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,8 @@ def observation_of(n_exposures: int) -> Observation:
 
 def add_rays(flux: Image, coverage: Coverage, rng: np.random.Generator) -> None:
     """A few cosmic rays everywhere, many where one exposure leaves nothing to compare with."""
-    n_cutouts = flux.size / CUTOUT_AREA_PX
-    add_cosmic_rays(flux, observation_of(N_EXPOSURES), rng, LEFT_RAYS_PER_CUTOUT * n_cutouts)
-    # Lone pixels that only one exposure sees lost the others to rays; the rims are meant here.
-    rim = ndimage.binary_opening(coverage.n_exposures == 1, np.ones((3, 3)))
-    starts = np.argwhere(ndimage.maximum_filter(rim, 2 * RAY_REACH_PX + 1))
-    if len(starts):
-        rays, rate = np.zeros_like(flux), SINGLE_EXPOSURE_RAYS_PER_CUTOUT / CUTOUT_AREA_PX
-        add_cosmic_rays(rays, observation_of(1), rng, rate * len(starts), starts)
-        flux[rim] += rays[rim]
+    n_cutouts, all_of_them = flux.size / CUTOUT_SIZE**2, observation_of(N_EXPOSURES)
+    add_cosmic_rays(flux, all_of_them, rng, LEFT_RAYS_PER_CUTOUT * n_cutouts)
+    # What no exposure sees has no rim.
+    seen_by = np.where(coverage.n_exposures > 0, coverage.n_exposures, N_EXPOSURES)
+    add_single_exposure_rays(flux, replace(all_of_them, depth=seen_by / N_EXPOSURES), rng)

@@ -25,9 +25,9 @@ PADS = ((0.8921, 0.0, 0.065), (-0.4615, 0.7555, 0.065), (-0.4564, -0.7606, 0.061
 # outer rings, as the band does.
 WAVELENGTHS_M = (7.2e-7, 7.45e-7, 7.75e-7, 8.06e-7, 8.37e-7, 8.75e-7, 9.1e-7)
 # What polishing left on the mirror, 3 to 40 waves across it: the speckles of real wings. The
-# amplitude falls with the frequency; in all 0.02 waves rms at 633 nm (13 nm), our choice.
-POLISHING_WAVES, POLISHING_RMS, POLISHING_CYCLES = 48, 0.02, (3.0, 40.0)
-PUPIL_SAMPLES = 192
+# amplitude falls with the frequency; in all 0.015 waves rms at 633 nm (9 nm), our choice.
+POLISHING_WAVES, POLISHING_RMS, POLISHING_CYCLES = 48, 0.015, (3.0, 40.0)
+PUPIL_SAMPLES = 256
 CORE_HALF_SIZE_PX = 30
 # Fourier transforms of kernels that are kept, and to what their sizes are rounded up, so that
 # objects of like size share one.
@@ -173,7 +173,7 @@ def psf_of(
     transforms = _pupil_transforms(samples, wavelengths_m)
     for wavelength, transform in zip(wavelengths_m, transforms, strict=True):
         field = transform @ (aperture * np.exp(2j * np.pi * error_m / wavelength)) @ transform.T
-        kernel += np.abs(field) ** 2
+        kernel += np.abs(field) ** 2 / _sample_response(samples, wavelength)
     kernel = ndimage.gaussian_filter(kernel, OVERSAMPLING * optics.blur_px)
     return Psf(kernel / kernel.sum())
 
@@ -190,10 +190,24 @@ def _pupil_transforms(
 
     Matrix Fourier transforms (Soummer et al. 2007): any sampling, no padding.
     """
-    angle = (np.arange(samples) - samples // 2) * PIXEL_SCALE_ARCSEC / OVERSAMPLING
-    angle_rad = np.deg2rad(angle / 3600.0)
     phases = [-2j * np.pi * PRIMARY_DIAMETER_M / 2.0 / wavelength for wavelength in wavelengths_m]
-    return tuple(np.exp(phase * np.outer(angle_rad, _pupil())) for phase in phases)
+    return tuple(np.exp(phase * np.outer(_angles_rad(samples), _pupil())) for phase in phases)
+
+
+def _sample_response(samples: int, wavelength_m: float) -> NDArray[np.float64]:
+    """What the pupil's samples, each a mean over its square, take from the wings.
+
+    Without it rings are a fifth too faint at 5 arcsec; with it they are within 3 % of those of a
+    pupil of four times as many samples.
+    """
+    side_m = PRIMARY_DIAMETER_M / (PUPIL_SAMPLES - 1)
+    one = np.sinc(_angles_rad(samples) * side_m / wavelength_m) ** 2
+    return np.asarray(np.outer(one, one))
+
+
+def _angles_rad(samples: int) -> NDArray[np.float64]:
+    angle = (np.arange(samples) - samples // 2) * PIXEL_SCALE_ARCSEC / OVERSAMPLING
+    return np.asarray(np.deg2rad(angle / 3600.0))
 
 
 def _aperture(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
