@@ -1,6 +1,7 @@
 """Lenses planted in the mosaics of a finished run: which it would have found."""
 
 import io
+import json
 import shutil
 import time
 
@@ -28,6 +29,7 @@ from lensweep.training.evaluation.completeness_report import draw_completeness, 
 from lensweep.training.evaluation.planted_run import open_planting
 from lensweep.training.evaluation.planting import Scanned, find_again
 from lensweep.training.evaluation.shares import completeness_at
+from lensweep.training.simulation.simulate import VERSION
 
 NAME = "field_drz"
 PAINTED = {"n": 6, "seed": 4, "drawn_hosts": 1.0}
@@ -146,6 +148,15 @@ def test_a_finished_measurement_repeats_nothing(found, run, second_look_bundle, 
     assert [path.stat().st_mtime_ns for path in parts] == before
     pd.testing.assert_frame_equal(again.shares, found.shares)
     pd.testing.assert_frame_equal(pd.read_parquet(out / "completeness.parquet"), found.shares)
+
+
+def test_lenses_of_another_simulation_are_not_added(found, run, second_look_bundle, out, client):
+    said = out / "dataset.json"
+    kept = said.read_text()
+    said.write_text(json.dumps(json.loads(kept) | {"simulation": VERSION - 1}))
+    with pytest.raises(InputError, match=rf"simulation was {VERSION - 1}, now {VERSION}"):
+        measure_here(run, second_look_bundle, out, client)
+    said.write_text(kept)
 
 
 def test_it_is_shown(found, out, capsys):

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import json
 import time
 
 import numpy as np
@@ -23,6 +24,7 @@ from lensweep.training.data.requests import InjectionConfig
 from lensweep.training.simulation.light import Sersic, draw_galaxy_light, flux_of
 from lensweep.training.simulation.painting import Depth, paint
 from lensweep.training.simulation.psf_file import read_psf
+from lensweep.training.simulation.simulate import VERSION
 
 SIZE_PX, NOISE, BLUR_PX, SEED = 1100, 0.008, 0.45, 6
 ZERO_POINT = -2.5 * np.log10(7.0834177e-20) - 5 * np.log10(8044.8877) - 2.408
@@ -243,6 +245,10 @@ def test_a_stopped_set_continues_to_the_same_pixels(made, mosaic_path, psf_path,
     pd.testing.assert_frame_equal(read_truth(out), truth)
     with pytest.raises(InputError, match=r"another data set \(seed was 6, now 7\)"):
         inject_here(config_of(mosaic_path, psf_path, seed=7), out, client)
+    said = out / "dataset.json"
+    said.write_text(json.dumps(json.loads(said.read_text()) | {"simulation": VERSION - 1}))
+    with pytest.raises(InputError, match=rf"simulation was {VERSION - 1}, now {VERSION}"):
+        inject_here(config_of(mosaic_path, psf_path), out, client)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,27 @@ def test_every_kind_can_be_drawn(drawn):
         assert not np.isinf(cutout.flux).any()
 
 
+def test_what_is_recorded_is_saturated():
+    ratios = []
+    for star in simulate(["bright_star"] * 30, SEED):
+        full_well = 84_700.0 * star.truth["n_exposures"] / star.truth["exposure_time_s"]
+        ratios.append(np.nanmax(star.flux) / full_well)
+    # Noise, or a cosmic ray, may lie on top.
+    assert max(ratios) < 1.2
+    assert sum(ratio > 0.95 for ratio in ratios) >= 3
+
+
+def test_some_cutouts_are_not_of_one_depth():
+    uneven = 0
+    for cutout in simulate(["blank_sky"] * 60, SEED):
+        corners = [cutout.flux[y, x] for y in (slice(15, 45), slice(55, 85))
+                   for x in (slice(15, 45), slice(55, 85))]  # fmt: skip
+        noise = [float(np.nanmedian(np.abs(corner - np.nanmedian(corner)))) for corner in corners]
+        uneven += np.nanmax(noise) > 1.45 * np.nanmin(noise)
+    # Even ones differ by less than 1.4.
+    assert 2 <= uneven <= 15
+
+
 def test_label_follows_the_kind(drawn):
     assert [cutout.is_lens for cutout in drawn] == [cutout.kind in LENS_KINDS for cutout in drawn]
     assert any(cutout.is_lens for cutout in drawn)

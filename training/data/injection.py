@@ -32,7 +32,7 @@ from lensweep.training.data.requests import InjectionConfig
 from lensweep.training.simulation.painting import Depth, paint
 from lensweep.training.simulation.psf import Psf
 from lensweep.training.simulation.psf_file import fingerprint, read_psf
-from lensweep.training.simulation.simulate import psf_bank
+from lensweep.training.simulation.simulate import VERSION, psf_bank
 
 # One galaxy under more lenses teaches no more.
 MAX_LENSES_PER_PLACE = 10
@@ -74,7 +74,7 @@ def open_injection(config: InjectionConfig, overrides: HeaderOverrides, out: Pat
     opened = open_mosaics(config.mosaics, overrides, out / ".scratch")
     depths = {name: depth_of(mosaic, config) for name, (mosaic, _) in opened.items()}
     asked = dataclasses.asdict(config) | {
-        "kind": "injection",
+        "kind": "injection", "simulation": VERSION,
         "mosaics": {name: mosaic.sha256 for name, (mosaic, _) in opened.items()},
         "psf": None if bank is None else fingerprint(bank[0]),
         "overrides": dataclasses.asdict(overrides),

@@ -48,7 +48,7 @@ from lensweep.training.evaluation.planting import (
 from lensweep.training.simulation.painting import Depth
 from lensweep.training.simulation.psf import Psf
 from lensweep.training.simulation.psf_file import fingerprint, read_psf
-from lensweep.training.simulation.simulate import psf_bank
+from lensweep.training.simulation.simulate import VERSION, psf_bank
 
 # Lenses of one task.
 BATCH = 16
@@ -160,7 +160,7 @@ def open_planting(root: Path, ensemble: str | None, out: Path, **painted: Any) -
     _refuse_changed(root, opened)
     depths = {name: depth_of(mosaic, config) for name, (mosaic, _) in opened.items()}
     labelled_set.claim(out, dataclasses.asdict(config) | {
-        "kind": "planted", "ensemble": bundle.sha256, "scan": asked,
+        "kind": "planted", "simulation": VERSION, "ensemble": bundle.sha256, "scan": asked,
         "mosaics": {name: mosaic.sha256 for name, (mosaic, _) in opened.items()},
         "psf": None if psf is None else fingerprint(psf),
     })  # fmt: skip

@@ -22,6 +22,7 @@ from lensweep.training.simulation.light import Image
 from lensweep.training.simulation.observation import (
     Observation,
     add_cosmic_rays,
+    add_single_exposure_rays,
     blank_edge,
     blank_gap,
     draw_depth,
@@ -34,7 +35,7 @@ from lensweep.training.simulation.seen import MIN_CLEAR_PIXELS, first_seen
 
 # What a set or a survey says that it was drawn with: raised whenever the same seed gives other
 # images, so that nothing is continued as something else.
-VERSION = 2
+VERSION = 3
 LENS_KINDS = ("lensed_galaxy", "lensed_quasar")
 KINDS = (*LENS_KINDS, *confusers.NAMES)
 # What networks take for lenses most often; defects and lone stars are learned soon.
@@ -185,14 +186,20 @@ def _draw(
         confusers.LIGHT[str(rng.choice(list(confusers.LIGHT)))](scene)
     if second is not None:
         return Labelled(_recorded_in(second, observation, x_px, y_px), kind, parameters)
-    saturate(image, observation)
-    recorded = record(image, observation, rng)
-    add_cosmic_rays(recorded, observation, rng, observation.cosmic_rays_per_cutout)
+    recorded = _recorded(image, observation, rng)
     if kind in DEFECTS:
         DEFECTS[kind](recorded, observation, rng)
     else:
         _blank_some(recorded, x_px, y_px, rng)
     return Labelled(recorded.astype(np.float32), kind, parameters)
+
+
+def _recorded(image: Image, observation: Observation, rng: np.random.Generator) -> Image:
+    saturate(image, observation)
+    recorded = record(image, observation, rng)
+    add_cosmic_rays(recorded, observation, rng, observation.cosmic_rays_per_cutout)
+    add_single_exposure_rays(recorded, observation, rng)
+    return recorded
 
 
 def _recorded_in(
@@ -201,9 +208,7 @@ def _recorded_in(
     """A second band, exposed as long and drizzled alike under its own sky."""
     sky_rate = observation.sky_rate * second.gain(SKY_COLOUR)
     observation = replace(observation, sky_rate=sky_rate)
-    saturate(second.image, observation)
-    recorded = record(second.image, observation, second.rng)
-    add_cosmic_rays(recorded, observation, second.rng, observation.cosmic_rays_per_cutout)
+    recorded = _recorded(second.image, observation, second.rng)
     _blank_some(recorded, x_px, y_px, second.rng)
     return recorded.astype(np.float32)
 
@@ -218,7 +223,7 @@ def _draw_seen_lens(scene: Scene, observation: Observation, lensed_quasar: bool)
         least_clear_pixels=MIN_CLEAR_PIXELS,
     )  # fmt: skip
     seen.add_to(scene)
-    confusers.draw_debris(scene, seen.lens.host)
+    confusers.draw_debris(scene, seen.lens.host, seen.host_colour)
     return truth(seen.lens) | seen.measured
 
 
