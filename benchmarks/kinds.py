@@ -21,7 +21,7 @@ SHOWN = [kind for kind in KINDS if kind not in ("blank_sky", "mosaic_edge", "chi
 
 
 def main(path: Path, seed: int) -> None:
-    """Draw eight cutouts of every kind, a row each."""
+    """Draw eight cutouts of each kind that is shown, a row each."""
     step = CUTOUT_SIZE + GAP_PX
     page = np.ones((step * len(SHOWN) - GAP_PX, step * EACH - GAP_PX, 3))
     for row, kind in enumerate(SHOWN):
@@ -33,8 +33,8 @@ def main(path: Path, seed: int) -> None:
         axes = figure.add_subplot()
         axes.imshow(page, interpolation="nearest")
         middles = step * np.arange(len(SHOWN)) + CUTOUT_SIZE / 2
-        names = [textwrap.fill(kind.replace("_", " "), 13) for kind in SHOWN]
-        axes.set_yticks(middles, names, fontsize=8)
+        names = [textwrap.fill(kind.replace("_", " "), 10) for kind in SHOWN]
+        axes.set_yticks(middles, names, fontsize=6)
         axes.set_xticks([])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)

@@ -291,9 +291,7 @@ def _area_deg2(plan: Plan, config: ScanConfig) -> float:
 
 def _cutouts_of(candidates: pd.DataFrame, plan: Plan, config: ScanConfig) -> NDArray[np.float32]:
     store = RunPaths(Path(config.out)).cutouts(plan.mosaic.name)
-    parts = [cutout_store.read_column(store, "flux", window, window + 1)
-             for window in candidates["window"].tolist()]  # fmt: skip
-    return np.concatenate([*parts, np.empty((0, CUTOUT_SIZE, CUTOUT_SIZE), np.float32)])
+    return cutout_store.read_rows(store, "flux", candidates["window"].to_numpy())
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:

@@ -77,11 +77,8 @@ def features_of(
 
 
 def _read_flux(root: Path, windows: pd.MultiIndex) -> NDArray[np.float32]:
-    flux = [
-        cutout_store.read_column(RunPaths(root).cutouts(mosaic), "flux", window, window + 1)
-        for mosaic, window in windows
-    ]
-    return np.concatenate(flux).astype(np.float32)
+    paths = RunPaths(root)
+    return cutout_store.gather([(paths.cutouts(mosaic), window) for mosaic, window in windows]).flux
 
 
 def _joined(one: Kept, other: Kept) -> Kept:
