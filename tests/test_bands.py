@@ -3,12 +3,13 @@ import pytest
 
 from lensweep.training.simulation import bands, confusers
 from lensweep.training.simulation.bands import BANDS, F606W, F814W, SecondBand
-from lensweep.training.simulation.confusers import LIGHT, Scene
+from lensweep.training.simulation.confusers import LIGHT
 from lensweep.training.simulation.field_file import PHOTOMETRY
 from lensweep.training.simulation.lenses import draw_lenses
 from lensweep.training.simulation.light import Sersic, flux_of
 from lensweep.training.simulation.observation import draw_observation
 from lensweep.training.simulation.psf import draw_psf
+from lensweep.training.simulation.scene import Scene
 from lensweep.training.simulation.seen import first_seen
 
 SIDE, MIDDLE = 160, 79.5

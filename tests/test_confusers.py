@@ -5,7 +5,6 @@ from lensweep.training.simulation import confusers
 from lensweep.training.simulation.confusers import (
     LIGHT,
     NAMES,
-    Scene,
     draw_companions,
     draw_debris,
     scatter_field_galaxies,
@@ -15,6 +14,7 @@ from lensweep.training.simulation.lenses import draw_lens, truth
 from lensweep.training.simulation.light import Sersic, flux_of
 from lensweep.training.simulation.observation import Observation
 from lensweep.training.simulation.psf import draw_psf
+from lensweep.training.simulation.scene import Scene
 from lensweep.training.simulation.simulate import KINDS, LENS_KINDS, plan_kinds
 
 OBSERVATION = Observation(2028.0, 4, 0.094, 5.0, 0.5, 0.4)

@@ -29,13 +29,14 @@ from lensweep.scanner.run.plan import read_plan
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.mosaics import inspect_mosaic
 from lensweep.scanner.sky.overrides import HeaderOverrides
-from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
+from lensweep.training.simulation.confusers import scatter_field_galaxies
 from lensweep.training.simulation.exposures import NOISE_BLUR_PX, READ_NOISE, SKY_RATE
 from lensweep.training.simulation.field_population import CROWDED
 from lensweep.training.simulation.lenses import draw_arcs, draw_lens
 from lensweep.training.simulation.light import draw_galaxy_light
 from lensweep.training.simulation.observation import Observation, record, signal_to_noise
 from lensweep.training.simulation.psf import draw_psf
+from lensweep.training.simulation.scene import Scene
 from lensweep.training.simulation.seen import MIN_MAGNIFICATION, MIN_SIGNAL_TO_NOISE
 
 SHAPE = (240, 260)

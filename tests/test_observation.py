@@ -7,15 +7,9 @@ from scipy import ndimage
 from lensweep.training.simulation.light import flux_of
 from lensweep.training.simulation.observation import (
     Observation,
-    add_cosmic_rays,
-    add_single_exposure_rays,
-    add_trail,
-    blank_edge,
-    blank_gap,
     draw_depth,
     draw_observation,
     record,
-    saturate,
     signal_to_noise,
 )
 
@@ -91,55 +85,6 @@ def test_observations_are_of_three_kinds():
     assert all(o.cosmic_rays_per_cutout == 0 for o in by_reads[16])
 
 
-def test_cosmic_rays_are_few_sharp_pixels():
-    image = np.zeros((200, 200))
-    add_cosmic_rays(image, ORBIT, np.random.default_rng(0), 40.0)
-    _, n_rays = ndimage.label(image > 0, np.ones((3, 3)))
-    assert 20 <= n_rays <= 55
-    assert 0 < (image > 0).mean() < 0.03
-    untouched = np.zeros((20, 20))
-    add_cosmic_rays(untouched, ORBIT, np.random.default_rng(0), 0.0)
-    assert not untouched.any()
-
-
-def test_each_cosmic_ray_is_shared_between_pixels_in_its_own_way():
-    image = np.zeros((3000, 3000))
-    add_cosmic_rays(image, ORBIT, np.random.default_rng(3), 400.0)
-    rays, n_rays = ndimage.label(image, np.ones((3, 3)))
-    shares = []
-    for number, box in enumerate(ndimage.find_objects(rays), start=1):
-        ray = np.where(rays[box] == number, image[box], 0.0)
-        assert min(ray.shape) >= 2
-        # The outermost rows hold a share of the ray's own, and what is left of it.
-        shares.append(ray[0].sum() / (ray[0].sum() + ray[-1].sum()))
-    assert n_rays > 300
-    assert np.std(shares) > 0.15
-
-
-def test_cosmic_rays_reach_every_edge():
-    hit = np.zeros((12, 12))
-    for seed in range(400):
-        image = np.zeros((12, 12))
-        add_cosmic_rays(image, ORBIT, np.random.default_rng(seed), 3.0)
-        hit += image > 0.0
-    for edge in (hit[0], hit[-1], hit[:, 0], hit[:, -1]):
-        assert edge.mean() == pytest.approx(hit[4:8, 4:8].mean(), rel=0.15)
-
-
-def test_what_one_exposure_of_several_sees_is_full_of_cosmic_rays():
-    rim = np.arange(300) < 100
-    uneven = replace(ORBIT, depth=np.where(rim, 0.25, 1.0) * np.ones((300, 1)))
-    image = np.zeros((300, 300))
-    add_single_exposure_rays(image, uneven, np.random.default_rng(0))
-    _, n_rays = ndimage.label(image[:, rim], np.ones((3, 3)))
-    assert 40 < n_rays < 110
-    assert not image[:, ~rim].any()
-    for without in (ORBIT, replace(ORBIT, n_exposures=1), replace(uneven, n_exposures=8)):
-        untouched = np.zeros((300, 300))
-        add_single_exposure_rays(untouched, without, np.random.default_rng(0))
-        assert not untouched.any()
-
-
 @pytest.mark.parametrize(
     ("n_exposures", "expected"),
     [
@@ -150,58 +95,6 @@ def test_what_one_exposure_of_several_sees_is_full_of_cosmic_rays():
 )
 def test_saturation_goes_by_the_single_exposure(n_exposures, expected):
     assert replace(ORBIT, exposure_time_s=2000.0, n_exposures=n_exposures).saturation == expected
-
-
-@pytest.mark.parametrize("turn", [0.0, 0.7, 2.5])
-def test_what_saturates_bleeds_along_the_columns_and_keeps_its_charge(turn):
-    observation = replace(ORBIT, columns_rad=turn)
-    y, x = np.mgrid[:200, :200] - 99.5
-    image = 4e3 * np.exp(-0.5 * (x**2 + y**2) / 1.5**2)
-    before = image.sum()
-    saturate(image, observation)
-    limit = observation.saturation
-    assert image.max() == pytest.approx(limit)
-    full = np.abs(image - limit) < 1e-9
-    along = (x * np.cos(turn) + y * np.sin(turn))[full]
-    across = (y * np.cos(turn) - x * np.sin(turn))[full]
-    assert np.ptp(along) > 4 * np.ptp(across)
-    assert abs(along.mean()) < 1.5
-    assert abs(across.mean()) < 0.5
-    assert image.sum() == pytest.approx(before)
-
-
-def star(y_px, x_px, peak, shape=(300, 60)):
-    y, x = np.indices(shape)
-    return peak * np.exp(-0.5 * ((x - x_px) ** 2 + (y - y_px) ** 2) / 1.5**2)
-
-
-ALONG_Y = replace(ORBIT, columns_rad=np.pi / 2)
-
-
-@pytest.mark.parametrize(("row", "column"), [(10, 30), (150, 5), (292, 57)])
-def test_near_an_edge_charge_bleeds_out_of_the_image(row, column):
-    """As far as from the same star in a larger image."""
-    whole, part = star(row + 200, column + 200, 6e3, (700, 460)), star(row, column, 6e3)
-    saturate(whole, ALONG_Y)
-    saturate(part, ALONG_Y)
-    # Of the star itself, what lies beyond the image is not known to it.
-    assert np.abs(part - whole[200:500, 200:260]).max() < 0.02 * ORBIT.saturation or row == 10
-    assert part.sum() == pytest.approx(whole[200:500, 200:260].sum(), rel=0.05)
-
-
-def test_two_stars_in_one_column_keep_their_own_charge():
-    faint, bright = star(60, 30, 600.0), star(220, 30, 9e3)
-    both = faint + bright
-    for image in (faint, bright, both):
-        saturate(image, ALONG_Y)
-    alone = (faint >= ALONG_Y.saturation) | (bright >= ALONG_Y.saturation)
-    assert np.array_equal(both >= ALONG_Y.saturation, alone)
-
-
-def test_what_does_not_saturate_is_left_alone():
-    image = np.full((30, 30), 0.99 * ORBIT.saturation)
-    saturate(image, ORBIT)
-    assert (image == 0.99 * ORBIT.saturation).all()
 
 
 def test_depth_is_even_but_in_some():
@@ -221,26 +114,3 @@ def test_fewer_exposures_are_noisier():
     noisy = record(np.zeros((400, 400)), half, np.random.default_rng(0))
     assert noisy[:, 200:].std() == pytest.approx(2.0 * noisy[:, :200].std(), rel=0.03)
     assert half.floor == ORBIT.floor
-
-
-@pytest.mark.parametrize(
-    ("curvature", "crosses"),
-    [(0.0, True), (0.01, False)],  # a satellite's trail ends at the image's edge, an asteroid's not
-)
-def test_trails(curvature, crosses):
-    image = np.zeros((400, 400))
-    add_trail(image, ORBIT, np.random.default_rng(1), curvature)
-    bright = image > 0.5 * image.max()
-    assert bright.any()
-    edge = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])
-    assert edge.any() == crosses
-
-
-def test_edges_and_gaps_blank_with_nan():
-    edge, gap = np.zeros((100, 100)), np.zeros((100, 100))
-    blank_edge(edge, np.random.default_rng(0), 0.3)
-    blank_gap(gap, np.random.default_rng(0))
-    assert 0.01 < np.isnan(edge).mean() <= 0.31
-    # A gap leaves data on both sides.
-    _, n_parts = ndimage.label(~np.isnan(gap))
-    assert n_parts == 2

@@ -7,12 +7,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
+from lensweep.training.simulation.detector import add_cosmic_rays, add_single_exposure_rays
 from lensweep.training.simulation.light import Image
-from lensweep.training.simulation.observation import (
-    Observation,
-    add_cosmic_rays,
-    add_single_exposure_rays,
-)
+from lensweep.training.simulation.observation import Observation
 
 # COSMOS' recipe: one orbit in four exposures of 507 s.
 EXPOSURE_S, N_EXPOSURES = 507.0, 4

@@ -15,8 +15,9 @@ from scipy import ndimage
 from lensweep.ground.errors import InputError
 from lensweep.training.simulation import confusers
 from lensweep.training.simulation.bands import F814W, SKY_COLOUR, Band, SecondBand, star
-from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
+from lensweep.training.simulation.confusers import scatter_field_galaxies
 from lensweep.training.simulation.defects import asteroid_trail, satellite_trail
+from lensweep.training.simulation.detector import saturate
 from lensweep.training.simulation.exposures import (
     N_EXPOSURES,
     NOISE_BLUR_PX,
@@ -34,8 +35,9 @@ from lensweep.training.simulation.field_file import (
 from lensweep.training.simulation.field_population import CROWDED, REFERENCE_SIZE_PX, Population
 from lensweep.training.simulation.lenses import Lens, draw_lenses, truth
 from lensweep.training.simulation.light import Image, flux_of
-from lensweep.training.simulation.observation import Observation, saturate
+from lensweep.training.simulation.observation import Observation
 from lensweep.training.simulation.psf import OVERSAMPLING, Psf, draw_psf
+from lensweep.training.simulation.scene import Scene
 from lensweep.training.simulation.seen import first_seen
 
 # Planted lenses are clearer than those of training: Collett's (2015) magnification of 3.

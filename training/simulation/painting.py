@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lensweep.ground.errors import InputError
-from lensweep.training.simulation.confusers import Scene
 from lensweep.training.simulation.exposures import NOISE_BLUR_PX
 from lensweep.training.simulation.lenses import Lens, draw_lenses, truth
 from lensweep.training.simulation.light import ZERO_POINT_AB, Image
 from lensweep.training.simulation.observation import Observation
 from lensweep.training.simulation.psf import Psf
+from lensweep.training.simulation.scene import Scene
 from lensweep.training.simulation.seen import NothingSeenError, first_seen
 
 # A detected galaxy gets the mass of drawn ones that are this close to it in magnitude.

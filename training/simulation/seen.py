@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from lensweep.training.simulation.bands import FAR, early_type, quasar, star_forming
-from lensweep.training.simulation.confusers import Scene, brighter
 from lensweep.training.simulation.lenses import Lens, draw_arcs
 from lensweep.training.simulation.light import Image, draw_galaxy_light
 from lensweep.training.simulation.observation import Observation, signal_to_noise
+from lensweep.training.simulation.scene import Scene, brighter
 
 # A lens counts if its images would be seen: S/N > 20 and magnified 3 times (Collett 2015).
 MIN_SIGNAL_TO_NOISE = 20.0

@@ -15,22 +15,23 @@ from numpy.typing import NDArray
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.simulation import confusers
 from lensweep.training.simulation.bands import F814W, SKY_COLOUR, Band, SecondBand
-from lensweep.training.simulation.confusers import Scene, scatter_field_galaxies
-from lensweep.training.simulation.defects import DEFECTS
+from lensweep.training.simulation.confusers import scatter_field_galaxies
+from lensweep.training.simulation.defects import DEFECTS, blank_edge, blank_gap
+from lensweep.training.simulation.detector import (
+    add_cosmic_rays,
+    add_single_exposure_rays,
+    saturate,
+)
 from lensweep.training.simulation.lenses import draw_lenses, truth
 from lensweep.training.simulation.light import Image
 from lensweep.training.simulation.observation import (
     Observation,
-    add_cosmic_rays,
-    add_single_exposure_rays,
-    blank_edge,
-    blank_gap,
     draw_depth,
     draw_observation,
     record,
-    saturate,
 )
 from lensweep.training.simulation.psf import Psf, draw_optics, psf_of
+from lensweep.training.simulation.scene import Scene
 from lensweep.training.simulation.seen import MIN_CLEAR_PIXELS, first_seen
 
 # What a set or a survey says that it was drawn with: raised whenever the same seed gives other
