@@ -14,7 +14,6 @@ from conftest import scan_here, write_field
 from lensweep.catalogs.coverage import area_deg2
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import PlainProgress
-from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.results import worth
 from lensweep.scanner.results.detections import read_detections
 from lensweep.scanner.results.footprint import run_footprint
@@ -28,7 +27,8 @@ from lensweep.training.evaluation.completeness import find_cuts, measure_complet
 from lensweep.training.evaluation.completeness_report import draw_completeness, show_completeness
 from lensweep.training.evaluation.planted_run import open_planting
 from lensweep.training.evaluation.planting import Scanned, find_again
-from lensweep.training.evaluation.shares import completeness_at
+from lensweep.training.evaluation.searched_sky import searched_deg2
+from lensweep.training.evaluation.shares import completeness_at, weighted_share
 from lensweep.training.simulation.simulate import VERSION
 
 NAME = "field_drz"
@@ -130,6 +130,16 @@ def test_shares_count_what_reaches_a_depth_and_was_not_there_before(found):
     assert by["n"].sum() == len(galaxies)
 
 
+@pytest.mark.parametrize(("n", "share"), [(900, 0.003), (900, 0.5), (200, 0.01), (100, 0.97)])
+def test_intervals_of_unequal_lenses_cover(n, share):
+    rng, covered = np.random.default_rng(11), 0
+    for _ in range(100):
+        weights = rng.lognormal(0.0, 1.0, n)
+        _, low, high = weighted_share(rng.random(n) < share, weights)
+        covered += low <= share <= high
+    assert covered >= 90
+
+
 def test_an_interval_holds_what_is_not_known_of_the_threshold():
     planted = pd.DataFrame({"logit_mean": np.arange(1000.0), "logit_before": -np.inf})
     weights, cuts = np.ones(1000), np.array([500.0, *np.linspace(300.0, 700.0, 50)])
@@ -203,12 +213,12 @@ def test_a_run_is_calibrated_on_itself(
 
 
 def test_without_a_calibration_depths_are_of_the_runs_own_candidates(
-    run, second_look_bundle, monkeypatch
+    run, second_look_bundle, out, monkeypatch
 ):
     """At most so many of them are false; 1,000 per square degree are none in so small a field."""
     monkeypatch.setattr(completeness, "find_field_scores", lambda *_: None)
     monkeypatch.setattr(completeness, "DEPTHS", (1000.0, 30_000.0))
-    cuts, named = find_cuts(run, check_bundle(str(second_look_bundle)))
+    cuts, named = find_cuts(open_planting(run, str(second_look_bundle), out, **PAINTED))
     assert named.startswith("the run's own candidates")
     ranked = pd.read_parquet(run / "candidates.parquet")["logit_mean"]
     area = area_deg2(run_footprint(run))
@@ -217,6 +227,17 @@ def test_without_a_calibration_depths_are_of_the_runs_own_candidates(
     assert score == ranked[round(30_000 * area) - 1]
     # That as many are there is chance: it might be scores beside it too.
     assert min(others) < score < max(others)
+
+
+def test_the_sky_of_a_run_on_sources_is_that_of_its_mosaics(run, second_look_bundle, out):
+    planting = open_planting(run, str(second_look_bundle), out, **PAINTED)
+    # Columns up to 150 of 900 hold no data.
+    data = 750 * 500 * (0.05 / 3600) ** 2
+    on_sources = searched_deg2(run, planting.asked | {"centres": "sources"}, planting.opened)
+    assert on_sources == pytest.approx(data, rel=0.02)
+    assert searched_deg2(run, planting.asked, planting.opened) <= on_sources
+    with pytest.raises(InputError, match=r"lie where mine\.csv says, and how much sky"):
+        searched_deg2(run, planting.asked | {"centres": "mine.csv"}, planting.opened)
 
 
 def test_unfit_runs_are_refused(run, second_look_bundle, client, tmp_path):

@@ -22,7 +22,7 @@ from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.data.real_cutouts import cut_rows
 from lensweep.training.data.requests import InjectionConfig
 from lensweep.training.simulation.light import Sersic, draw_galaxy_light, flux_of
-from lensweep.training.simulation.painting import Depth, paint
+from lensweep.training.simulation.painting import LEARNING, MEASURING, Depth, paint
 from lensweep.training.simulation.psf_file import read_psf
 from lensweep.training.simulation.simulate import VERSION
 
@@ -199,6 +199,13 @@ def painted(row, depth, psf_path):
 def row(made):
     _, plan, _, _ = made
     return plan[(plan["painted"] == "lens") & (plan["host"] == "drawn")].to_dict("records")[0]
+
+
+def test_what_is_measured_with_is_not_what_is_learned_from(row, psf_path):
+    flux, bank = np.zeros((300, 300), np.float32), (read_psf(psf_path),)
+    drawn = [paint(flux, row, Depth(ZERO_POINT, 2028.0), bank, SEED, stream=stream)
+             for stream in (LEARNING, MEASURING)]  # fmt: skip
+    assert drawn[0]["theta_e_arcsec"] != drawn[1]["theta_e_arcsec"]
 
 
 def test_fluxes_go_with_the_zero_point(row, psf_path):

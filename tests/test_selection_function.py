@@ -24,12 +24,12 @@ def planted():
         "theta_e_arcsec": rng.uniform(0.3, 2.5, N), "source_magnitude": rng.uniform(22.0, 26.5, N),
         "host_magnitude": rng.uniform(17.0, 23.0, N),
     }  # fmt: skip
-    drawn = pd.DataFrame(axes).assign(kind="lensed_galaxy")
+    drawn = pd.DataFrame(axes).assign(kind="lensed_galaxy", number=range(N))
     found = rng.random(N) < truly(*axes.values())
     # Half of those that are not found would not even be seen.
     unseen = ~found & (rng.random(N) < 0.5)
     lenses = drawn.assign(logit_mean=np.where(found, 5.0, -5.0), logit_before=-np.inf)
-    quasar = lenses.iloc[:1].assign(kind="lensed_quasar", source_magnitude=16.0)
+    quasar = lenses.iloc[:1].assign(kind="lensed_quasar", source_magnitude=16.0, number=N)
     return PlantedRun(pd.concat([lenses[~unseen], quasar]), drawn[unseen], {})
 
 
@@ -43,6 +43,31 @@ def test_it_is_the_share_that_is_found(function):
     rng = np.random.default_rng(2)
     axes = rng.uniform(0.5, 2.2, 300), rng.uniform(22.5, 26.0, 300), rng.uniform(18.0, 22.0, 300)
     assert np.abs(function(*axes) - truly(*axes)).max() < 0.1
+
+
+def test_what_is_found_counts_by_place_not_by_how_often_lenses_were_tried():
+    """On half of the places a lens in five is seen, on the others all; 80 % of these are found."""
+    rng, lenses, unseen = np.random.default_rng(4), [], []
+    for number in range(3000):
+        tried = 0
+        while True:
+            axes = {"number": number, "kind": "lensed_galaxy",
+                    "theta_e_arcsec": rng.uniform(0.3, 2.5),
+                    "source_magnitude": rng.uniform(22.0, 26.5),
+                    "host_magnitude": rng.uniform(17.0, 23.0)}  # fmt: skip
+            if number % 2 or rng.random() < 0.2:
+                found = rng.random() < 0.8
+                lenses.append(axes | {"logit_mean": 5.0 if found else -5.0,
+                                      "logit_before": -np.inf})  # fmt: skip
+                break
+            if not tried:
+                unseen.append(axes)
+            tried += 1
+    planted = PlantedRun(pd.DataFrame(lenses), pd.DataFrame(unseen), {})
+    assert planted.first_drawn["number"].is_unique
+    assert planted.first_drawn["is_seen"].mean() == pytest.approx(0.6, abs=0.03)
+    (function,) = fit_selections(planted, {10.0: 0.0})
+    assert float(function(1.2, 24.0, 20.0)) == pytest.approx(0.48, abs=0.07)
 
 
 def test_it_takes_numbers_and_arrays(function):
@@ -65,6 +90,24 @@ def test_it_takes_numbers_and_arrays(function):
 def test_beyond_its_domain_it_refuses(function, axes, named):
     with pytest.raises(InputError, match=named):
         function(*axes)
+
+
+def test_where_no_like_lens_was_planted_it_refuses():
+    """The widest lenses have bright galaxies, so that a wide one of a faint galaxy is like none."""
+    rng = np.random.default_rng(5)
+    radius = np.clip(0.75 * np.exp(rng.normal(0.0, 0.5, N)), 0.3, 2.5)
+    host = np.clip(20.7 - 5.0 * np.log10(radius / 0.75) + rng.normal(0.0, 1.2, N), 16.5, 24.0)
+    axes = {"theta_e_arcsec": radius, "source_magnitude": rng.uniform(22.0, 26.5, N),
+            "host_magnitude": host}  # fmt: skip
+    found = rng.random(N) < truly(*axes.values())
+    lenses = pd.DataFrame(axes).assign(kind="lensed_galaxy", number=range(N), logit_before=-np.inf,
+                                       logit_mean=np.where(found, 5.0, -5.0))  # fmt: skip
+    unseen = lenses.iloc[:0]
+    (function,) = fit_selections(PlantedRun(lenses, unseen, {}), {10.0: 0.0})
+    assert 0.0 < float(function(2.2, 25.0, 18.5)) < 1.0
+    message = "theta_e_arcsec = 2.2, source_magnitude = 25, host_magnitude = 23.5: each was planted"
+    with pytest.raises(InputError, match=message):
+        function([0.8, 2.2], 25.0, [20.0, 23.5])
 
 
 def test_it_is_kept_with_the_run(function, tmp_path):

@@ -17,7 +17,7 @@ from scipy.special import expit
 from lensweep.ground.errors import InputError
 
 FORMAT = "lensweep-selection"
-VERSION = 1
+VERSION = 2
 AXES = ("theta_e_arcsec", "source_magnitude", "host_magnitude")
 
 
@@ -33,6 +33,12 @@ class SelectionFunction:
         Of each of `AXES`: beyond it nothing was planted, and the function refuses.
     means, scales : tuple of float
         Of the axes, the first in its natural logarithm: what they are standardised with.
+    likeness : tuple of tuple of float
+        Inverse covariance of the standardised axes.
+    reach : float
+        Mahalanobis distance within which 999 in 1,000 of the planted lenses lie. Beyond it are
+        lenses like which none was planted, as the widest about the faintest galaxies, and the
+        function refuses.
     coefficients : tuple of float
         Of 1, the three standardised axes, and their products of two in the order of
         `itertools.combinations_with_replacement`.
@@ -44,6 +50,8 @@ class SelectionFunction:
     domain: dict[str, tuple[float, float]]
     means: tuple[float, ...]
     scales: tuple[float, ...]
+    likeness: tuple[tuple[float, ...], ...]
+    reach: float
     coefficients: tuple[float, ...]
     n_lenses: int
 
@@ -64,7 +72,7 @@ class SelectionFunction:
         Raises
         ------
         InputError
-            If any lies beyond the domain.
+            If any lies beyond the domain, or beyond reach.
         """
         values = [np.asarray(one, np.float64) for one in (theta_e, source_mag, host_mag)]
         for name, value in zip(AXES, values, strict=True):
@@ -77,6 +85,16 @@ class SelectionFunction:
                 )
         theta, source, host = np.broadcast_arrays(*values)
         terms = features(theta, source, host, self.means, self.scales)
+        away = distance(terms[..., 1:4], np.array(self.likeness)) > self.reach
+        if away.any():
+            told = ", ".join(
+                f"{name} = {value[away].flat[0]:g}"
+                for name, value in zip(AXES, (theta, source, host), strict=True)
+            )
+            raise InputError(
+                f"selection function: {told}: each was planted, but no lens like all three "
+                "together; nothing is known of such"
+            )
         return np.asarray(expit(terms @ np.array(self.coefficients)))
 
 
@@ -92,6 +110,23 @@ def features(
     return np.concatenate(
         [np.ones_like(axes[..., :1]), axes, np.stack(products, axis=-1)], axis=-1
     )
+
+
+def likeness_of(
+    standardised: NDArray[np.float64],
+) -> tuple[tuple[tuple[float, ...], ...], float]:
+    """Of lenses, shape (n, 3), the inverse covariance, and the distance of all but 1 in 1,000."""
+    likeness = np.asarray(np.linalg.inv(np.cov(standardised, rowvar=False)), np.float64)
+    reach = np.quantile(distance(standardised, likeness), 0.999)
+    return tuple(tuple(row) for row in likeness.tolist()), float(reach)
+
+
+def distance(
+    standardised: NDArray[np.float64], likeness: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Mahalanobis distance from the mean, shape (...), of standardised axes, shape (..., 3)."""
+    squares = np.einsum("...i,ij,...j", standardised, likeness, standardised)
+    return np.asarray(np.sqrt(squares))
 
 
 def write_selections(functions: list[SelectionFunction], path: Path) -> None:
@@ -127,6 +162,8 @@ def read_selection(path: Path, false_per_deg2: float) -> SelectionFunction:
     means, scales, coefficients = (
         tuple(one[name]) for name in ("means", "scales", "coefficients")
     )
+    likeness = tuple(tuple(row) for row in one["likeness"])
     return SelectionFunction(
-        one["false_per_deg2"], domain, means, scales, coefficients, one["n_lenses"]
-    )
+        one["false_per_deg2"], domain, means, scales, likeness, one["reach"], coefficients,
+        one["n_lenses"],
+    )  # fmt: skip

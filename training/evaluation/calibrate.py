@@ -10,11 +10,9 @@ import pandas as pd
 from distributed import Client
 
 from lensweep.catalogs.candidates import merge_overlaps
-from lensweep.catalogs.coverage import area_deg2
 from lensweep.ground.progress import Progress
 from lensweep.scanner.network.ensemble import FieldFacts
 from lensweep.scanner.results.detections import read_detections
-from lensweep.scanner.results.footprint import run_footprint
 from lensweep.scanner.results.ranking import rank_anew
 from lensweep.scanner.results.worth import (
     SETTINGS,
@@ -27,6 +25,7 @@ from lensweep.scanner.run.tally import planned_mosaics
 from lensweep.training.data.places import away_from
 from lensweep.training.evaluation.planted_run import Planting, plant_in_run
 from lensweep.training.evaluation.population import collett_weights
+from lensweep.training.evaluation.searched_sky import searched_deg2
 
 
 def calibrate_run(
@@ -66,7 +65,7 @@ def calibrate_run(
         "scan": {name: asked[name] for name in SETTINGS if name in asked}
         | {"merge_radius_arcsec": float(facts["merge_radius_arcsec"])},
     }  # fmt: skip
-    area = area_deg2(run_footprint(root))
+    area = searched_deg2(root, asked, planting.opened)
     scores = FieldScores(
         table, FieldFacts(area, len(planned_mosaics(root)), len(lenses), made_from)
     )

@@ -6,7 +6,6 @@ that good before anything was planted there does not count.
 
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,24 +14,22 @@ from distributed import Client
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from lensweep.catalogs.coverage import area_deg2
 from lensweep.catalogs.tables import write_frame
 from lensweep.ground.files import whole_file
 from lensweep.ground.progress import Progress
-from lensweep.scanner.network.bundle_store import Bundle
 from lensweep.scanner.results.calibration import RESAMPLINGS
-from lensweep.scanner.results.finished_run import read_facts
-from lensweep.scanner.results.footprint import run_footprint
 from lensweep.scanner.results.selection_function import (
     AXES,
     SelectionFunction,
     features,
+    likeness_of,
     write_selections,
 )
-from lensweep.scanner.results.worth import asked_of, find_field_scores
+from lensweep.scanner.results.worth import find_field_scores
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.training.evaluation.planted_run import PlantedRun, Planting, plant_in_run
 from lensweep.training.evaluation.population import collett_weights, flat_weights, is_clear
+from lensweep.training.evaluation.searched_sky import searched_deg2
 from lensweep.training.evaluation.shares import (
     completeness_at,
     found_net,
@@ -105,7 +102,7 @@ def measure_completeness(
         If the mosaics have no place for a lens.
     """
     planted, out = plant_in_run(planting, client, progress), planting.out
-    cuts, measured_by = find_cuts(planting.root, planting.bundle)
+    cuts, measured_by = find_cuts(planting)
     found = Completeness(
         planted, cuts, measured_by, _populations(planted, cuts), _by_bins(planted, cuts),
         fit_selections(planted, _first_of(cuts)),
@@ -118,24 +115,25 @@ def measure_completeness(
     return found
 
 
-def find_cuts(root: Path, bundle: Bundle) -> tuple[dict[float, NDArray[np.float64]], str]:
+def find_cuts(planting: Planting) -> tuple[dict[float, NDArray[np.float64]], str]:
     """The scores at which so many false candidates are to be expected, and how that is known.
 
     By the calibration of the run or its ensemble; else by the run's own candidates, of which
     nobody knows how many are lenses: then there are no more false ones than that. After each score
     those that it might as well have been, with what it was counted from resampled.
     """
-    centres, rng = asked_of(read_facts(root))["centres"], np.random.default_rng(2018)
-    scores = find_field_scores(bundle, RunPaths(root), centres)
+    root, centres = planting.root, planting.asked["centres"]
+    rng = np.random.default_rng(2018)
+    scores = find_field_scores(planting.bundle, RunPaths(root), centres)
     if scores is not None:
         calibration = scores.calibration(centres)
         resampled = [calibration.resampled(rng) for _ in range(RESAMPLINGS)]
-        named = "fields without lenses"
+        named = str(scores.facts.made_from.get("fields", "fields without lenses"))
         return {depth: scores_at(depth, calibration, resampled) for depth in DEPTHS}, named
     with RunPaths(root).candidates.open("rb") as file:
         candidates = pd.read_parquet(file, columns=["logit_mean"])
     ranked = np.sort(candidates["logit_mean"].to_numpy(np.float64))[::-1]
-    area = area_deg2(run_footprint(root))
+    area = searched_deg2(root, planting.asked, planting.opened)
     ranks = {depth: round(depth * area) for depth in DEPTHS}
     named = "the run's own candidates, at most so many of them false"
     return {d: _at_rank(ranked, r, rng) for d, r in ranks.items() if 1 <= r <= len(ranked)}, named
@@ -157,18 +155,18 @@ def _populations(
     planted: PlantedRun, cuts: dict[float, NDArray[np.float64]]
 ) -> pd.DataFrame:
     lenses, rows = planted.lenses, []
-    drawn = pd.concat([lenses.assign(is_seen=True), planted.unseen.assign(is_seen=False)])
-    every, clear = np.ones(len(drawn), np.bool_), is_clear(drawn)
-    for name, weigh, counted in (
-        ("lensed galaxies, as Collett (2015)", collett_weights, every),
-        (f"of these, {MIN_CLEAR_PIXELS} pixels above 3 sigma", collett_weights, clear),
-        ("lensed galaxies, flat in radius and magnitude", flat_weights, every),
-        ("lensed galaxies, as drawn", lambda table: _of_kind(table, "lensed_galaxy"), every),
-        ("lensed quasars, as drawn", lambda table: _of_kind(table, "lensed_quasar"), every),
+    drawn = planted.first_drawn
+    for name, weigh, counts in (
+        ("lensed galaxies, as Collett (2015)", collett_weights, _each),
+        (f"of these, {MIN_CLEAR_PIXELS} pixels above 3 sigma", collett_weights, is_clear),
+        ("lensed galaxies, flat in radius and magnitude", flat_weights, _each),
+        ("lensed galaxies, as drawn", lambda table: _of_kind(table, "lensed_galaxy"), _each),
+        ("lensed quasars, as drawn", lambda table: _of_kind(table, "lensed_quasar"), _each),
     ):
-        weights, of_all = weigh(lenses) * counted[: len(lenses)], weigh(drawn)
+        weights = weigh(lenses) * counts(lenses)
         row: dict[str, Any] = {"population": name, "n": int((weights > 0.0).sum())}
-        row["seen"] = weighted_share(counted & drawn["is_seen"].to_numpy(bool), of_all)[0]
+        seen = drawn["is_seen"].to_numpy(bool) & counts(drawn)
+        row["seen"] = weighted_share(seen, weigh(drawn))[0]
         for depth, scores in cuts.items():
             column = f"found_{depth:g}"
             share = completeness_at(lenses, weights, scores)
@@ -177,26 +175,30 @@ def _populations(
     return pd.DataFrame(rows)
 
 
+def _each(table: pd.DataFrame) -> NDArray[np.bool_]:
+    return np.ones(len(table), np.bool_)
+
+
 def _of_kind(table: pd.DataFrame, kind: str) -> NDArray[np.float64]:
     return np.asarray(table["kind"] == kind, np.float64)
 
 
 def _by_bins(planted: PlantedRun, cuts: dict[float, NDArray[np.float64]]) -> pd.DataFrame:
     lenses = planted.lenses[planted.lenses["kind"] == "lensed_galaxy"]
-    unseen = planted.unseen[planted.unseen["kind"] == "lensed_galaxy"]
-    rows = []
+    drawn = planted.first_drawn
+    drawn, rows = drawn[drawn["kind"] == "lensed_galaxy"], []
     for by, edges in BINS.items():
         labels = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
         groups = pd.cut(lenses[by], edges, labels=labels, include_lowest=True)
-        others = None
-        if by in unseen:
-            others = pd.cut(unseen[by], edges, labels=labels, include_lowest=True)
+        # What is measured on an image is not known of lenses that were not seen.
+        known = by in planted.unseen
+        of_all = pd.cut(drawn[by], edges, labels=labels, include_lowest=True) if known else None
         for label in [*labels, *([NO_WINDOW] if by == "offset_px" else [])]:
             inside = groups.isna() if label == NO_WINDOW else groups == label
             members = lenses[inside.to_numpy()]
             row: dict[str, Any] = {"by": by, "value": label, "n": len(members), "seen": np.nan}
-            if others is not None and len(members):
-                row["seen"] = len(members) / (len(members) + int((others == label).sum()))
+            if of_all is not None and (of_all == label).any():
+                row["seen"] = drawn["is_seen"][of_all == label].mean()
             for depth, scores in cuts.items():
                 column = f"found_{depth:g}"
                 share = completeness_at(members, np.ones(len(members)), scores)
@@ -208,29 +210,30 @@ def _by_bins(planted: PlantedRun, cuts: dict[float, NDArray[np.float64]]) -> pd.
 def fit_selections(planted: PlantedRun, depths: dict[float, float]) -> list[SelectionFunction]:
     """Fit the selection function of every depth; none where too few lensed galaxies were planted.
 
-    What was drawn and would not be seen counts as not found.
+    Fitted to the first lens of every place; one that would not be seen counts as not found.
     """
-    galaxies = [table[table["kind"] == "lensed_galaxy"] for table in
-                (planted.lenses, planted.unseen)]  # fmt: skip
-    if len(galaxies[0]) < LEAST_FITTED:
+    drawn = planted.first_drawn
+    drawn = drawn[drawn["kind"] == "lensed_galaxy"]
+    if drawn["is_seen"].sum() < LEAST_FITTED:
         return []
-    drawn = pd.concat([table[list(AXES)] for table in galaxies], ignore_index=True)
     axes = [drawn[name].to_numpy(np.float64) for name in AXES]
     logs = np.stack([np.log(axes[0]), *axes[1:]])
     means, scales = tuple(logs.mean(axis=1).tolist()), tuple(logs.std(axis=1).tolist())
     terms = features(axes[0], axes[1], axes[2], means, scales)
     domain = {name: (float(one.min()), float(one.max()))
               for name, one in zip(AXES, axes, strict=True)}  # fmt: skip
+    likeness, reach = likeness_of(terms[:, 1:4])
     functions = []
     for depth, score in depths.items():
-        found = np.zeros(len(drawn), np.bool_)
-        found[: len(galaxies[0])] = found_net(galaxies[0], score)
+        found = drawn["is_seen"].to_numpy(bool) & found_net(drawn, score)
         if not found.any() or found.all():
             continue
         # A weak prior on the coefficients of standardised axes, none on the constant.
         model = LogisticRegression(C=10.0, max_iter=2000).fit(terms[:, 1:], found)
         coefficients = (float(model.intercept_[0]), *(float(one) for one in model.coef_[0]))
         functions.append(
-            SelectionFunction(depth, domain, means, scales, coefficients, len(drawn))
+            SelectionFunction(
+                depth, domain, means, scales, likeness, reach, coefficients, len(drawn)
+            )
         )
     return functions

@@ -64,7 +64,7 @@ class PlantedRun:
     lenses : DataFrame
         As of `training.evaluation.planting.find_again`, with ``mosaic``.
     unseen : DataFrame
-        Lenses that were drawn and would not have been seen.
+        As of `training.evaluation.planting.plant`.
     psfs : dict of str to str
         By mosaic, which point-spread function they were drawn with.
     """
@@ -72,6 +72,13 @@ class PlantedRun:
     lenses: pd.DataFrame
     unseen: pd.DataFrame
     psfs: dict[str, str]
+
+    @property
+    def first_drawn(self) -> pd.DataFrame:
+        """The first lens of each place, with ``is_seen``: lenses as the sky would show them."""
+        first = self.lenses[~self.lenses["number"].isin(self.unseen["number"])]
+        parts = [first.assign(is_seen=True), self.unseen.assign(is_seen=False)]
+        return pd.concat([part for part in parts if len(part)], ignore_index=True)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.scanner.sky.windows import centred_windows
 from lensweep.training.data.injection import QUASAR_EVERY
 from lensweep.training.data.injection_plan import measure_places
-from lensweep.training.simulation.painting import Depth, paint
+from lensweep.training.simulation.painting import MEASURING, Depth, paint
 from lensweep.training.simulation.psf import Psf
 
 # A lens is drawn on three windows a side, and judged in those whose centre lies this near to it on
@@ -39,6 +39,7 @@ APART_PX = 2.0 * NEAR_PX + CUTOUT_SIZE
 FOUND_WITHIN_ARCSEC = 2.5
 # A window that is in no plan.
 OWN_WINDOW = -1
+TRUTH_COLUMNS = ("number", "x", "y", "host", "noise", "kind", "offset_px")
 WINDOW_COLUMNS = ("number", "window", "x", "y", "logit_mean")
 
 
@@ -129,14 +130,17 @@ def plant(
     Returns
     -------
     truth : DataFrame
-        A row per lens: what was drawn, and how far the lens lies from the nearest centre of a
-        window that was looked at, ``offset_px`` (NaN if none was), on the longer axis.
+        A row per lens: `TRUTH_COLUMNS`, of which ``offset_px`` is how far the lens lies from the
+        nearest centre of a window that was looked at (NaN if none was), on the longer axis; and
+        what was drawn.
     windows : DataFrame
         `WINDOW_COLUMNS`, a row per window that was painted on: position of the detection on the
         grid; ``logit_mean`` is NaN where it was masked or passed over.
     unseen : DataFrame
-        ``theta_e_arcsec``, ``source_magnitude``, ``host_magnitude``, ``kind`` of lenses that were
-        drawn and would not have been seen.
+        ``number``, ``kind``, ``theta_e_arcsec``, ``source_magnitude``, ``host_magnitude`` of the
+        first lens of each place where that would not have been seen. Of the first lenses the share
+        that is seen is that of the sky; of all that were tried it is not, since more are tried
+        where less is seen.
     """
     truths, windows, unseen = [], [], []
     for row in lenses.to_dict("records"):
@@ -144,16 +148,17 @@ def plant(
         x0, y0, patch = _patch(scanned, row["x"], row["y"])
         before = patch.copy()
         row |= {"x0": x0, "y0": y0, "mosaic": scanned.mosaic.name}
-        drawn = paint(patch, row, depth, psfs, seed, faint)
+        drawn = paint(patch, row, depth, psfs, seed, faint, MEASURING)
         judged = _judge(scanned, row, patch - before, ensemble)
         windows.append(judged.drop(columns="offset_px"))
         seen = judged["offset_px"].min()
         kept = {name: row[name] for name in ("number", "x", "y", "host", "noise")}
         truths.append(kept | {"kind": row["kind_of_lens"], "offset_px": seen} | drawn)
-        unseen += [one | {"kind": row["kind_of_lens"]} for one in faint]
-    names = ["kind", "theta_e_arcsec", "source_magnitude", "host_magnitude"]
+        facts = {"number": row["number"], "kind": row["kind_of_lens"]}
+        unseen += [facts | one for one in faint[:1]]
+    names = ["number", "kind", "theta_e_arcsec", "source_magnitude", "host_magnitude"]
     return (
-        pd.DataFrame(truths),
+        pd.DataFrame(truths) if truths else pd.DataFrame(columns=TRUTH_COLUMNS),
         pd.concat(windows, ignore_index=True) if windows else pd.DataFrame(columns=WINDOW_COLUMNS),
         pd.DataFrame(unseen, columns=names),
     )

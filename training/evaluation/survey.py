@@ -278,10 +278,12 @@ def _plant(
 
 
 def _area_deg2(plan: Plan, config: ScanConfig) -> float:
-    """Valid pixels of the windows that were looked at."""
+    """Valid pixels: on a grid of the windows that were looked at, on sources all of them."""
     root = Path(config.out)
     ny, nx = plan.grid.shape
     valid = np.isfinite(read_grid_region(plan.mosaic, plan.grid, slice(0, ny), slice(0, nx)))
+    if config.centres != "grid":
+        return float(valid.sum() * (PIXEL_SCALE_ARCSEC / 3600.0) ** 2)
     seen = np.zeros_like(valid)
     looked_at = read_seen(RunPaths(root).scores(plan.mosaic.name))
     for x0, y0 in read_windows(root, plan.mosaic.name).corners[looked_at].tolist():

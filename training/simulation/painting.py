@@ -22,6 +22,8 @@ from lensweep.training.simulation.seen import NothingSeenError, first_seen
 # A detected galaxy gets the mass of drawn ones that are this close to it in magnitude.
 _MAGNITUDE_TOLERANCE = 0.5
 MAX_TRIES = 5000
+# Random streams of a seed: what is learned from shares no lens with what is measured with.
+LEARNING, MEASURING = 5, 7
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Depth:
 
 def paint(
     flux: NDArray[np.float32], row: dict[str, Any], depth: Depth, psfs: Sequence[Psf], seed: int,
-    unseen: list[dict[str, float]] | None = None,
+    unseen: list[dict[str, float]] | None = None, stream: int = LEARNING,
 ) -> dict[str, Any]:  # fmt: skip
     """Paint a row's host or lens on its cutout, in place, with the shot noise of its light.
 
@@ -56,6 +58,8 @@ def paint(
     seed : int
     unseen : list, optional
         Receives the parameters of the lenses that were drawn and would not be seen there.
+    stream : int
+        `LEARNING` or `MEASURING`.
 
     Returns
     -------
@@ -68,7 +72,7 @@ def paint(
         If none of 5,000 lenses would be seen there.
     """
     # The galaxy without its arcs and the lens have one stream: they are the same galaxy.
-    rng = np.random.default_rng([seed, 5, int(row["number"])])
+    rng = np.random.default_rng([seed, stream, int(row["number"])])
     number = int(rng.integers(len(psfs)))
     unseen = [] if unseen is None else unseen
     host, arcs, drawn = _draw_seen(flux, row, depth, psfs[number], rng, unseen)
