@@ -151,8 +151,9 @@ def test_what_a_score_is_worth_is_told_at_a_density_or_a_prior(stack, measured_b
     assert float(facts["lens_density_per_deg2"]) == 10.0
     assert facts["calibrated_on_centres"] == "sources"
     # A stamp is 25 square arcsec: 518,400 of them are a square degree.
-    dense = lensweep.score(stack, str(measured_bundle), **SAID, lens_density=518.4)
-    prior = lensweep.score(stack, str(measured_bundle), **SAID, prior=0.001)
+    # One in three: one lens for every two others.
+    dense = lensweep.score(stack, str(measured_bundle), **SAID, lens_density=259_200.0)
+    prior = lensweep.score(stack, str(measured_bundle), **SAID, prior=1.0 / 3.0)
     np.testing.assert_allclose(prior["p_lens"], dense["p_lens"])
     assert (prior["p_lens"] > table["p_lens"]).all()
     with pytest.raises(InputError, match=r"prior = 0.1 and lens_density = 5: .* give one"):

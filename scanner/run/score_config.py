@@ -86,4 +86,7 @@ class ScoreConfig:
     @property
     def lenses_per_deg2(self) -> float:
         """The density that `p_lens` is at: a prior is of stamps cut anywhere on the sky."""
-        return self.lens_density if self.prior is None else self.prior * STAMPS_PER_DEG2
+        if self.prior is None:
+            return self.lens_density
+        # p = d f / (d f + n) is the prior's where d counts lenses for a square degree of others.
+        return self.prior / (1.0 - self.prior) * STAMPS_PER_DEG2
