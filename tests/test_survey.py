@@ -1,5 +1,6 @@
 """Fields without lenses, scored as a scan scores, and lenses planted in them."""
 
+import dataclasses
 import io
 import json
 import re
@@ -158,6 +159,14 @@ def test_a_survey_is_told():
     assert low < ratio < high
 
 
+def test_one_field_has_no_other_half():
+    config = SurveyConfig("tiny", 1, 0, centres=("grid",))
+    survey = invented(n_fields=1)
+    lenses = survey.planted["grid"]
+    many = dataclasses.replace(survey, planted={"grid": pd.concat([lenses, lenses])})
+    assert "Too few fields" in "\n".join(survey_lines(many, field_scores(many, config)))
+
+
 def test_what_is_expected_of_a_square_degree_is_what_is_counted():
     """Lenses and others drawn together, and the first hundred of them looked at."""
     rng = np.random.default_rng(2)
@@ -184,7 +193,11 @@ def test_a_weighted_share_and_its_interval():
     share, low, high = weighted_share(found, weights)
     assert share == pytest.approx(0.75)
     assert 0.6 < low < 0.7 < 0.8 < high < 0.9
-    assert weighted_share(np.ones(30, bool), np.ones(30)) == pytest.approx((1.0, 0.9, 1.0))
+    # Wilson: n / (n + z²).
+    everything = weighted_share(np.ones(30, bool), np.ones(30))
+    assert everything == pytest.approx((1.0, 30 / (30 + 1.96**2), 1.0), abs=1e-4)
+    # Of such weights 100 tell as much as 80.
+    assert weighted_share(np.ones(100, bool), weights)[1] == pytest.approx(80 / 83.84, abs=1e-4)
     assert np.isnan(weighted_share(found, np.zeros(100))).all()
 
 

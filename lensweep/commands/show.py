@@ -114,10 +114,12 @@ def show_expectation(candidates: pd.DataFrame, facts: dict[str, str]) -> None:
     for departure in departures(facts, asked_of(facts)):
         console.print(f"p_lens was calibrated for another scan: {departure}")
     last, n = first.iloc[-1], len(first)
+    beyond = int(first["extrapolated"].sum())
     console.print(
         f"top {n}: {_count(n * last['expected_purity'])} "
         f"({_count(n * last['expected_purity_low'])}-{_count(n * last['expected_purity_high'])}) "
         f"lenses expected at {float(facts['lens_density_per_deg2']):g} per deg²"
+        + (f", by extrapolation for {beyond} of them" if beyond else "")
     )
 
 

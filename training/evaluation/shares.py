@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, norm
 
 from lensweep.scanner.results.calibration import CONFIDENCE, Calibration
 
@@ -15,22 +15,32 @@ RESAMPLINGS = 999
 def weighted_share(
     found: NDArray[np.bool_], weights: NDArray[np.float64]
 ) -> tuple[float, float, float]:
-    """A weighted share, and the ends of its bootstrap interval; NaN where nothing weighs."""
+    """A weighted share, and the ends of its interval; NaN where nothing weighs.
+
+    The wider of a bootstrap's and of Wilson's (1927) of so many equal ones as tell as much (Kish
+    1965): where nearly all or nearly none are found, few of the resampled differ.
+    """
     found, weights = found[weights > 0.0], weights[weights > 0.0]
     if not len(weights):
         return float("nan"), float("nan"), float("nan")
     share = float(np.average(found, weights=weights))
-    if len(weights) < 2 or found.all() or not found.any():
-        # What never varies cannot be resampled: the rule of three.
-        bound = min(1.0, 3.0 / len(weights))
-        return share, share - bound * share, share + bound * (1.0 - share)
+    low, high = _wilson(share, float(weights.sum() ** 2 / (weights**2).sum()))
+    if found.all() or not found.any():
+        return share, low, high
     ends = bootstrap(
         (found.astype(np.float64), weights),
         lambda hit, weight, axis: (hit * weight).sum(axis) / weight.sum(axis),
         paired=True, vectorized=True, n_resamples=RESAMPLINGS, confidence_level=CONFIDENCE,
         method="percentile", rng=np.random.default_rng(2018),
     ).confidence_interval  # fmt: skip
-    return share, float(ends.low), float(ends.high)
+    return share, min(low, float(ends.low)), max(high, float(ends.high))
+
+
+def _wilson(share: float, n: float) -> tuple[float, float]:
+    z = float(norm.ppf(0.5 + 0.5 * CONFIDENCE))
+    middle, half = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    low, high = ((middle + step) / (1 + z**2 / n) for step in (-half, half))
+    return max(0.0, min(share, low)), min(1.0, max(share, high))
 
 
 def found_net(planted: pd.DataFrame, score: float) -> NDArray[np.bool_]:

@@ -187,13 +187,16 @@ def _reliability_line(scores: FieldScores, centres: str) -> str:
     area = scores.facts.area_deg2 / len(fields)
     rng, drawn = np.random.default_rng(2018), []
     halves = [[seed for seed in fields if seed % 2 == odd] for odd in (0, 1)]
+    too_few = "Too few fields to calibrate one half by the other."
+    if not all(halves):
+        return too_few
     try:
         expected, found = expected_and_found(halves, fields, area, centres)
         for _ in range(RESAMPLINGS):
             again = [list(rng.choice(half, len(half))) for half in halves]
             drawn.append(np.divide(*expected_and_found(again, fields, area, centres)))
     except InputError:
-        return "Too few fields to calibrate one half by the other."
+        return too_few
     low, high = np.quantile(drawn, (0.025, 0.975))
     return (
         f"Expected / found at {LENS_DENSITY:g} per deg², one half of the fields calibrated by the "

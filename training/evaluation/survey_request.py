@@ -39,7 +39,7 @@ class SurveyConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        least = {"fields": 1, "size_px": MIN_SIZE_PX, "lenses_per_field": 0}
+        least = {"fields": 1, "size_px": MIN_SIZE_PX, "lenses_per_field": 1}
         for name, value in least.items():
             if getattr(self, name) < value:
                 raise InputError(f"{name} = {getattr(self, name)}: must be at least {value}")
