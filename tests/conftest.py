@@ -129,8 +129,9 @@ def second_look_bundle(tmp_path_factory) -> Path:
     return with_field_scores(write_tiny_bundle(folder, -4.5))
 
 
-def with_field_scores(folder) -> Path:
-    record_fields(folder, as_field_scores(drawn_field_scores()), FieldFacts(0.1, 70, 150, {}))
+def with_field_scores(folder, **made_from) -> Path:
+    facts = FieldFacts(0.1, 70, 150, made_from)
+    record_fields(folder, as_field_scores(drawn_field_scores()), facts)
     return folder
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import os
+import shutil
 import time
 
 import h5py
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 from astropy.io import fits
+from conftest import with_field_scores
 from drizzled_files import add_star, write_hla
 from forked_programs import Forked
 from PIL import Image
@@ -158,6 +160,15 @@ def test_what_a_score_is_worth_is_told_at_a_density_or_a_prior(stack, measured_b
     assert (prior["p_lens"] > table["p_lens"]).all()
     with pytest.raises(InputError, match=r"prior = 0.1 and lens_density = 5: .* give one"):
         lensweep.score(stack, str(measured_bundle), **SAID, prior=0.1, lens_density=5.0)
+
+
+def test_a_prior_is_among_as_many_others_as_were_counted(stack, tiny_bundle, tmp_path):
+    counted = with_field_scores(
+        shutil.copytree(tiny_bundle, tmp_path / "counted"), windows_per_deg2={"sources": 7e5}
+    )
+    even = lensweep.score(stack, str(counted), **SAID, prior=0.5)
+    dense = lensweep.score(stack, str(counted), **SAID, lens_density=7e5)
+    np.testing.assert_allclose(even["p_lens"], dense["p_lens"])
 
 
 def test_large_stamps_are_cut_about_their_centre_and_small_ones_filled_up(tiny_bundle, tmp_path):

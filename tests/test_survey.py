@@ -144,6 +144,8 @@ def test_a_survey_is_told():
     config = SurveyConfig("tiny", 8, 0, centres=("grid",))
     lines = survey_lines(survey, field_scores(survey, config))
     page = "\n".join(lines)
+    windows = field_scores(survey, config).facts.made_from["windows_per_deg2"]
+    assert windows == {"grid": pytest.approx(17_200 / 0.2)}
     assert "17,200 windows looked at, of which 1,200 were scored" in page
     assert "first 20" in page
     shares = {line.split(" | ")[0]: line.split(" | ")[1] for line in lines if "lensed gal" in line

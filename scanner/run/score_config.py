@@ -83,10 +83,11 @@ class ScoreConfig:
     screen = "look"
     min_valid_fraction = 0.0
 
-    @property
-    def lenses_per_deg2(self) -> float:
-        """The density that `p_lens` is at: a prior is of stamps cut anywhere on the sky."""
+    def lenses_per_deg2(self, others_per_deg2: float = STAMPS_PER_DEG2) -> float:
+        """The density that `p_lens` is at; a prior's is of lenses among so many other stamps.
+
+        p = d f / (d f + n), of which n are those others.
+        """
         if self.prior is None:
             return self.lens_density
-        # p = d f / (d f + n) is the prior's where d counts lenses for a square degree of others.
-        return self.prior / (1.0 - self.prior) * STAMPS_PER_DEG2
+        return self.prior / (1.0 - self.prior) * others_per_deg2

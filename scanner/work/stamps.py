@@ -33,7 +33,7 @@ from lensweep.scanner.run.ledger import LostScoresError
 from lensweep.scanner.run.opening import versions
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.records import DamagedError, read_record, sum_of_parts, write_record
-from lensweep.scanner.run.score_config import ScoreConfig
+from lensweep.scanner.run.score_config import STAMPS_PER_DEG2, ScoreConfig
 from lensweep.scanner.run.stamp_plan import StampPlan, write_stamp_plan
 from lensweep.scanner.sky.names import mosaic_name, printable
 from lensweep.scanner.sky.overrides import HeaderOverrides
@@ -239,18 +239,25 @@ def score_stamps(
             "command to continue"
         ) from error
     scores, way = _field_scores(bundle, paths)
-    rows = _with_worth(pd.concat(parts, ignore_index=True), scores, way, config.lenses_per_deg2)
+    density = config.lenses_per_deg2(_others_per_deg2(scores, way))
+    rows = _with_worth(pd.concat(parts, ignore_index=True), scores, way, density)
     columns = [pa.array(rows[f.name], f.type, from_pandas=True) for f in SCORES]
     facts = {
         "ensemble": bundle.description.name,
         "ensemble_sha256": bundle.sha256,
-        "lens_density_per_deg2": repr(config.lenses_per_deg2),
+        "lens_density_per_deg2": repr(density),
         **({} if config.prior is None else {"prior": repr(config.prior)}),
         "calibrated_on_centres": way,
         **describe_fields(scores),
         "versions": json.dumps(versions()),
     }
     return with_provenance(pa.Table.from_arrays(columns, schema=SCORES), facts)
+
+
+def _others_per_deg2(scores: FieldScores | None, way: str) -> float:
+    """Of how many windows a square degree n is: on sources as counted, else tiles of the sky."""
+    counted = {} if scores is None else scores.facts.made_from.get("windows_per_deg2", {})
+    return float(counted.get(way, STAMPS_PER_DEG2)) if way == "sources" else STAMPS_PER_DEG2
 
 
 def _rows(paths: RunPaths, plan: StampPlan, shown: StampSet) -> pd.DataFrame:

@@ -177,6 +177,12 @@ def field_scores(survey: Survey, config: SurveyConfig) -> FieldScores:
             "first_seed": config.seed, "size_px": config.size_px,
             "lenses": "planted one at a time, lensed galaxies weighted to Collett (2015)",
             "scan": settings_of(scan),
+            "windows_per_deg2": {
+                centres: float((survey.facts[f"{centres}_planned"].sum()
+                                - survey.facts[f"{centres}_masked"].sum())
+                               / survey.facts["area_deg2"].sum())
+                for centres in survey.candidates
+            },
         },
     )  # fmt: skip
     return FieldScores(pd.concat(parts, ignore_index=True), facts)
