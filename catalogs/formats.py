@@ -7,6 +7,7 @@ recognises), ``.fits`` ``.fit`` ``.fits.gz`` (first table extension), ``.xml`` `
 """
 
 import itertools
+import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ from lensweep.ground.errors import InputError
 # Not NA, as pandas has it: a lens may be called that.
 _CSV_NULLS = ["", "nan", "NaN", "null", "NULL"]
 _ECSV = "# %ECSV"
+# How the tables of journals say that positions are not of today.
+_OLD_EQUINOX = re.compile(r"\bB ?1950|\(1950")
 # Names in lower case of the columns to read; None for all.
 Wanted = Collection[str] | None
 
@@ -177,6 +180,7 @@ def columns_of_table(table: Table, what: str) -> RawTable:
         raise TableError(f"{what}: {len(sky)} columns of positions, {', '.join(sky)}; keep one")
     values: dict[str, NDArray[Any]] = {}
     units: dict[str, str] = {}
+    frames: dict[str, Frame | str] = {}
     for name in table.colnames:
         column = table[name]
         if name in sky:
@@ -185,7 +189,10 @@ def columns_of_table(table: Table, what: str) -> RawTable:
             continue
         units[str(name)] = str(getattr(column, "unit", None) or "")
         values[str(name)] = _plain(column)
-    return RawTable(list(values), values, units)
+        old = frame_of("FK4", "B1950")
+        if old and _OLD_EQUINOX.search(getattr(column, "description", None) or ""):
+            frames[str(name)] = old
+    return RawTable(list(values), values, units, frames)
 
 
 def _plain(column: Any) -> NDArray[Any]:
@@ -194,9 +201,11 @@ def _plain(column: Any) -> NDArray[Any]:
         return np.asarray(column.isot)
     values = getattr(column, "value", column)
     if not np.ma.is_masked(values):
-        return np.asarray(values)
+        found = np.asarray(values)
+        # A FITS file's own byte order is what pandas and Arrow refuse.
+        return found.astype(found.dtype.newbyteorder("="), copy=False)
     if values.dtype.kind == "f":
-        return _unmasked(values)
+        return np.asarray(values.astype(np.float64).filled(np.nan))
     # Not as floats: an ID 12 would become 12.0.
     found = np.array(values, object)
     found[values.mask] = None
@@ -226,7 +235,12 @@ def _read_fits(path: Path, wanted: Wanted) -> RawTable:
                 raise TableError(f"{path}: has no table extension, only {len(hdus)} image HDUs")
             names = [column.name for column in table.columns]
             units = {column.name: column.unit or "" for column in table.columns}
-            values = {name: np.array(table.data[name]) for name in _wanted(names, wanted)}
+            chosen = set(_wanted(names, wanted))
+            columns = fits.ColDefs([one for one in table.columns if one.name in chosen])
+            # astropy's own tables know what a null is in each kind of column.
+            part = Table.read(type(table).from_columns(columns), mask_invalid=False)
+            part.convert_bytestring_to_unicode()
+            values = {name: _plain(part[name]) for name in part.colnames}
             stated = _stated(*_frame_cards(table.header))
     except (OSError, TypeError) as error:  # TypeError: the rows of a truncated file
         raise TableError(f"{path}: not a readable FITS file: {error}") from error
@@ -244,7 +258,7 @@ def _read_votable(path: Path, wanted: Wanted) -> RawTable:
     names = list(columns)
     columns = {name: columns[name] for name in _wanted(names, wanted)}
     units = {name: str(column.unit or "") for name, column in columns.items()}
-    values = {name: _unmasked(table.array[column.ID]) for name, column in columns.items()}
+    values = {name: _plain(table.array[column.ID]) for name, column in columns.items()}
     systems = {name: _system_of(column, table, whole) for name, column in columns.items()}
     frames = {name: stated for name, one in systems.items() if (stated := _stated_by(one))}
     return RawTable(names, values, units, frames)
@@ -299,12 +313,6 @@ def _read_parquet(path: Path, wanted: Wanted) -> RawTable:
     frame = table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
     values = {name: frame[name].to_numpy() for name in table.column_names}
     return RawTable(names, values, units)
-
-
-def _unmasked(values: Any) -> NDArray[Any]:
-    if values.dtype.kind in "iuf" and np.ma.is_masked(values):
-        return np.asarray(values.astype(np.float64).filled(np.nan))
-    return np.asarray(values)
 
 
 def _wanted(names: Iterable[str], wanted: Wanted) -> list[str]:

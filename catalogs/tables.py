@@ -264,12 +264,18 @@ def _position_columns(what: str, raw: RawTable) -> tuple[str, str, RawTable]:
 def _joined(raw: RawTable, found: dict[str, str]) -> RawTable:
     """With the parts of positions as text: ``10 00 28.6``, ``-02 12 06``."""
     parts = {name: pd.Series(raw.values[found[name]]).astype("str") for name in _PARTS}
-    parts["ded"] = parts["de-"].replace("+", "") + parts["ded"]
+    # Some leave the sign of what is north blank.
+    parts["ded"] = parts["de-"].fillna("").replace("+", "") + parts["ded"]
     text = {
         "RAh RAm RAs": parts["rah"].str.cat([parts["ram"], parts["ras"]], " "),
         "DE- DEd DEm DEs": parts["ded"].str.cat([parts["dem"], parts["des"]], " "),
     }
-    return RawTable(raw.names, {name: one.to_numpy(object) for name, one in text.items()})
+    frames = {
+        name: raw.frames[found[part]]
+        for name, part in zip(text, ("rah", "ded"), strict=True) if found[part] in raw.frames
+    }  # fmt: skip
+    values = {name: one.to_numpy(object) for name, one in text.items()}
+    return RawTable(raw.names, values, frames=frames)
 
 
 def _frame(what: str, raw: RawTable, ra_name: str, dec_name: str) -> Frame | None:

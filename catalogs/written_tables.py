@@ -128,6 +128,9 @@ def _is_ours(path: Path) -> bool:
 def _suit_fits(columns: Table) -> None:
     """FITS has ASCII text only, and a number of its own for a null among whole numbers."""
     for name in columns.colnames:
+        if columns[name].dtype.kind == "b" and hasattr(columns[name], "mask"):
+            # astropy writes a null truth value as true: 0, 1 or, for a null, -1.
+            columns[name] = columns[name].astype(np.int16)
         column = columns[name]
         column.meta.clear()
         if column.dtype.kind == "i" and hasattr(column, "mask"):

@@ -27,6 +27,8 @@ TABLE = pa.table({
         ("nearest", [1, 3]),
         ("not nearest and row / 2 == 1", [2]),
         ("row == 17", []),
+        ("row / 4 > 0.5", [3, 4]),  # of whole numbers too
+        ("3 / 4 < 0.5", []),
     ],
 )
 def test_rows_are_chosen(expression, rows):

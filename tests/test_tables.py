@@ -3,9 +3,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy import coordinates
+from astropy.coordinates import SkyCoord
 from astropy.io import fits, votable
 from astropy.table import MaskedColumn, Table
 
+from lensweep.catalogs.formats import columns_of_table, read_columns
 from lensweep.catalogs.tables import TableError, check_positions, read_positions, write_parquet
 
 RA = [149.545323, 0.0, 359.999999]
@@ -200,6 +203,66 @@ def test_a_masked_votable_position_is_missing(tmp_path, dtype):
     votable.writeto(votable.from_table(Table({"ra": ra, "dec": [1.0, 2.0]})), str(path))
     with pytest.raises(TableError, match=r"row 1 .* has RA nan"):
         read_positions(path)
+
+
+@pytest.mark.parametrize("ending", [".fits", ".vot", ".ecsv"])
+@pytest.mark.parametrize("dtype", ["i2", "i4", "i8"])
+def test_numbers_as_names_whatever_their_bytes_and_nulls(tmp_path, ending, dtype):
+    path = tmp_path / f"a{ending}"
+    name = MaskedColumn(np.array([12, 13], dtype), mask=[False, True])
+    kind = "votable" if ending == ".vot" else None
+    Table({"ID": name, "RA": [1.0, 2.0], "Dec": [1.0, 2.0]}).write(path, format=kind)
+    names = read_positions(path)["name"]
+    assert names[0] == "12"
+    assert pd.isna(names[1])
+    in_memory = columns_of_table(Table.read(path, format=kind), "table").values["ID"]
+    assert in_memory.dtype.isnative
+
+
+def test_nulls_are_none_in_a_fits_table(tmp_path):
+    masked = {
+        "n": MaskedColumn(np.array([5, 2], np.int32), mask=[True, False]),
+        "z": MaskedColumn([0.5, 0.7], mask=[True, False]),
+    }
+    columns = {"RA": [1.0, 2.0], "Dec": [1.0, 2.0], "ID": ["a", ""]} | masked
+    Table(columns).write(tmp_path / "a.fits")
+    values = read_columns(tmp_path / "a.fits", None).values
+    assert values["n"].tolist() == [None, 2]
+    assert np.isnan(values["z"][0])
+    assert values["ID"].tolist() == ["a", ""]
+
+
+CDS = """\
+Title: A list
+Authors: Nobody
+Table: Positions
+================================================================================
+Byte-by-byte Description of file: a.dat
+--------------------------------------------------------------------------------
+   Bytes Format Units  Label  Explanations
+--------------------------------------------------------------------------------
+   1-  2  I2    h      RAh    Hour of Right Ascension ({equinox})
+   4-  5  I2    min    RAm    Minute of Right Ascension ({equinox})
+   7- 10  F4.1  s      RAs    Second of Right Ascension ({equinox})
+       12 A1    ---    DE-    Sign of the Declination ({equinox})
+  13- 14  I2    deg    DEd    Degree of Declination ({equinox})
+  16- 17  I2    arcmin DEm    Arcminute of Declination ({equinox})
+  19- 22  F4.1  arcsec DEs    Arcsecond of Declination ({equinox})
+--------------------------------------------------------------------------------
+10 00 28.6  02 12 06.0
+10 00 28.6 -02 12 06.0
+"""
+
+
+@pytest.mark.parametrize(("equinox", "old"), [("J2000", False), ("B1950", True), ("1950.0", True)])
+def test_tables_of_journals_with_blank_signs_and_old_equinoxes(tmp_path, equinox, old):
+    path = tmp_path / "a.txt"
+    path.write_text(CDS.format(equinox=equinox))
+    found = read_positions(path)
+    stated = SkyCoord([SEXAGESIMAL[0]] * 2, [-SEXAGESIMAL[1], SEXAGESIMAL[1]], unit="deg",
+                      frame=coordinates.FK4(equinox="B1950") if old else "icrs").icrs  # fmt: skip
+    np.testing.assert_allclose(found["ra_deg"], stated.ra.deg, atol=1e-6)
+    np.testing.assert_allclose(found["dec_deg"], stated.dec.deg, atol=1e-6)
 
 
 def test_parquet_nulls(tmp_path):

@@ -63,6 +63,16 @@ def test_astropy_reads_units_text_and_nulls(matches, ending, name, tmp_path):
     assert table["z_lens"][1] == 0.5
 
 
+@pytest.mark.parametrize("ending", [".fits", ".vot", ".ecsv"])
+def test_a_null_truth_value_is_none(matches, ending, tmp_path):
+    rows = [ROW | {"nearest": value} for value in (None, False, True)]
+    path = tmp_path / f"a{ending}"
+    write_table(with_provenance(pa.Table.from_pylist(rows, MATCHES), {}), path)
+    found = Table.read(path, format="votable" if ending == ".vot" else None)["nearest"]
+    assert found.mask.tolist() == [True, False, False]
+    assert found[1:].astype(bool).tolist() == [False, True]
+
+
 def test_provenance_is_kept(matches, tmp_path):
     write_table(matches, tmp_path / "a.fits")
     history = "".join(fits.getheader(tmp_path / "a.fits", 1)["HISTORY"])
