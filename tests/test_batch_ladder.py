@@ -134,6 +134,24 @@ def test_an_error_reaches_every_thread_whose_cutouts_were_in_the_batch():
                 future.result(timeout=30.0)
 
 
+def test_an_error_of_any_kind_leaves_nobody_waiting():
+    class Failing(_Held):
+        def __call__(self, looks):
+            found = super().__call__(looks)
+            if len(self.asked) == 2:
+                raise ValueError("no")
+            return found
+
+    device = Failing()
+    batches = Batches(device, 16)
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(batches, some_looks(20, seed)) for seed in range(4)]
+        for _ in range(8):
+            device.let.release()
+        errors = [future.exception(timeout=30.0) for future in futures]
+    assert any(isinstance(error, ValueError) for error in errors)
+
+
 class _Ticking(_Memory):
     """A device, and a clock that its batches advance; the first of a size chooses algorithms."""
 

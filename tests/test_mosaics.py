@@ -239,6 +239,7 @@ def test_band_is_refused(tmp_path, primary, stated, message):
         ({"BUNIT": "ELECTRON / S"}, None, 1.0),
         ({"BUNIT": "e-/s", "D001OUUN": "cps"}, None, 1.0),
         ({"BUNIT": "ELECTRONS"}, None, 1 / 2028),  # a total: divided by EXPTIME
+        ({"BUNIT": "ELECTRONS", "EXPTIME": 0.0}, None, 1 / 2028),  # of the primary header
         ({"BUNIT": "ELECTRONS", "D001OUUN": "counts"}, None, 1 / 2028),
         ({"BUNIT": "ELECTRONS", "D001OUUN": "cps"}, "electrons/s", 1.0),  # the user decides
         ({"BUNIT": None}, "counts/s", 1.0),  # any gain cancels in the stretch

@@ -150,6 +150,10 @@ class Batches:
             self._make_smaller(batch, error)
         except import_tensorflow().errors.OpError as error:
             self._fail(batch, error)
+        except BaseException as error:
+            # Other threads wait for rows of this batch.
+            self._fail(batch, error)
+            raise
         else:
             self._hand_out(batch, values)
 
@@ -184,7 +188,7 @@ class Batches:
                 request.begin_anew()
             self._lock.notify_all()
 
-    def _fail(self, batch: _Batch, error: Exception) -> None:
+    def _fail(self, batch: _Batch, error: BaseException) -> None:
         with self._lock:
             for request, _ in batch.parts:
                 if request in self._waiting:

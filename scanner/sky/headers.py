@@ -46,11 +46,14 @@ def card(headers: list[fits.Header], key: str, label: str) -> Any:
 
 
 def positive_number(headers: list[fits.Header], key: str, label: str) -> float | None:
-    """Read a card that means something only above 0; None when it is absent or anything else."""
-    value = card(headers, key, label)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) and value > 0 else None
+    """Read a card that means something only above 0: the first that is; None if none is."""
+    for header in headers:
+        value = card([header], key, label)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if math.isfinite(value) and value > 0:
+            return float(value)
+    return None
 
 
 def read_band(headers: list[fits.Header], stated: str | None, label: str) -> str:

@@ -30,6 +30,8 @@ WITHIN = "::"
 FILENAMES = "filenames"
 NAME_COLUMNS = ("original_filename", "filename", "source_id")
 SCALE_COLUMN = "pixel_scale_arcsec_per_pixel"
+# Pictures that are brightness as they are.
+_GREYS = ("L", "I", "I;16", "I;16B", "F")
 
 
 @dataclass(frozen=True)
@@ -206,8 +208,10 @@ def read_stack(one: StampSet, start: int, stop: int) -> list[NDArray[np.float32]
 def _picture(content: NDArray[np.uint8], one: StampSet) -> NDArray[np.float32]:
     """A picture's mean over its colours."""
     with Image.open(io.BytesIO(content.tobytes())) as image:
-        values = np.asarray(image, np.float32)
-    return values if values.ndim == 2 else values[..., :3].mean(axis=2)
+        # Palettes and transparency are no brightness.
+        plain = image if image.mode in _GREYS else image.convert("RGB")
+        values = np.asarray(plain, np.float32)
+    return values if values.ndim == 2 else values.mean(axis=2)
 
 
 def names_of(one: StampSet) -> list[str] | None:
