@@ -26,6 +26,7 @@ from lensweep.deploy.environment import worker_environment
 from lensweep.scanner.network.brightest_peak import brightest_peak
 from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.network.noise import measure_noise
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import scan_grid
 from lensweep.scanner.sky.mosaics import inspect_mosaic
@@ -86,8 +87,10 @@ def in_memory(mosaic: Path, ensemble: str) -> float:
     seen, begin = 0, 0.0
     for first in range(0, len(corners), WINDOWS_PER_SHARD):
         flux, valid = cut_windows(inspected, grid, corners[first : first + WINDOWS_PER_SHARD])
-        found = loaded.judge(flux[valid >= 0.5])
-        brightest_peak(flux[valid >= 0.5][found.scored])
+        flux = flux[valid >= 0.5]
+        noise = measure_noise(flux)
+        found = loaded.judge(flux, noise)
+        brightest_peak(flux[found.scored], noise.sky[found.scored])
         # As in a scan, the first shard is not counted.
         seen = seen + int((valid >= 0.5).sum()) if begin else 0
         begin = begin or time.perf_counter()

@@ -11,6 +11,7 @@ from lensweep.scanner.network.brightest_peak import brightest_peak
 from lensweep.scanner.network.bundle_store import check_bundle, save_bundle
 from lensweep.scanner.network.ensemble import Scoring
 from lensweep.scanner.network.networks import load_frozen, load_network
+from lensweep.scanner.network.stretch import sky_and_noise
 from lensweep.scanner.run import score_store
 from lensweep.scanner.run.cutout_store import LostCutoutsError
 from lensweep.scanner.work.tasks import cut_shard, ensemble_once, score_shard
@@ -27,18 +28,27 @@ NAME = "field_f814w_drz"
         ([(55.0, 52.0, 50.0), (3.0, 95.0, 200.0)], (5.5, 2.5)),
     ],
 )
-def test_the_brightest_peak_near_the_centre(stars, offset):
+@pytest.mark.parametrize("sky", [0.0, 0.3, -0.05])  # drizzled mosaics may keep theirs
+def test_the_brightest_peak_near_the_centre(stars, offset, sky):
     flux = np.random.default_rng(3).normal(0.0, 0.01, (1, 100, 100)).astype(np.float32)
     for x, y, total in stars:
         add_star(flux[0], x, y, total, 1.5)
     flux[0, :5] = np.nan
-    dx, dy = brightest_peak(flux)
+    flux += np.float32(sky)
+    dx, dy = brightest_peak(flux, sky_and_noise(flux)[0])
     assert (dx[0], dy[0]) == pytest.approx(offset, abs=1.0)
 
 
 def test_no_cutouts_have_no_peaks():
-    dx, dy = brightest_peak(np.empty((0, 100, 100), np.float32))
+    dx, dy = brightest_peak(np.empty((0, 100, 100), np.float32), np.empty(0, np.float32))
     assert dx.shape == dy.shape == (0,)
+
+
+def test_a_sky_that_cannot_be_measured_is_none():
+    flux = np.zeros((1, 100, 100), np.float32)
+    flux[0, 30, 70] = 1.0
+    dx, dy = brightest_peak(flux, np.array([np.nan], np.float32))
+    assert (dx[0], dy[0]) == pytest.approx((20.5, -19.5), abs=2.0)
 
 
 def test_a_shard_done_again_is_the_same(scan, field, tmp_path, tiny_bundle):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lensweep.scanner.network.brightest_peak import brightest_peak
 from lensweep.scanner.network.polar_ellipses import ellipses_of
-from lensweep.scanner.network.stretch import Stretch, in_noise_units
+from lensweep.scanner.network.stretch import Stretch, above_noise, sky_and_noise
 from lensweep.scanner.sky.scale import PIXEL_SCALE_ARCSEC
 
 # Circles a pixel apart at first, then ever further, as arcs become longer and wider: to 3.5 arcsec,
@@ -64,8 +64,10 @@ def circles_of(flux: NDArray[np.float32]) -> Circles:
         e-/s or any unit proportional to it; NaN where there is no data.
     """
     middle = (flux.shape[1] - 1) / 2.0
-    columns, rows = (np.rint(peak + middle).astype(np.int64) for peak in brightest_peak(flux))
-    views = _moved(in_noise_units(flux)[0], columns, rows)
+    sky, sigma = sky_and_noise(flux)
+    peaks = brightest_peak(flux, sky)
+    columns, rows = (np.rint(peak + middle).astype(np.int64) for peak in peaks)
+    views = _moved(above_noise(flux, sky, sigma), columns, rows)
     beside = _centroid(views)
     share = _means(_moved(np.isfinite(flux).astype(np.float32), columns, rows), beside)
     # What has no data is 0, and adds nothing to a mean.

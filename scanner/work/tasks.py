@@ -198,7 +198,7 @@ def score_shard(
     peak_dx, peak_dy, peak_sn, screen_logit = np.full((4, stop - start), np.nan, np.float32)
     logits[usable], peak_sn[usable] = found.logits, found.peak_sn
     screen_logit[usable] = found.screen_logit
-    peak_dx[scored], peak_dy[scored] = brightest_peak(cutouts.flux[scored])
+    peak_dx[scored], peak_dy[scored] = brightest_peak(cutouts.flux[scored], noise.sky[scored])
     files = score_store.write_shard(
         paths.scores(mosaic), start, logits, peak_dx, peak_dy, peak_sn, screen_logit
     )

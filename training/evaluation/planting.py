@@ -18,6 +18,7 @@ from lensweep.catalogs.candidates import merge_overlaps
 from lensweep.catalogs.crossmatch import all_pairs
 from lensweep.scanner.network.brightest_peak import brightest_peak
 from lensweep.scanner.network.inference import Ensemble
+from lensweep.scanner.network.stretch import sky_and_noise
 from lensweep.scanner.run.plan import Windows
 from lensweep.scanner.sky.cutouts import cut_windows
 from lensweep.scanner.sky.grid import ScanGrid, grid_to_sky
@@ -199,7 +200,7 @@ def _judge(
         verdicts = ensemble.judge(flux[usable])
         logit_mean[usable] = verdicts.logits.mean(axis=1)
     if scanned.recentre:
-        dx, dy = brightest_peak(flux)
+        dx, dy = brightest_peak(flux, sky_and_noise(flux)[0])
         x, y = x + dx, y + dy
     offset = np.abs(corners + (CUTOUT_SIZE - 1) / 2.0 - position).max(axis=1)
     return pd.DataFrame(
