@@ -1,5 +1,6 @@
 """All finders on the same folds: kept, continued, and told in tables."""
 
+import dataclasses
 import io
 import json
 import time
@@ -88,6 +89,16 @@ def test_times_are_ratios_to_lensflows(made_up):
     ]
     assert table.loc["xception-trained", ["folds", "n_lenses"]].tolist() == [2, 60]
     assert table["roc_auc"].idxmax() == "lensflow"
+
+
+def test_real_images_are_counted_by_each_folds_own_score(made_up):
+    """A lens that one fold in two finds is half of one, however far the other is from it."""
+    scores = dict(list(made_up.scores["lensflow"].items())[:2])
+    for fold, real in enumerate(([9.0, -99.0, 9.0, -9.0], [9.0, 9.0, 9.0, -9.0])):
+        scores[fold] = dataclasses.replace(scores[fold], real=np.array(real))
+    comparison = dataclasses.replace(made_up, scores={"lensflow": scores})
+    (row,) = finder_table(comparison, {}).to_dict("records")
+    assert (row["real_lenses"], row["n_real_lenses"], row["real_others"]) == (1.5, 2, 0)
 
 
 def test_table_5_1_has_every_network_and_way(made_up):

@@ -12,6 +12,7 @@ from lensweep.ground.errors import InputError
 from lensweep.scanner.network.stretch import Stretch, in_noise_units
 from lensweep.training.evaluation.result_tables import PUBLISHED
 from lensweep.training.fit.backbones import BACKBONES
+from lensweep.training.fit.classifier import PREPROCESSING
 from lensweep.training.published.deeplens import CLIP_SIGMA, MEAN_IMAGE, DeepLens
 from lensweep.training.published.lensflow import CUT, LensFlow, hardest
 from lensweep.training.published.network_finder import NetworkFinder
@@ -226,11 +227,29 @@ def test_lensflow_looks_closely_at_what_its_coarse_network_lets_pass():
     finder.fit(flux, labels)
     coarse = finder._ask(finder.networks_["coarse"], flux)
     fine = finder._ask(finder.networks_["fine"], flux)
+    # Nothing that the coarse network calls a lens is refused.
+    assert finder.numbers_[CUT] <= 0.0
     passed = coarse >= finder.numbers_[CUT]
     assert passed[labels].mean() >= 0.9
     assert np.array_equal(finder.decision_function(flux)[passed], fine[passed])
     assert (finder.decision_function(flux)[~passed] < -20.0).all()
     assert finder.n_parameters_ == 2 * finder.networks_["fine"].count_params()
+
+
+def test_xavier_leaves_the_preprocessing_and_means_forget_the_beginning():
+    """What Caffe's networks are given is no layer that learns."""
+    network = ThesisNetwork("resnet50", "xavier", input_px=100, random_state=1).build((100, 100, 1))
+    kernel, bias = network.get_layer(PREPROCESSING).get_weights()
+    np.testing.assert_allclose(kernel[0, 0], 127.5 * np.eye(3)[::-1])
+    assert (bias > 0.0).all()
+    kinds = keras.layers.BatchNormalization
+    momenta = {layer.momentum for layer in network.layers if isinstance(layer, kinds)}
+    assert momenta == {0.9}
+
+
+def test_cutouts_are_scaled_some_at_a_time_to_what_they_are_all_together():
+    flux, _ = draw_toy(300, 48)
+    np.testing.assert_array_equal(LensFlow().scaled(flux), in_noise_units(flux)[0])
 
 
 def test_the_fine_phase_is_shown_the_hardest():

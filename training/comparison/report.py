@@ -182,7 +182,7 @@ def _percent(mean: float, std: float) -> str:
 
 
 def _share(part: float, whole: float) -> str:
-    return f"{part:.0f} of {whole:.0f}" if whole else ""
+    return f"{part:.3g} of {whole:.0f}" if whole else ""
 
 
 def _size(parameters: float) -> str:

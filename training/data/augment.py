@@ -159,8 +159,8 @@ def materialise(
 ) -> None:
     """Write an augmented data set; what is there already is kept.
 
-    The first copy of every cutout is the cutout itself. Copies keep the truth of their original,
-    and its object.
+    Every copy is transformed, the first too: of the rarer class more would be transformed than of
+    the other, which would tell them apart. Copies keep the truth of their original, and its object.
 
     Parameters
     ----------
@@ -191,9 +191,9 @@ def _copy_shard(
     start: int, stop: int, source: Examples, origins: NDArray[np.int64], seed: int
 ) -> tuple[Cutouts, pd.DataFrame]:
     here = origins[start:stop]
-    flux = read_flux(source.store, here)
-    again = pd.Series(origins).duplicated().to_numpy()[start:stop]
-    flux[again] = transform_at_random(flux[again], np.random.default_rng([seed, 21, start]))
+    flux = transform_at_random(
+        read_flux(source.store, here), np.random.default_rng([seed, 21, start])
+    )
     nowhere, corner = np.full(len(flux), np.nan), np.zeros(len(flux), np.int32)
     valid = np.isfinite(flux).sum(axis=(1, 2)) / CUTOUT_SIZE**2
     cutouts = Cutouts(

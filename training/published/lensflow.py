@@ -84,7 +84,9 @@ class LensFlow(NetworkFinder):
             fine, scaled[hard], labels[hard], self.fine_epochs, seed + 1, FINE_RATE * rate
         )
         self.networks_ = {COARSE: coarse, FINE: fine}
-        self.numbers_ = {CUT: cut_for(scores[labels], self.coarse_recall)}
+        # Of lenses that it has learned the network is surer than of others: where all of them score
+        # high, nothing that it calls a lens is refused.
+        self.numbers_ = {CUT: min(cut_for(scores[labels], self.coarse_recall), 0.0)}
 
     def _log_odds(self, flux: NDArray[np.float32]) -> NDArray[np.floating]:
         first, cut = self._ask(self.networks_[COARSE], flux), self.numbers_[CUT]

@@ -5,7 +5,9 @@ network; its intermediate layers stay as they are, are all trained, or begin at 
 Glorot's rule; its last layers are replaced by equivalent ones for two classes, with batch
 normalisation and dropout. What the thesis does not say, and is our choice: two deconvolutions of
 5 x 5, the first of 16 maps, the second within [-1, 1]; a whole factor, and a border cropped or
-added to the exact size; dropout of a half, as VGG's authors; the passes, the batch and the rate.
+added to the exact size; dropout of a half, as VGG's authors; the passes, the batch and the rate;
+and the momentum of batch normalisation: with Keras' own a network of some hundred steps is asked
+with means that still hold its beginning, and answers at random however well it has learned.
 """
 
 from pathlib import Path
@@ -19,6 +21,7 @@ from lensweep.training.fit.backbones import BACKBONES
 from lensweep.training.fit.classifier import preprocess
 from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.pretrained import find_weights, load_weights
+from lensweep.training.fit.residual import MOMENTUM
 from lensweep.training.published.network_finder import NetworkFinder
 
 # Those of Table 5-1, in its order.
@@ -90,6 +93,9 @@ class ThesisNetwork(NetworkFinder):
             load_weights(pretrained, path, self.backbone)
         else:
             xavier(network, self._seed())
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = MOMENTUM
         for layer in pretrained.layers:
             layer.trainable = self.middle != "frozen"
         return network
@@ -136,8 +142,8 @@ class ThesisNetwork(NetworkFinder):
 
 
 def xavier(network: keras.Model, seed: int) -> None:
-    """Begin all kernels at random by Glorot & Bengio's (2010) rule; NASNet's own is another."""
-    for number, variable in enumerate(network.variables):
+    """Begin all kernels that are trained by Glorot & Bengio's (2010) rule; NASNet's is another."""
+    for number, variable in enumerate(network.trainable_variables):
         if variable.name.endswith("kernel") and len(variable.shape) > 1:
             begin = keras.initializers.GlorotUniform(seed + number)
             variable.assign(begin(variable.shape))
