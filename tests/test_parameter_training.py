@@ -22,9 +22,13 @@ def lenses(client, tmp_path_factory):
 
 def test_the_commands_train_and_measure(lenses, tmp_path, command):
     out = tmp_path / "network"
+    out.mkdir()
+    # Of another training: not continued, and gone in the end.
+    (out / "checkpoint-0123456789abcdef.npz").write_bytes(b"of something else")
     asked = ("parameters", "train", out, "--data", lenses, "--epochs", 1)
     status, printed = command(*asked, "--n", 16)
     assert status == 0, printed
+    assert not list(out.glob("checkpoint*"))
     facts = load_parameter_network(str(out)).facts
     # A tenth of 16 widens the errors.
     assert facts.training["n_lenses"] == 14

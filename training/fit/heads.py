@@ -78,7 +78,7 @@ def train_head(
     # Its running statistics would need hundreds of batches; a small set has few.
     normalise.moving_mean.assign(features.mean(axis=0, dtype=np.float64))
     normalise.moving_variance.assign(variance)
-    steps = config.head_epochs * max(1, len(features) // BATCH)
+    steps = config.head_epochs * -(-len(features) // BATCH)
     schedule = keras.optimizers.schedules.CosineDecay(config.head_learning_rate, steps)
     head.compile(
         keras.optimizers.AdamW(schedule, weight_decay=1e-2),

@@ -1,5 +1,7 @@
 """Train a network of lens parameters on a simulated set, and measure one on another set."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -64,12 +66,16 @@ def train_parameters(
     truth = pd.concat([examples.truth.iloc[rows] for examples, rows in sets])[:n_lenses]
     if n_lenses is not None and len(flux) < n_lenses:
         raise InputError(f"{len(flux)} lenses, but {n_lenses} are asked for; simulate more")
-    checkpoint = out / "checkpoint.npz"
-    regressor.fit(flux, parameters_of(truth), checkpoint, progress)
     made_of = {"cutouts_sha256": [examples.fingerprint for examples, _ in sets]}
+    asked = made_of | {"n_lenses": len(flux)} | regressor.get_params()
+    # Of another training nothing is continued: its held-out lenses may be among these.
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+    checkpoint = out / f"checkpoint-{digest[:16]}.npz"
+    regressor.fit(flux, parameters_of(truth), checkpoint, progress)
     regressor.describe(training=regressor.network_.facts.training | made_of)
     regressor.save(out)
-    checkpoint.unlink(missing_ok=True)
+    for one in out.glob("checkpoint-*.npz"):
+        one.unlink()
     return out
 
 
