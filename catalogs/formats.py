@@ -181,6 +181,7 @@ def columns_of_table(table: Table, what: str) -> RawTable:
     values: dict[str, NDArray[Any]] = {}
     units: dict[str, str] = {}
     frames: dict[str, Frame | str] = {}
+    old = frame_of("FK4", "B1950")
     for name in table.colnames:
         column = table[name]
         if name in sky:
@@ -189,7 +190,6 @@ def columns_of_table(table: Table, what: str) -> RawTable:
             continue
         units[str(name)] = str(getattr(column, "unit", None) or "")
         values[str(name)] = _plain(column)
-        old = frame_of("FK4", "B1950")
         if old and _OLD_EQUINOX.search(getattr(column, "description", None) or ""):
             frames[str(name)] = old
     return RawTable(list(values), values, units, frames)

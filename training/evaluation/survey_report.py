@@ -136,10 +136,10 @@ def _kind_lines(candidates: pd.DataFrame, calibration: Calibration) -> list[str]
 def _completeness_lines(
     planted: pd.DataFrame, calibration: Calibration, resampled: list[Calibration]
 ) -> list[str]:
-    clear = collett_weights(planted) * is_clear(planted)
+    collett = collett_weights(planted)
     populations = {
-        "lensed galaxies, as Collett (2015)": collett_weights(planted),
-        f"of these, {MIN_CLEAR_PIXELS} pixels above 3 sigma": clear,
+        "lensed galaxies, as Collett (2015)": collett,
+        f"of these, {MIN_CLEAR_PIXELS} pixels above 3 sigma": collett * is_clear(planted),
         "lensed galaxies, flat": flat_weights(planted),
         "lensed galaxies, as drawn": (planted["kind"] == "lensed_galaxy").to_numpy(float),
         "lensed quasars, as drawn": (planted["kind"] == "lensed_quasar").to_numpy(float),
