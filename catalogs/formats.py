@@ -235,10 +235,9 @@ def _read_fits(path: Path, wanted: Wanted) -> RawTable:
                 raise TableError(f"{path}: has no table extension, only {len(hdus)} image HDUs")
             names = [column.name for column in table.columns]
             units = {column.name: column.unit or "" for column in table.columns}
-            chosen = set(_wanted(names, wanted))
-            columns = fits.ColDefs([one for one in table.columns if one.name in chosen])
             # astropy's own tables know what a null is in each kind of column.
-            part = Table.read(type(table).from_columns(columns), mask_invalid=False)
+            whole = Table.read(table, mask_invalid=False)
+            part = Table({name: whole[name] for name in _wanted(names, wanted)})
             part.convert_bytestring_to_unicode()
             values = {name: _plain(part[name]) for name in part.colnames}
             stated = _stated(*_frame_cards(table.header))

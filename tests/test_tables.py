@@ -232,6 +232,16 @@ def test_nulls_are_none_in_a_fits_table(tmp_path):
     assert values["ID"].tolist() == ["a", ""]
 
 
+def test_columns_of_arrays_of_any_length_are_read_as_they_are(tmp_path):
+    several = np.array([np.array([1.0]), np.array([1.0, 2.0])], object)
+    columns = fits.Column("RA", "D", array=[1.0, 2.0]), fits.Column("V", "PD()", array=several)
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "a.fits")
+    values = read_columns(tmp_path / "a.fits", None).values
+    assert [one.tolist() for one in values["V"]] == [[1.0], [1.0, 2.0]]
+    assert list(read_columns(tmp_path / "a.fits", {"ra"}).values) == ["RA"]
+    assert read_columns(tmp_path / "a.fits", {"nothing"}).values == {}
+
+
 CDS = """\
 Title: A list
 Authors: Nobody
