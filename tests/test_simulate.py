@@ -1,8 +1,12 @@
+import re
 from collections import Counter
 
 import numpy as np
 import pytest
 
+from lensweep.ground.errors import InputError
+from lensweep.training.data.requests import SimulationConfig
+from lensweep.training.data.simulated_set import open_simulation
 from lensweep.training.simulation import confusers
 from lensweep.training.simulation.seen import (
     MIN_CLEAR_PIXELS,
@@ -124,6 +128,45 @@ def test_mix_of_kinds(n_cutouts, fraction, n_galaxies, n_quasars):
     assert counts["lensed_quasar"] == n_quasars
     rest = [counts[name] for name in confusers.NAMES]
     assert max(rest) - min(rest) <= 1
+
+
+def test_a_choice_of_kinds_holds_no_other():
+    chosen = ("lensed_quasar", "merger", "bright_star")
+    counts = Counter(plan_kinds(400, 3, 0.5, only=chosen))
+    assert counts == {"lensed_quasar": 200, "merger": 100, "bright_star": 100}
+
+
+def test_bright_quasars_are_as_frequent_as_faint_ones():
+    drawn = [one.truth["source_magnitude"] for one in simulate(
+        ["lensed_quasar"] * 40, SEED, bright_quasars=True
+    )]  # fmt: skip
+    assert 17.0 <= min(drawn) < 18.0
+    assert 20.5 < max(drawn) <= 21.5
+    # By the sky's counts hardly one in forty is so bright.
+    sky = [one.truth["source_magnitude"] for one in simulate(["lensed_quasar"] * 40, SEED)]
+    assert np.mean(np.array(drawn) < 19.5) > 0.4 > 0.1 > np.mean(np.array(sky) < 19.5)
+
+
+def test_bright_pairs_are_as_bright_as_bright_quasars():
+    def peaks(bright_quasars):
+        pairs = simulate(["chance_quasar_pair"] * 12, SEED, bright_quasars=bright_quasars)
+        return [np.nanmax(one.flux) for one in pairs]
+
+    assert np.median(peaks(True)) > 3.0 * np.median(peaks(False))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"kinds": ("spiral",)}, "kind = spiral: must be one of lensed_galaxy, "),
+        ({"kinds": ("merger",)}, "none of them is of the lenses, which are to be 50%"),
+        ({"kinds": ("lensed_quasar",), "lens_fraction": 0.9}, "of the others, which are to be 10%"),
+    ],
+)
+def test_a_choice_of_kinds_is_checked_before_anything_is_drawn(asked, said, tmp_path):
+    with pytest.raises(InputError, match=re.escape(said)):
+        open_simulation(SimulationConfig(n=4, **asked), tmp_path / "set")
+    assert not (tmp_path / "set").exists()
 
 
 def test_kinds_are_shuffled_by_the_seed():

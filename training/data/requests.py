@@ -50,6 +50,10 @@ class SimulationConfig:
         Per pixel of that file, if its header does not say.
     band : str or None
         Of `SECOND_BANDS`: the same scenes in that filter; None is F814W.
+    kinds : tuple of str
+        Of `simulate.KINDS`; none: all of them.
+    bright_quasars : bool
+        Lensed quasars and chance pairs are drawn evenly in magnitude, as of `simulate.simulate`.
     """
 
     n: int = setting(MISSING, "Cutouts to simulate.")
@@ -59,6 +63,12 @@ class SimulationConfig:
     psf_scale_arcsec: float | None = _psf_scale()
     band: str | None = setting(
         None, "F606W: the same scenes as of the same seed in F814W, in a second band."
+    )
+    kinds: tuple[str, ...] = setting(
+        (), "Draw these kinds alone, such as lensed_quasar or merger; repeatable.", "--kind"
+    )
+    bright_quasars: bool = setting(
+        False, "Draw lensed quasars and chance pairs evenly in magnitude, not as the sky has them."
     )
 
     def __post_init__(self) -> None:

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 from distributed import Client
 
+from lensweep.ground.errors import InputError
 from lensweep.ground.progress import Progress
+from lensweep.ground.settings import one_of
 from lensweep.scanner.run.cutout_store import Cutouts
 from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.data.labelled_set import BAND, claim, fill
@@ -15,7 +17,13 @@ from lensweep.training.data.requests import SimulationConfig
 from lensweep.training.simulation.bands import BANDS, F814W, Band
 from lensweep.training.simulation.psf import Psf
 from lensweep.training.simulation.psf_file import fingerprint, read_psf
-from lensweep.training.simulation.simulate import LENS_KINDS, VERSION, plan_kinds, simulate
+from lensweep.training.simulation.simulate import (
+    KINDS,
+    LENS_KINDS,
+    VERSION,
+    plan_kinds,
+    simulate,
+)
 
 
 def open_simulation(config: SimulationConfig, out: Path) -> Psf | None:
@@ -29,16 +37,33 @@ def open_simulation(config: SimulationConfig, out: Path) -> Psf | None:
     Raises
     ------
     InputError
-        If the PSF cannot be used, or the folder holds another data set.
+        If the PSF cannot be used, a kind is unknown or missing, or the folder holds another set.
     """
+    _check_kinds(config)
     psf = None if config.psf is None else read_psf(Path(config.psf), config.psf_scale_arcsec)
     asked = dataclasses.asdict(config) | {"kind": "simulation", "simulation": VERSION}
     asked["psf"] = None if psf is None else fingerprint(psf)
-    if config.band is None:
-        # As sets said before there was a second band.
-        del asked["band"]
+    # As sets said before there was a second band, or a choice of kinds.
+    for name in ("band", "kinds", "bright_quasars"):
+        if not asked[name]:
+            del asked[name]
     claim(out, asked)
     return psf
+
+
+def _check_kinds(config: SimulationConfig) -> None:
+    for kind in config.kinds:
+        one_of("kind", kind, KINDS)
+    chosen = set(config.kinds or KINDS)
+    for share, sort, there in (
+        (config.lens_fraction, "lenses", chosen & set(LENS_KINDS)),
+        (1.0 - config.lens_fraction, "others", chosen - set(LENS_KINDS)),
+    ):
+        if share > 0.0 and not there:
+            raise InputError(
+                f"kinds {', '.join(config.kinds)}: none of them is of the {sort}, which are to be "
+                f"{share:.0%} of the cutouts; name one, or give another --lens-fraction"
+            )
 
 
 def run_simulation(
@@ -47,7 +72,8 @@ def run_simulation(
     """Simulate what is not there yet: `cutouts.zarr`, and the truth of every cutout beside it."""
     make_dataset(
         out, config.n, config.seed, client, progress, lens_fraction=config.lens_fraction, psf=psf,
-        band=BANDS[config.band or BAND],
+        band=BANDS[config.band or BAND], kinds=config.kinds or KINDS,
+        bright_quasars=config.bright_quasars,
     )  # fmt: skip
 
 
@@ -61,6 +87,8 @@ def make_dataset(
     lens_fraction: float = 0.5,
     psf: Psf | None = None,
     band: Band = F814W,
+    kinds: tuple[str, ...] = KINDS,
+    bright_quasars: bool = False,
 ) -> None:
     """Simulate a data set on a cluster; what is there already is kept.
 
@@ -78,19 +106,25 @@ def make_dataset(
     psf : Psf, optional
         In place of the seed's drawn ones.
     band : Band
+    kinds : tuple of str
+        Which kinds there are, as of `plan_kinds`.
+    bright_quasars : bool
+        As of `simulate`.
     """
     fill(
         folder, f"simulated-{seed}", n_cutouts, _simulated, client, progress, band.name, seed=seed,
         total=n_cutouts, hard_weight=hard_weight, lens_fraction=lens_fraction, psf=psf, filter=band,
+        only=kinds, bright_quasars=bright_quasars,
     )  # fmt: skip
 
 
 def _simulated(
     start: int, stop: int, total: int, seed: int, hard_weight: int, lens_fraction: float,
-    psf: Psf | None, filter: Band,
+    psf: Psf | None, filter: Band, only: tuple[str, ...], bright_quasars: bool,
 ) -> tuple[Cutouts, pd.DataFrame]:  # fmt: skip
-    kinds = plan_kinds(total, seed, lens_fraction, hard_weight)[start:stop]
-    drawn = list(simulate(kinds, seed, start, None if psf is None else (psf,), filter))
+    kinds = plan_kinds(total, seed, lens_fraction, hard_weight, only)[start:stop]
+    bank = None if psf is None else (psf,)
+    drawn = list(simulate(kinds, seed, start, bank, filter, bright_quasars))
     flux = np.stack([cutout.flux for cutout in drawn])
     nowhere = np.full(len(drawn), np.nan)
     corner = np.zeros(len(drawn), np.int32)

@@ -262,10 +262,10 @@ def irregular(scene: Scene) -> None:
         _add_profile(scene, x, y, knot, colours)
 
 
-def chance_quasar_pair(scene: Scene) -> None:
+def chance_quasar_pair(scene: Scene, magnitudes: tuple[float, float] = (18.0, 24.0)) -> None:
     """Two or three point sources within 3 arcsec, with or without a galaxy by chance."""
     rng = scene.rng
-    magnitude = float(rng.uniform(18.0, 24.0))
+    magnitude = float(rng.uniform(*magnitudes))
     for _ in range(int(rng.choice([2, 3], p=[0.8, 0.2]))):
         x, y = scene.beside(rng.uniform(0.15, 1.6), rng.uniform(0.0, 2.0 * np.pi))
         flux = flux_of(magnitude + float(rng.normal(0.0, 0.8)))

@@ -25,6 +25,9 @@ from lensweep.training.simulation.psf import Psf
 
 THETA_E_RANGE_ARCSEC = (0.3, 2.5)
 MAX_SOURCE_MAGNITUDE = 26.5
+# Unlensed, where bright quasars are as frequent as faint ones; lensed, from about 14 to 21, they
+# are as bright as known ones.
+BRIGHT_QUASARS_MAG = (17.0, 21.5)
 
 _MODEL = LensModel(["SIE", "SHEAR"])
 
@@ -187,14 +190,16 @@ def draw_host_magnitude(
             return float(magnitude)
 
 
-def draw_lens(rng: np.random.Generator, lensed_quasar: bool) -> Lens:
+def draw_lens(
+    rng: np.random.Generator, lensed_quasar: bool, bright_quasars: bool = False
+) -> Lens:
     """Draw one lens system from the population, half of the quasars near the deflector's axis.
 
     Einstein radius and deflector as of `draw_theta_e` and `draw_host_magnitude`. Shear components
     normal with 0.05. Source centre uniform in a disc of 0.75 theta_E: inside b^2 > xs^2 + ys^2,
     where LensPop counts a lens. Unlensed source magnitudes 21.5-26.5, numbers growing as
-    10 ** (0.45 m). Quasars as of `_quasar_magnitude`; half of them within 0.2 theta_E, where most
-    make four images.
+    10 ** (0.45 m). Quasars as of `_quasar_magnitude`, or evenly within `BRIGHT_QUASARS_MAG`; half
+    of them within 0.2 theta_E, where most make four images.
     """
     theta_e = draw_theta_e(rng)
     host, host_q = draw_host(rng, draw_host_magnitude(rng, theta_e, lensed_quasar))
@@ -211,15 +216,19 @@ def draw_lens(rng: np.random.Generator, lensed_quasar: bool) -> Lens:
     xs, ys = float(radius * np.cos(position)), float(radius * np.sin(position))
     if lensed_quasar:
         source = draw_galaxy(rng, _faint_magnitude(rng, 22.0, 26.0), xs, ys)
-        return Lens(deflector, host, source, (_quasar_magnitude(rng), xs, ys))
+        bright = BRIGHT_QUASARS_MAG
+        magnitude = rng.uniform(*bright) if bright_quasars else _quasar_magnitude(rng)
+        return Lens(deflector, host, source, (float(magnitude), xs, ys))
     source = draw_galaxy(rng, _faint_magnitude(rng, 21.5, MAX_SOURCE_MAGNITUDE, 0.45), xs, ys)
     return Lens(deflector, host, source, None)
 
 
-def draw_lenses(rng: np.random.Generator, lensed_quasar: bool) -> Iterator[Lens]:
+def draw_lenses(
+    rng: np.random.Generator, lensed_quasar: bool, bright_quasars: bool = False
+) -> Iterator[Lens]:
     """Draw lens systems without end, each when it is asked for; see `draw_lens`."""
     while True:
-        yield draw_lens(rng, lensed_quasar)
+        yield draw_lens(rng, lensed_quasar, bright_quasars)
 
 
 def draw_arcs(

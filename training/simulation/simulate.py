@@ -4,7 +4,7 @@ Cutout i of a seed is always the same, whatever the number of workers: every cut
 stream of its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, overload
@@ -46,6 +46,8 @@ HARD = (
 )  # fmt: skip
 # A grid scan of stride 50 leaves a lens at most 25 pixels from the centre of its best window.
 MAX_GRID_OFFSET_PX = 25.0
+# Of stars and quasars that are near each other by chance, beside bright lensed quasars.
+BRIGHT_PAIRS_MAG = (14.5, 21.0)
 N_PSFS = 96
 
 
@@ -113,17 +115,24 @@ def psf_bank(seed: int, band: Band = F814W) -> PsfBank:
 
 
 def plan_kinds(
-    n_cutouts: int, seed: int, lens_fraction: float = 0.5, hard_weight: int = 1
+    n_cutouts: int,
+    seed: int,
+    lens_fraction: float = 0.5,
+    hard_weight: int = 1,
+    only: Collection[str] = KINDS,
 ) -> list[str]:
     """Which kind each cutout of a data set is: a fixed mix, shuffled.
 
     Three lenses in four are lensed galaxies, one a lensed quasar; every confuser is as frequent as
-    any other, but those of HARD are `hard_weight` times as frequent.
+    any other, but those of HARD are `hard_weight` times as frequent. All are among `only`, which
+    has a lens and a confuser wherever the set shall have them.
     """
     n_lenses = round(n_cutouts * lens_fraction)
     n_quasars = n_lenses // 4
+    if not set(LENS_KINDS) <= set(only):
+        n_quasars = n_lenses if "lensed_quasar" in only else 0
     kinds = ["lensed_galaxy"] * (n_lenses - n_quasars) + ["lensed_quasar"] * n_quasars
-    others = confusers.NAMES + HARD * (hard_weight - 1)
+    others = [kind for kind in confusers.NAMES + HARD * (hard_weight - 1) if kind in only]
     kinds += [others[i % len(others)] for i in range(n_cutouts - n_lenses)]
     np.random.default_rng([seed, 1]).shuffle(kinds)
     return kinds
@@ -135,6 +144,7 @@ def simulate(
     first: int = 0,
     bank: Sequence[Psf] | None = None,
     band: Band = F814W,
+    bright_quasars: bool = False,
 ) -> Iterator[Labelled]:
     """Simulate the cutouts first, first + 1, ... of a seed.
 
@@ -152,12 +162,16 @@ def simulate(
     bank : sequence of Psf, optional
         In place of the seed's own in F814W, which lenses are seen or not seen in.
     band : Band
+    bright_quasars : bool
+        Lensed quasars are as frequent at every magnitude of `BRIGHT_QUASARS_MAG`, and chance pairs
+        at every one of `BRIGHT_PAIRS_MAG`: on the sky few are bright, but the known ones are.
     """
     bank = psf_bank(seed) if bank is None else bank
     for number, kind in enumerate(kinds, start=first):
         rng = np.random.default_rng([seed, 2, number])
         psf = bank[int(rng.integers(len(bank)))]
-        yield _draw(kind, psf, rng, None if band == F814W else _empty(band, seed, number))
+        second = None if band == F814W else _empty(band, seed, number)
+        yield _draw(kind, psf, rng, second, bright_quasars)
 
 
 def _empty(band: Band, seed: int, number: int) -> SecondBand:
@@ -167,7 +181,7 @@ def _empty(band: Band, seed: int, number: int) -> SecondBand:
 
 
 def _draw(
-    kind: str, psf: Psf, rng: np.random.Generator, second: SecondBand | None
+    kind: str, psf: Psf, rng: np.random.Generator, second: SecondBand | None, bright_quasars: bool
 ) -> Labelled:
     image = np.zeros((CUTOUT_SIZE, CUTOUT_SIZE))
     observation = draw_observation(rng)
@@ -180,7 +194,10 @@ def _draw(
         "n_exposures": observation.n_exposures,
     }  # fmt: skip
     if kind in LENS_KINDS:
-        parameters |= _draw_seen_lens(scene, observation, kind == "lensed_quasar")
+        quasar = kind == "lensed_quasar"
+        parameters |= _draw_seen_lens(scene, observation, quasar, bright_quasars)
+    elif kind == "chance_quasar_pair" and bright_quasars:
+        confusers.chance_quasar_pair(scene, BRIGHT_PAIRS_MAG)
     elif kind in confusers.LIGHT:
         confusers.LIGHT[kind](scene)
     else:
@@ -214,13 +231,15 @@ def _recorded_in(
     return recorded.astype(np.float32)
 
 
-def _draw_seen_lens(scene: Scene, observation: Observation, lensed_quasar: bool) -> dict[str, Any]:
+def _draw_seen_lens(
+    scene: Scene, observation: Observation, lensed_quasar: bool, bright_quasars: bool
+) -> dict[str, Any]:
     """Draw lenses until one would be seen, and add it to the scene."""
     # One lens in four has unlensed companions, so that a companion is no evidence either way.
     if scene.rng.random() < 0.25:
         confusers.draw_companions(scene)
     seen = first_seen(
-        draw_lenses(scene.rng, lensed_quasar), scene, observation,
+        draw_lenses(scene.rng, lensed_quasar, bright_quasars), scene, observation,
         least_clear_pixels=MIN_CLEAR_PIXELS,
     )  # fmt: skip
     seen.add_to(scene)
