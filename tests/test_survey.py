@@ -147,7 +147,9 @@ def test_a_survey_is_told():
     windows = field_scores(survey, config).facts.made_from["windows_per_deg2"]
     assert windows == {"grid": pytest.approx(17_200 / 0.2)}
     assert "17,200 windows looked at, of which 1,200 were scored" in page
-    assert "first 20" in page
+    header = next(number for number, line in enumerate(lines) if "of a square degree" in line)
+    assert "of 10 visible | lenses expected, of 10 with 20 pixels above 3 sigma" in lines[header]
+    assert lines[header + 2].startswith("| first 20 |")
     shares = {line.split(" | ")[0]: line.split(" | ")[1] for line in lines if "lensed gal" in line
               or "of these" in line}  # fmt: skip
     clear = (survey.planted["grid"]["n_clear_pixels"] >= 20) & (
@@ -159,6 +161,19 @@ def test_a_survey_is_told():
     ratio, low, high = map(float, re.match(r".*: ([\d.]+) \(([\d.]+)-([\d.]+);", told).groups())
     assert 0.6 < ratio < 1.6
     assert low < ratio < high
+
+
+def test_of_lenses_that_are_clear_to_the_eye_more_are_expected():
+    """Where those that are not are never found."""
+    survey = invented()
+    planted = survey.planted["grid"]
+    planted["logit_mean"] = planted["logit_mean"].where(planted["n_clear_pixels"] >= 20, -5.0)
+    config = SurveyConfig("tiny", 8, 0, centres=("grid",))
+    lines = survey_lines(survey, field_scores(survey, config))
+    (first,) = (line for line in lines if line.startswith("| first 1,000 |"))
+    visible, clear = map(float, re.findall(r"([\d.]+) \(", first))
+    share = (planted["n_clear_pixels"] >= 20).mean()
+    assert visible == pytest.approx(share * clear, rel=0.1)
 
 
 def test_one_field_has_no_other_half():

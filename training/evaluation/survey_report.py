@@ -82,9 +82,8 @@ def survey_lines(survey: Survey, scores: FieldScores) -> list[str]:
         counts = {name: int(facts[f"{centres}_{name}"].sum())
                   for name in ("planned", "scored", "screened", "masked")}  # fmt: skip
         windows = counts["scored"] + counts["screened"]
-        calibration = scores.calibration(centres)
-        rng = np.random.default_rng(2018)
-        resampled = [calibration.resampled(rng) for _ in range(RESAMPLINGS)]
+        calibration, resampled = _resampled(scores, centres)
+        clear = _resampled(_clear(scores), centres)
         lines += [
             "", f"## Centres: {centres}", "",
             f"{windows:,} windows looked at, of which {counts['scored']:,} were scored; "
@@ -93,10 +92,26 @@ def survey_lines(survey: Survey, scores: FieldScores) -> list[str]:
             *_rate_lines(calibration, windows), "",
             *_kind_lines(survey.candidates[centres], calibration), "",
             *_completeness_lines(survey.planted[centres], calibration, resampled), "",
-            *_top_lines(calibration, resampled), "",
+            *_top_lines({
+                "visible": (calibration, resampled),
+                f"with {MIN_CLEAR_PIXELS} pixels above 3 sigma": clear,
+            }), "",
             _reliability_line(scores, centres),
         ]  # fmt: skip
     return lines
+
+
+def _resampled(scores: FieldScores, centres: str) -> tuple[Calibration, list[Calibration]]:
+    calibration, rng = scores.calibration(centres), np.random.default_rng(2018)
+    return calibration, [calibration.resampled(rng) for _ in range(RESAMPLINGS)]
+
+
+def _clear(scores: FieldScores) -> FieldScores:
+    """The same scores, of lenses with arcs that are clear to the eye."""
+    unclear = scores.table["is_lens"].to_numpy(bool) & ~is_clear(scores.table)
+    return FieldScores(
+        scores.table.assign(weight=scores.table["weight"].mask(unclear, 0.0)), scores.facts
+    )
 
 
 def poisson_interval(count: int) -> tuple[float, float]:
@@ -156,16 +171,19 @@ def _completeness_lines(
     return table_lines(header, rows)
 
 
-def _top_lines(calibration: Calibration, resampled: list[Calibration]) -> list[str]:
+def _top_lines(calibrations: dict[str, tuple[Calibration, list[Calibration]]]) -> list[str]:
     """Of one square degree with the stated lenses: how many are among its first candidates."""
     rows = []
     for top in TOPS:
-        ends = np.quantile([lenses_among(one, top, LENS_DENSITY) for one in resampled],
-                           [0.025, 0.975])  # fmt: skip
-        expected = lenses_among(calibration, top, LENS_DENSITY)
-        rows.append((f"first {top:,}", f"{expected:.1f} ({ends[0]:.1f}-{ends[1]:.1f})"))
-    header = ("of a square degree", f"lenses expected, of {LENS_DENSITY:g} visible")
-    return table_lines(header, rows)
+        cells = []
+        for calibration, resampled in calibrations.values():
+            ends = np.quantile([lenses_among(one, top, LENS_DENSITY) for one in resampled],
+                               [0.025, 0.975])  # fmt: skip
+            expected = lenses_among(calibration, top, LENS_DENSITY)
+            cells.append(f"{expected:.1f} ({ends[0]:.1f}-{ends[1]:.1f})")
+        rows.append((f"first {top:,}", *cells))
+    of = (f"lenses expected, of {LENS_DENSITY:g} {sort}" for sort in calibrations)
+    return table_lines(("of a square degree", *of), rows)
 
 
 def lenses_among(calibration: Calibration, top: int, density: float) -> float:
