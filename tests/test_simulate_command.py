@@ -12,6 +12,7 @@ from lensweep.scanner.run import cutout_store
 from lensweep.training.data.labelled_set import read_truth
 from lensweep.training.data.requests import SimulationConfig
 from lensweep.training.data.simulated_set import open_simulation
+from lensweep.training.simulation.lenses import BRIGHT_QUASARS_MAG
 from lensweep.training.simulation.psf_file import fingerprint, read_psf
 from lensweep.training.simulation.simulate import LENS_KINDS, VERSION, simulate
 
@@ -45,6 +46,20 @@ def test_simulate(command, psf_path, tmp_path):
     assert (status, "another data set (lens_fraction was 0.25" in shown) == (2, True)
 
 
+def test_a_set_of_chosen_kinds(command, psf_path, tmp_path):
+    arguments = ["--n", 6, "--kind", "lensed_quasar", "--kind", "bright_star", "--bright-quasars",
+                 "--psf", psf_path, "--out", tmp_path / "set", "--workers", 1]  # fmt: skip
+    assert command("simulate", *arguments)[0] == 0
+    truth = read_truth(tmp_path / "set")
+    assert truth["kind"].value_counts().to_dict() == {"lensed_quasar": 3, "bright_star": 3}
+    low, high = BRIGHT_QUASARS_MAG
+    assert truth.loc[truth["is_lens"], "source_magnitude"].between(low, high).all()
+    # The same command goes on; another choice is another set.
+    assert command("simulate", *arguments)[0] == 0
+    status, shown = command("simulate", *arguments, "--kind", "merger")
+    assert (status, "another data set (kinds was" in shown) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -52,6 +67,7 @@ def test_simulate(command, psf_path, tmp_path):
         (["--n", "9", "--lens-fraction", "2"], "lens fraction 2.0"),
         (["--n", "9", "--seed", "-1"], "seed = -1: must lie within 0 and"),
         (["--n", "9", "--psf", "none.fits"], "PSF none.fits"),
+        (["--n", "9", "--kind", "spiral"], "kind = spiral: must be one of lensed_galaxy"),
     ],
 )
 def test_unusable_requests_are_one_message(command, arguments, message, tmp_path):
