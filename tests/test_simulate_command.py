@@ -54,8 +54,9 @@ def test_a_set_of_chosen_kinds(command, psf_path, tmp_path):
     assert truth["kind"].value_counts().to_dict() == {"lensed_quasar": 3, "bright_star": 3}
     low, high = BRIGHT_QUASARS_MAG
     assert truth.loc[truth["is_lens"], "source_magnitude"].between(low, high).all()
-    # The same command goes on; another choice is another set.
-    assert command("simulate", *arguments)[0] == 0
+    # The same choice goes on, in whatever order; another one is another set.
+    swapped = ["--n", 6, "--kind", "bright_star", "--kind", "lensed_quasar", *arguments[6:]]
+    assert command("simulate", *swapped)[0] == 0
     status, shown = command("simulate", *arguments, "--kind", "merger")
     assert (status, "another data set (kinds was" in shown) == (2, True)
 

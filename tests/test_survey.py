@@ -176,6 +176,17 @@ def test_of_lenses_that_are_clear_to_the_eye_more_are_expected():
     assert visible == pytest.approx(share * clear, rel=0.1)
 
 
+def test_a_survey_with_too_few_clear_lenses_is_told_all_the_same():
+    survey = invented()
+    planted = survey.planted["grid"]
+    planted["n_clear_pixels"] = np.where(np.arange(len(planted)) < 25, 50, 5)
+    config = SurveyConfig("tiny", 8, 0, centres=("grid",))
+    lines = survey_lines(survey, field_scores(survey, config))
+    assert "| of a square degree | lenses expected, of 10 visible |" in lines
+    too_few = "Too few lenses with 20 pixels above 3 sigma to tell how many of these to expect."
+    assert too_few in lines
+
+
 def test_one_field_has_no_other_half():
     config = SurveyConfig("tiny", 1, 0, centres=("grid",))
     survey = invented(n_fields=1)

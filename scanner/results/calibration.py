@@ -196,6 +196,11 @@ class Calibration:
             self, lens_weights=self.lens_weights * lenses, _false_counts=false
         )
 
+    def resamplings(self) -> list["Calibration"]:
+        """`RESAMPLINGS` others, always the same ones."""
+        rng = np.random.default_rng(2018)
+        return [self.resampled(rng) for _ in range(RESAMPLINGS)]
+
 
 @dataclass(frozen=True)
 class Expectation:

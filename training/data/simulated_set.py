@@ -43,6 +43,7 @@ def open_simulation(config: SimulationConfig, out: Path) -> Psf | None:
     psf = None if config.psf is None else read_psf(Path(config.psf), config.psf_scale_arcsec)
     asked = dataclasses.asdict(config) | {"kind": "simulation", "simulation": VERSION}
     asked["psf"] = None if psf is None else fingerprint(psf)
+    asked["kinds"] = sorted(set(config.kinds))
     # As sets said before there was a second band, or a choice of kinds.
     for name in ("band", "kinds", "bright_quasars"):
         if not asked[name]:

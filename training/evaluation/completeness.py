@@ -123,11 +123,10 @@ def find_cuts(planting: Planting) -> tuple[dict[float, NDArray[np.float64]], str
     those that it might as well have been, with what it was counted from resampled.
     """
     root, centres = planting.root, planting.asked["centres"]
-    rng = np.random.default_rng(2018)
     scores = find_field_scores(planting.bundle, RunPaths(root), centres)
     if scores is not None:
         calibration = scores.calibration(centres)
-        resampled = [calibration.resampled(rng) for _ in range(RESAMPLINGS)]
+        resampled = calibration.resamplings()
         named = str(scores.facts.made_from.get("fields", "fields without lenses"))
         return {depth: scores_at(depth, calibration, resampled) for depth in DEPTHS}, named
     with RunPaths(root).candidates.open("rb") as file:
@@ -136,6 +135,7 @@ def find_cuts(planting: Planting) -> tuple[dict[float, NDArray[np.float64]], str
     area = searched_deg2(root, planting.asked, planting.opened)
     ranks = {depth: round(depth * area) for depth in DEPTHS}
     named = "the run's own candidates, at most so many of them false"
+    rng = np.random.default_rng(2018)
     return {d: _at_rank(ranked, r, rng) for d, r in ranks.items() if 1 <= r <= len(ranked)}, named
 
 

@@ -82,8 +82,8 @@ def survey_lines(survey: Survey, scores: FieldScores) -> list[str]:
         counts = {name: int(facts[f"{centres}_{name}"].sum())
                   for name in ("planned", "scored", "screened", "masked")}  # fmt: skip
         windows = counts["scored"] + counts["screened"]
-        calibration, resampled = _resampled(scores, centres)
-        clear = _resampled(_clear(scores), centres)
+        calibration = scores.calibration(centres)
+        resampled = calibration.resamplings()
         lines += [
             "", f"## Centres: {centres}", "",
             f"{windows:,} windows looked at, of which {counts['scored']:,} were scored; "
@@ -92,18 +92,10 @@ def survey_lines(survey: Survey, scores: FieldScores) -> list[str]:
             *_rate_lines(calibration, windows), "",
             *_kind_lines(survey.candidates[centres], calibration), "",
             *_completeness_lines(survey.planted[centres], calibration, resampled), "",
-            *_top_lines({
-                "visible": (calibration, resampled),
-                f"with {MIN_CLEAR_PIXELS} pixels above 3 sigma": clear,
-            }), "",
+            *_top_lines(scores, centres, calibration, resampled), "",
             _reliability_line(scores, centres),
         ]  # fmt: skip
     return lines
-
-
-def _resampled(scores: FieldScores, centres: str) -> tuple[Calibration, list[Calibration]]:
-    calibration, rng = scores.calibration(centres), np.random.default_rng(2018)
-    return calibration, [calibration.resampled(rng) for _ in range(RESAMPLINGS)]
 
 
 def _clear(scores: FieldScores) -> FieldScores:
@@ -171,19 +163,32 @@ def _completeness_lines(
     return table_lines(header, rows)
 
 
-def _top_lines(calibrations: dict[str, tuple[Calibration, list[Calibration]]]) -> list[str]:
+def _top_lines(
+    scores: FieldScores, centres: str, calibration: Calibration, resampled: list[Calibration]
+) -> list[str]:
     """Of one square degree with the stated lenses: how many are among its first candidates."""
-    rows = []
+    sort = f"with {MIN_CLEAR_PIXELS} pixels above 3 sigma"
+    columns, too_few = {"visible": _expected(calibration, resampled)}, []
+    try:
+        clear = _clear(scores).calibration(centres)
+        columns[sort] = _expected(clear, clear.resamplings())
+    except InputError:
+        too_few = ["", f"Too few lenses {sort} to tell how many of these to expect."]
+    tops = (f"first {top:,}" for top in TOPS)
+    header = (f"lenses expected, of {LENS_DENSITY:g} {name}" for name in columns)
+    rows = list(zip(tops, *columns.values(), strict=True))
+    return [*table_lines(("of a square degree", *header), rows), *too_few]
+
+
+def _expected(calibration: Calibration, resampled: list[Calibration]) -> list[str]:
+    """Lenses among each of `TOPS`, with intervals."""
+    cells = []
     for top in TOPS:
-        cells = []
-        for calibration, resampled in calibrations.values():
-            ends = np.quantile([lenses_among(one, top, LENS_DENSITY) for one in resampled],
-                               [0.025, 0.975])  # fmt: skip
-            expected = lenses_among(calibration, top, LENS_DENSITY)
-            cells.append(f"{expected:.1f} ({ends[0]:.1f}-{ends[1]:.1f})")
-        rows.append((f"first {top:,}", *cells))
-    of = (f"lenses expected, of {LENS_DENSITY:g} {sort}" for sort in calibrations)
-    return table_lines(("of a square degree", *of), rows)
+        ends = np.quantile([lenses_among(one, top, LENS_DENSITY) for one in resampled],
+                           [0.025, 0.975])  # fmt: skip
+        expected = lenses_among(calibration, top, LENS_DENSITY)
+        cells.append(f"{expected:.1f} ({ends[0]:.1f}-{ends[1]:.1f})")
+    return cells
 
 
 def lenses_among(calibration: Calibration, top: int, density: float) -> float:
