@@ -98,6 +98,8 @@ OF_RUN = ["completeness", "run", "--ensemble", "tiny", "--n", "3", *NOBODY]
         (["collect", FIELD, "--out", "file/new", *NOBODY], "file/new: cannot be written to"),
         (["mine", "--out", "new", "--ensemble", "gone", *NOBODY], "ensemble gone: neither"),
         (["mine", "--out", "file/new", "--ensemble", "tiny", *NOBODY], "file/new: cannot be"),
+        (["survey", "new", "--ensemble", "gone", *NOBODY], "ensemble gone: neither"),
+        (["survey", "file/new", "--ensemble", "tiny", *NOBODY], "file/new: cannot be written to"),
         (["train", "new", "--config", "gone.toml", *NOBODY], "gone.toml: cannot be read"),
         (["train", "new", "--config", "t.toml", "--data", "gone", *NOBODY], "gone/train: no such"),
         (["train", "new", "--config", "also.toml", *NOBODY], "data set gone: no such folder"),

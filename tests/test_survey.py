@@ -23,6 +23,7 @@ from lensweep.training.evaluation.survey import (
     Survey,
     field_folder,
     field_scores,
+    open_survey,
     read_survey,
     run_survey,
 )
@@ -43,7 +44,7 @@ def survey_here(bundle, out, client, **changes):
     config = SurveyConfig(str(bundle), **({"fields": 1, "seed": SEED, "size_px": SIZE,
                                            "lenses_per_field": 3} | changes))  # fmt: skip
     progress = PlainProgress(io.StringIO(), time.monotonic)
-    return config, run_survey(config, out, client, progress)
+    return config, run_survey(config, open_survey(config, out), out, client, progress)
 
 
 @pytest.fixture(scope="module")

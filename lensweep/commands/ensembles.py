@@ -132,12 +132,13 @@ def survey_command(
 ) -> None:
     """Scan fields without lenses, and plant lenses in them: what a score is worth on a field."""
     from lensweep.deploy.at_work import at_work
-    from lensweep.training.evaluation.survey import run_survey
+    from lensweep.training.evaluation.survey import open_survey, run_survey
     from lensweep.training.evaluation.survey_report import report_survey
 
     config = chosen(SurveyConfig, given)
+    bundle = open_survey(config, out)
     with at_work(cluster, workers, out) as (client, progress):
-        survey = run_survey(config, out, client, progress)
+        survey = run_survey(config, bundle, out, client, progress)
     say(report_survey(survey, config, out, record))
 
 

@@ -10,7 +10,7 @@ from lensweep.ground.atomic import write_json
 from lensweep.ground.progress import Progress
 from lensweep.training.comparison.run import FITTED, Comparison
 from lensweep.training.comparison.settings import ComparisonSettings
-from lensweep.training.evaluation.survey import run_survey
+from lensweep.training.evaluation.survey import open_survey, run_survey
 from lensweep.training.evaluation.survey_request import SurveyConfig
 from lensweep.training.published.finder_store import load_finder
 from lensweep.training.published.members import write_finder_bundle
@@ -52,7 +52,8 @@ def count_on_fields(
         # A survey plants one lens at least.
         asked = SurveyConfig(bundle.folder, settings.fields, _SEED, settings.field_px, 1,
                              (_CENTRES,))  # fmt: skip
-        survey = run_survey(asked, folder / "survey", client, progress)
+        out = folder / "survey"
+        survey = run_survey(asked, open_survey(asked, out), out, client, progress)
         scores = survey.candidates[_CENTRES]["logit_mean"].to_numpy(np.float64)
         area = float(survey.facts["area_deg2"].sum())
         above = int((scores >= bundle.description.thresholds["fpr_0.01"]).sum())

@@ -91,16 +91,8 @@ class Survey:
     facts: pd.DataFrame
 
 
-def run_survey(config: SurveyConfig, out: Path, client: Client, progress: Progress) -> Survey:
-    """Scan simulated fields without lenses and plant lenses in them; a stopped survey continues.
-
-    Parameters
-    ----------
-    config : SurveyConfig
-    out : Path
-        A folder for each field, ``survey.json``.
-    client : distributed.Client
-    progress : Progress
+def open_survey(config: SurveyConfig, out: Path) -> Bundle:
+    """Check a request, and begin or continue its folder.
 
     Raises
     ------
@@ -114,6 +106,24 @@ def run_survey(config: SurveyConfig, out: Path, client: Client, progress: Progre
     # More fields are the same survey, continued.
     asked.pop("fields")
     labelled_set.claim(out, asked)
+    return bundle
+
+
+def run_survey(
+    config: SurveyConfig, bundle: Bundle, out: Path, client: Client, progress: Progress
+) -> Survey:
+    """Scan simulated fields without lenses and plant lenses in them; a stopped survey continues.
+
+    Parameters
+    ----------
+    config : SurveyConfig
+    bundle : Bundle
+        As `open_survey` gave it.
+    out : Path
+        Receives a folder for each field.
+    client : distributed.Client
+    progress : Progress
+    """
     seeds = range(config.seed, config.seed + config.fields)
     missing = [seed for seed in seeds if not (field_folder(out, seed) / FACTS).is_file()]
     stage = progress.stage("fields", len(seeds), len(seeds) - len(missing), unit="fields")
