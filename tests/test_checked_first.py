@@ -4,6 +4,7 @@ Every command here is told of a scheduler that is not there. Asking it would end
 wrong path ends with status 2 and a message that names it.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -112,7 +113,12 @@ OF_RUN = ["completeness", "run", "--ensemble", "tiny", "--n", "3", *NOBODY]
         ([*OF_RUN, "--known", "gone.csv"], "gone.csv: no such file"),
         ([*OF_RUN, "--psf", "gone.fits"], "PSF gone.fits"),
         ([*OF_RUN, "--out", "file/new"], "file/new: cannot be written to"),
-        # These open no cluster, and read networks or pixels.
+        # These open no cluster, or none yet, and read networks or pixels.
+        (["compare", "gone", "--out", "new", *NOBODY], "data set gone: no"),
+        (["outlook", "gone", "--out", "new"], "data set gone: no"),
+        (["parameters", "train", "new", "--data", "gone"], "data set gone: no"),
+        (["join", "run", "gone", "--out", "new"], "gone: no run in this folder"),
+        (["merge", "gone", "--out", "new"], "training folder gone: no"),
         (["score", FIELD, "--ensemble", "tiny", "--out", "file/new.parquet"], "file/new.parquet"),
         (["recall", "run", "--known", "gone.csv"], "gone.csv: no such file"),
         (["recall", "run", "--out", "file/new.parquet"], "output file file/new.parquet"),
@@ -132,6 +138,10 @@ def test_a_wrong_path_is_found_before_a_cluster(command, place, arguments, messa
     assert (status, message in err) == (2, True), err
     assert "planning" not in err
     assert (place / FIELD).is_file()
+    left = list(place.glob("new*"))
+    for path in left:
+        shutil.rmtree(path)
+    assert not left
 
 
 def test_a_good_command_asks_for_the_cluster(command):

@@ -30,15 +30,14 @@ def compare_command(
     from lensweep.deploy.at_work import CLUSTER_FOLDER
     from lensweep.deploy.cluster import open_client
     from lensweep.ground.kept_progress import keep_progress
-    from lensweep.ground.outputs import check_folder
+    from lensweep.ground.outputs import begun_folder
 
     settings = ComparisonSettings(**given)
     # It warns of the first calls of every network.
     import_tensorflow().get_logger().setLevel("ERROR")
     from lensweep.training.comparison.compare import compare
 
-    check_folder(out)
-    with keep_progress(out) as progress:
+    with begun_folder(out), keep_progress(out) as progress:
         page = compare(
             settings, data, out,
             lambda: open_client(cluster, workers, folder=out / CLUSTER_FOLDER), progress,

@@ -31,15 +31,14 @@ def outlook_command(
 
     from lensweep.deploy.accelerator import import_tensorflow
     from lensweep.ground.kept_progress import keep_progress
-    from lensweep.ground.outputs import check_folder
+    from lensweep.ground.outputs import begun_folder
 
     settings = OutlookSettings(**given)
     # It warns of the first calls of every network.
     import_tensorflow().get_logger().setLevel("ERROR")
     from lensweep.training.outlook.experiments import run_outlook
 
-    check_folder(out)
-    with keep_progress(out) as progress:
+    with begun_folder(out), keep_progress(out) as progress:
         results = run_outlook(settings, data, out, progress, second_band)
     table = Table(title="the outlook, tested on objects that were not trained on")
     for name in ("idea", "beside", "trained", "tested", "ROC AUC", "TPR at FPR 1 %", "parameters"):

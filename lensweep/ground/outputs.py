@@ -1,7 +1,8 @@
 """Where a command writes, checked before it computes anything."""
 
+import contextlib
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lensweep.ground.errors import InputError
@@ -33,6 +34,30 @@ def check_folder(path: Path, what: str = "output folder") -> None:
             f"{what} {path}: cannot be written to ({error.strerror or error}); make room or name "
             "another"
         ) from error
+
+
+@contextlib.contextmanager
+def begun_folder(path: Path, what: str = "output folder") -> Iterator[None]:
+    """Check a folder as `check_folder` does; if an input then is bad, no empty one is left behind.
+
+    Parameters
+    ----------
+    path : Path
+    what : str
+        What it is, for the message.
+
+    Raises
+    ------
+    InputError
+    """
+    is_new = not path.exists()
+    check_folder(path, what)
+    try:
+        yield
+    except InputError:
+        if is_new and not any(path.iterdir()):
+            path.rmdir()
+        raise
 
 
 def check_file(path: Path, inputs: Iterable[str | Path] = ()) -> None:

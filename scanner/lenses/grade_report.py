@@ -13,7 +13,7 @@ from lensweep.catalogs.schemas import with_provenance
 from lensweep.catalogs.tables import write_parquet
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import whole_file
-from lensweep.ground.outputs import check_folder
+from lensweep.ground.outputs import begun_folder
 from lensweep.ground.terminal import wide_console
 from lensweep.scanner.lenses.cutouts_at import mosaic_fields, stored_fields
 from lensweep.scanner.lenses.grade_page import GradeReport, draw_grades, markdown
@@ -43,9 +43,9 @@ def report_grades(config: GradesConfig, overrides: HeaderOverrides, out: Path) -
         If the list has no grades, or none of it is covered.
     """
     lenses = read_graded(config.graded_list)
-    check_folder(out)
-    bundle = check_bundle(config.ensemble)
-    scores = _score(config, overrides, bundle, lenses)
+    with begun_folder(out):
+        bundle = check_bundle(config.ensemble)
+        scores = _score(config, overrides, bundle, lenses)
     letters = config.graded_list == LENSFLOW and stored_grades() is not None
     report = GradeReport(
         scores,

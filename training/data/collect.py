@@ -9,7 +9,7 @@ import pandas as pd
 from distributed import Client
 
 from lensweep.ground.errors import InputError
-from lensweep.ground.outputs import check_folder
+from lensweep.ground.outputs import begun_folder
 from lensweep.ground.progress import Progress
 from lensweep.scanner.run.cutout_store import Cutouts
 from lensweep.scanner.sky.overrides import HeaderOverrides
@@ -56,8 +56,8 @@ def open_collection(
                            [Path(path) for path in config.labels], config.min_grade)  # fmt: skip
     images = [] if config.images is None else list_images(Path(config.images), image_overrides)
     known = _keep_away(config, wanted)
-    check_folder(out, "data set folder")
-    opened = open_mosaics(config.mosaics, overrides, out / ".scratch")
+    with begun_folder(out, "data set folder"):
+        opened = open_mosaics(config.mosaics, overrides, out / ".scratch")
     asked = dataclasses.asdict(config) | {
         "kind": "collection",
         "mosaics": {name: mosaic.sha256 for name, (mosaic, _) in opened.items()},

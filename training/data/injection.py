@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lensweep.catalogs.lens_lists import known_lenses
 from lensweep.ground.errors import InputError
-from lensweep.ground.outputs import check_folder
+from lensweep.ground.outputs import begun_folder
 from lensweep.ground.progress import Progress
 from lensweep.scanner.run.cutout_store import Cutouts
 from lensweep.scanner.sky.grid import grid_to_sky
@@ -70,8 +70,8 @@ def open_injection(config: InjectionConfig, overrides: HeaderOverrides, out: Pat
     """
     bank = None if config.psf is None else (read_psf(Path(config.psf), config.psf_scale_arcsec),)
     known = known_lenses(config.known)
-    check_folder(out, "data set folder")
-    opened = open_mosaics(config.mosaics, overrides, out / ".scratch")
+    with begun_folder(out, "data set folder"):
+        opened = open_mosaics(config.mosaics, overrides, out / ".scratch")
     depths = {name: depth_of(mosaic, config) for name, (mosaic, _) in opened.items()}
     asked = dataclasses.asdict(config) | {
         "kind": "injection", "simulation": VERSION,

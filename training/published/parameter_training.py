@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lensweep.ground.errors import InputError
-from lensweep.ground.outputs import check_folder
+from lensweep.ground.outputs import begun_folder
 from lensweep.ground.progress import Progress
 from lensweep.scanner.network.lens_parameters import (
     MANIFEST,
@@ -58,10 +58,10 @@ def train_parameters(
         If a set has no lenses with known parameters, there are too few, or the folder cannot be
         used.
     """
-    check_folder(out)
-    if (out / MANIFEST).is_file():
-        raise InputError(f"output folder {out}: holds a network already; name another")
-    sets = [open_lenses(one) for one in data]
+    with begun_folder(out):
+        if (out / MANIFEST).is_file():
+            raise InputError(f"output folder {out}: holds a network already; name another")
+        sets = [open_lenses(one) for one in data]
     flux = np.concatenate([read_flux(examples.store, rows) for examples, rows in sets])[:n_lenses]
     truth = pd.concat([examples.truth.iloc[rows] for examples, rows in sets])[:n_lenses]
     if n_lenses is not None and len(flux) < n_lenses:
