@@ -264,7 +264,7 @@ def test_a_bundle_that_changes_under_a_run_stops_it(
 ):
     """A worker that finds another bundle than the command did must not score with it."""
     # No other worker will come.
-    monkeypatch.setattr("lensweep.scanner.work.stages.OTHERS_COME_S", 0.0)
+    monkeypatch.setattr("lensweep.scanner.work.remedies.OTHERS_COME_S", 0.0)
     import io
     import time
 

@@ -153,7 +153,7 @@ def test_every_device_is_full(
     scheduler, full_node, tiny_bundle, field_there, tmp_path, monkeypatch
 ):
     """That may pass, and costs no shard."""
-    monkeypatch.setattr("lensweep.scanner.work.stages.OTHERS_COME_S", 0.0)
+    monkeypatch.setattr("lensweep.scanner.work.remedies.OTHERS_COME_S", 0.0)
     with pytest.raises(WorkerFullError, match="stop what else uses this device"):
         scan_with(scheduler.address, tiny_bundle, field_there, tmp_path / "run")
     assert not RunPaths(tmp_path / "run").shard_failures(NAME)
@@ -347,7 +347,7 @@ def test_the_bundle_is_missing_on_the_first_worker(
 def test_the_bundle_is_missing_everywhere(
     machines, bundle, field_there, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("lensweep.scanner.work.stages.OTHERS_COME_S", 0.0)
+    monkeypatch.setattr("lensweep.scanner.work.remedies.OTHERS_COME_S", 0.0)
     copied = shutil.copytree(bundle, tmp_path / "bundle")
     config = ScanConfig((str(field_there),), str(tmp_path / "run"), str(copied))
     opened, paths = open_run(config)

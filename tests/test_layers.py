@@ -128,7 +128,8 @@ def test_dask_is_used_by_the_run_and_opened_by_deploy():
     }
     elsewhere = {name for name in users if not name.startswith("lensweep.deploy.")}
     assert elsewhere == {
-        f"lensweep.scanner.work.{name}" for name in ("scan", "stamps", "stages", "dispatch")
+        f"lensweep.scanner.work.{name}"
+        for name in ("scan", "stamps", "stages", "remedies", "dispatch")
     }
     assert "lensweep.deploy.cluster" in users
 

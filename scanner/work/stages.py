@@ -1,26 +1,23 @@
-"""The stages of a scan that need its cluster, and what is done about what goes wrong there."""
+"""The stages of a scan that need its cluster."""
 
 import logging
 import math
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, Protocol
 
 import numpy as np
-from distributed import CancelledError, Client, Future, KilledWorker
+from distributed import Client, Future
 from numpy.typing import NDArray
 
 from lensweep.deploy.config import CUT, SCORE
 from lensweep.deploy.local import grow
 from lensweep.ground.errors import InputError, TryAgainError
-from lensweep.ground.progress import Progress, duration
+from lensweep.ground.progress import Progress
 from lensweep.scanner.network.bundle_store import Bundle
-from lensweep.scanner.network.ensemble import EnsembleError, Scoring
+from lensweep.scanner.network.ensemble import Scoring
 from lensweep.scanner.run.config import ScanConfig
-from lensweep.scanner.run.cutout_store import LostCutoutsError
 from lensweep.scanner.run.opening import abandon
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.plan import Plan, note_of_positions_outside
@@ -30,27 +27,21 @@ from lensweep.scanner.run.tally import planned_mosaics
 from lensweep.scanner.sky.mosaics import CompanionError
 from lensweep.scanner.sky.names import mosaic_name, printable
 from lensweep.scanner.work.attempts import ATTEMPTS, AttemptsError
-from lensweep.scanner.work.dispatch import POLL_S, Crew, Dispatch, reconnected
-from lensweep.scanner.work.patience import Patience, is_unwritable
+from lensweep.scanner.work.dispatch import Crew, Dispatch
+from lensweep.scanner.work.patience import Patience
+from lensweep.scanner.work.remedies import Remedies
 from lensweep.scanner.work.tasks import (
-    WorkerFullError,
     cut_unless_done,
-    ensemble_problem,
     load_ahead,
     plan_unless_lost,
     score_unless_done,
 )
 
-# How long others are waited for when no worker that is there can score. A pod takes a minute to
-# start.
-OTHERS_COME_S = 120.0
 # Processes of this machine before it is known how many shards there are; and how many shards are
 # worth a process more, which takes as long to begin as a few of them.
 BEGIN_WITH, SHARDS_PER_PROCESS = 2, 4
 # What such a process imports to cut, and to score with networks.
 IMPORTS = ("lensweep.scanner.work.tasks", "lensweep.deploy.tensorflow_imported")
-# From the addresses of workers to why each of those that answer cannot score; None if it can.
-Problems = Callable[[Sequence[str]], dict[str, str | None]]
 _LOG = logging.getLogger(__name__)
 
 
@@ -117,8 +108,9 @@ class Stages:
         self.paths, self.progress, self.hold = paths, progress, hold
         self.crew = Crew(client)
         self.patience = Patience(paths.root, config.storage_wait_s, progress)
-        # How often a piece has met a worker that cannot score, or was lost after it was cut.
-        self._in_vain: Counter[str | tuple[str, int]] = Counter()
+        self.remedies = Remedies(
+            config.cluster, bundle, client, self.crew, self.patience, progress
+        )
         self._loading: list[Future[None]] = []
         self.crew.look()
         if not self.crew.places:
@@ -153,8 +145,8 @@ class Stages:
         work = Dispatch(self.client, self.crew, iter(config.mosaics), submit)
         for path, future, _ in work:
             self.hold()
-            error = self._error_of(future)
-            if self._worth_another_try(error, path):
+            error = self.remedies.error_of(future)
+            if self.remedies.worth_another_try(error, path):
                 work.again(path)
                 continue
             if error is None:
@@ -218,14 +210,14 @@ class Stages:
         cut: set[tuple[str, int]] = set()
         for shard, future, last in work:
             self.hold()
-            error, key = self._error_of(future), (shard.plan.name, shard.number)
+            error, key = self.remedies.error_of(future), (shard.plan.name, shard.number)
             if (last or error is None) and key not in cut:
                 cut.add(key)
                 _LOG.info("mosaic %s: shard %d cut, %d windows", *key, shard.windows)
                 self.progress.advance(cutting, shard.windows)
             if not last:
                 continue
-            if self._worth_another_try(error, key):
+            if self.remedies.worth_another_try(error, key):
                 work.again(shard)
                 continue
             cut.discard(key)
@@ -255,8 +247,8 @@ class Stages:
 
         work = Dispatch(self.client, self.crew, iter(mosaics), submit)
         for name, future, _ in work:
-            error = self._error_of(future)
-            if self._worth_another_try(error, name):
+            error = self.remedies.error_of(future)
+            if self.remedies.worth_another_try(error, name):
                 work.again(name)
                 continue
             if error is not None:
@@ -285,81 +277,6 @@ class Stages:
             pure=False, retries=retries, resources=self.crew.needs(SCORE),
         )  # fmt: skip
         return [cut, score]
-
-    def _error_of(self, future: Future[object]) -> BaseException | None:
-        error: BaseException | None = future.exception()
-        # To Dask a future that was cancelled, or whose result was lost, has no exception.
-        if error is None and future.status != "finished":
-            return CancelledError(f"{future.key} is {future.status}")
-        return error
-
-    def _worth_another_try(
-        self, error: BaseException | None, piece: str | tuple[str, int]
-    ) -> bool:
-        """Whether something else than the work was at fault, and is mended by now."""
-        if error is None:
-            return False
-        if isinstance(error, CancelledError):
-            if self.client.status == "connecting":
-                self.progress.note(f"cluster {self.config.cluster}: lost; waiting for it")
-            if not reconnected(self.client):
-                raise error
-            return True
-        if is_unwritable(error):
-            assert isinstance(error, OSError)
-            self.patience.wait(error)
-            return True
-        if isinstance(error, EnsembleError | WorkerFullError | LostCutoutsError):
-            self._in_vain[piece] += 1
-            return self._answer(error, last_time=self._in_vain[piece] > ATTEMPTS)
-        # Workers died that had been given it. Whether they were at it, `attempt` knows.
-        return isinstance(error, KilledWorker)
-
-    def _answer(
-        self, error: EnsembleError | WorkerFullError | LostCutoutsError, last_time: bool
-    ) -> bool:
-        """Do what can be done about an error; whether the piece is worth another try."""
-        if isinstance(error, LostCutoutsError):
-            # They are not marked as cut any more.
-            self.progress.note(f"{error}{'' if last_time else '; cutting them again'}")
-            return not last_time
-        if isinstance(error, WorkerFullError):
-            full = {error.worker: error.reason}
-            self._retire_unable(error, lambda workers: {who: full.get(who) for who in workers})
-            return not last_time
-        if last_time:
-            raise error
-        self._retire_unable(error, self._ensemble_problems)
-        return True
-
-    def _ensemble_problems(self, workers: Sequence[str]) -> dict[str, str | None]:
-        problems: dict[str, str | None] = self.client.run(
-            ensemble_problem, self.bundle.folder, self.bundle.sha256,
-            workers=list(workers), on_error="ignore",
-        )  # fmt: skip
-        return problems
-
-    def _retire_unable(self, error: Exception, problems: Problems) -> None:
-        """Retire the workers that cannot score, once there are others that can."""
-        deadline = None
-        while True:
-            self.crew.look(afresh=True)
-            answers = problems(self.crew.able(SCORE))
-            unable = {who: why for who, why in answers.items() if why is not None}
-            # Where all have just left, whoever comes next is given the work.
-            if len(unable) < len(answers) or not answers:
-                break
-            if deadline is None:
-                deadline = time.monotonic() + OTHERS_COME_S
-                wait = duration(OTHERS_COME_S)
-                self.progress.note(f"no worker can score: {error}; waiting up to {wait} for others")
-            if time.monotonic() >= deadline:
-                raise error
-            time.sleep(POLL_S)
-        for address, why in unable.items():
-            self.progress.note(f"worker {address} is retired: {why}")
-        if unable:
-            self.client.retire_workers(list(unable), close_workers=True)
 
     def _write_failure(self, path: Path, failure: dict[str, object]) -> None:
         self.patience.until_written(lambda: write_record(path, failure))
