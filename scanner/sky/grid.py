@@ -1,41 +1,30 @@
 """The scanning grid: north up, east left, 0.05 arcsec/pixel, resampled only when it must be.
 
 HLA ACS/WFC drizzles lie on that grid already and are read as they are. Other scales and
-orientations go through reproject, block by block, so memory does not grow with the mosaic.
+orientations are resampled (`lensweep.scanner.sky.resampling`).
 """
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import FK5, SkyCoord
 from astropy.io import fits
-from astropy.wcs import WCS, Sip
-from astropy.wcs.utils import (
-    pixel_to_pixel,
-    proj_plane_pixel_area,
-    wcs_to_celestial_frame,
-)
+from astropy.wcs import WCS
+from astropy.wcs.utils import pixel_to_pixel, wcs_to_celestial_frame
 from numpy.typing import ArrayLike, NDArray
 
 from lensweep.scanner.sky.mosaics import Mosaic
 from lensweep.scanner.sky.pixels import read_region
+from lensweep.scanner.sky.resampling import Region, border, resample
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 
 # A mosaic within these lies on the scanning grid. Across one cutout they move a pixel by 0.1
 # and 0.2 pixels. Positions on the sky never suffer: they use the mosaic's exact WCS.
 SCALE_TOLERANCE = 0.001
 ROTATION_TOLERANCE_DEG = 0.1
-# Side of the blocks that are resampled at a time: about 60 MB of coordinates and Jacobians.
-_BLOCK_PX = 512
-# An output pixel is valid when invalid input pixels hold less than half of its kernel.
-_VALID_WEIGHT = 0.5
-_BORDER_POINTS = 33
-# Gives a rectangle of an image, e-/s; NaN where invalid, and outside.
-Region = Callable[[slice, slice], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -101,7 +90,7 @@ def scan_grid(mosaic: Mosaic, pixel_scale_arcsec: float = PIXEL_SCALE_ARCSEC) ->
         north_up.wcs.equinox = frame.equinox.jyear
     else:
         north_up = _north_up_tan(centre.icrs.ra.deg, centre.icrs.dec.deg, pixel_scale_arcsec)
-    x, y = pixel_to_pixel(wcs, north_up, *_border(slice(0, ny), slice(0, nx)))
+    x, y = pixel_to_pixel(wcs, north_up, *border(slice(0, ny), slice(0, nx)))
     # The outer edges of the border pixels become the outer edges of the grid. A last row that
     # rounding errors would fill to less than a hundredth is left out.
     north_up.wcs.crpix = north_up.wcs.crpix - (x.min() + 0.5, y.min() + 0.5)
@@ -134,12 +123,7 @@ def read_grid_region(
 ) -> NDArray[np.float32]:
     """Pixels of a rectangle of the scanning grid.
 
-    Resampling is DeForest (2004, Solar Physics 219, 3) adaptive averaging with a Hann kernel,
-    scaled so that flux is conserved: a pixel of twice the area holds twice the flux. On stars of
-    0.11 arcsec FWHM it changes fluxes by under 1 % (2 % from 0.04 to 0.05 arcsec, 5 % from
-    0.08) and the PSF sigma from 0.95 to 1.02 pixels, where reproject's default Gaussian reaches
-    1.15 and halves the pixel noise. Invalid pixels lend no flux: an output pixel takes the mean
-    of the valid ones under its kernel, and is invalid when they hold less than half of it.
+    As `lensweep.scanner.sky.resampling.resample` makes them, where the grid is a new one.
 
     Parameters
     ----------
@@ -155,7 +139,7 @@ def read_grid_region(
     """
     if not grid.resampled:
         return read_region(mosaic, rows, cols)
-    return _resample(
+    return resample(
         lambda rows, cols: read_region(mosaic, rows, cols), mosaic.wcs, grid.wcs, rows, cols
     )
 
@@ -238,7 +222,7 @@ def centre_cutout(
     wcs_out = _north_up_tan(180.0, 0.0, pixel_scale_arcsec)
     wcs_out.wcs.crpix = [(CUTOUT_SIZE + 1) / 2] * 2
     whole = slice(0, CUTOUT_SIZE)
-    flux = _resample(read, wcs_in, wcs_out, whole, whole)
+    flux = resample(read, wcs_in, wcs_out, whole, whole)
     return flux, float(np.isfinite(flux).mean())
 
 
@@ -303,76 +287,3 @@ def _north_up_tan(ra_deg: float, dec_deg: float, pixel_scale_arcsec: float) -> W
     wcs.wcs.cdelt = [-pixel_scale_arcsec / 3600.0, pixel_scale_arcsec / 3600.0]
     wcs.wcs.radesys = "ICRS"
     return wcs
-
-
-def _border(rows: slice, cols: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points along the outer edge of a rectangle of pixels."""
-    x = np.linspace(cols.start - 0.5, cols.stop - 0.5, _BORDER_POINTS)
-    y = np.linspace(rows.start - 0.5, rows.stop - 0.5, _BORDER_POINTS)
-    return (
-        np.concatenate([x, x, np.full_like(y, x[0]), np.full_like(y, x[-1])]),
-        np.concatenate([np.full_like(x, y[0]), np.full_like(x, y[-1]), y, y]),
-    )
-
-
-def _resample(
-    read: Region, wcs_in: WCS, wcs_out: WCS, rows: slice, cols: slice
-) -> NDArray[np.float32]:
-    # Imports half of Dask: only where a mosaic has another grid.
-    from reproject import reproject_adaptive
-
-    shape = (rows.stop - rows.start, cols.stop - cols.start)
-    flux = np.full(shape, np.nan, np.float32)
-    # Input pixels per output pixel.
-    area = proj_plane_pixel_area(wcs_out) / proj_plane_pixel_area(wcs_in)
-    source_rows, source_cols = _source_region(wcs_in, wcs_out, rows, cols, area)
-    part = read(source_rows, source_cols)
-    valid = np.isfinite(part)
-    if not valid.any():
-        return flux
-    planes = part[np.newaxis]
-    if not valid.all():
-        planes = np.stack([part, valid.astype(np.float32)])
-    wcs_part = _from_corner(wcs_in, source_rows.start, source_cols.start)
-    for y0 in range(0, shape[0], _BLOCK_PX):
-        for x0 in range(0, shape[1], _BLOCK_PX):
-            block = flux[y0 : y0 + _BLOCK_PX, x0 : x0 + _BLOCK_PX]
-            resampled = reproject_adaptive(
-                (planes, wcs_part),
-                _from_corner(wcs_out, rows.start + y0, cols.start + x0),
-                shape_out=(len(planes), *block.shape),
-                kernel="Hann",
-                conserve_flux=True,
-                boundary_mode="ignore",
-                bad_value_mode="ignore",
-                roundtrip_coords=False,
-                return_footprint=False,
-            )
-            # conserve_flux multiplied the weight by the area too.
-            covered = resampled[-1] >= _VALID_WEIGHT * area if len(planes) == 2 else True
-            np.copyto(block, resampled[0], where=covered)
-    return flux
-
-
-def _from_corner(wcs: WCS, y0: int, x0: int) -> WCS:
-    """Move the first pixel to a corner; `WCS.slice` refuses corners outside of the image."""
-    shifted = wcs.deepcopy()
-    shifted.wcs.crpix = wcs.wcs.crpix - (x0, y0)
-    if wcs.sip is not None:
-        sip = wcs.sip
-        shifted.sip = Sip(sip.a, sip.b, sip.ap, sip.bp, sip.crpix - (x0, y0))
-    return shifted
-
-
-def _source_region(
-    wcs_in: WCS, wcs_out: WCS, rows: slice, cols: slice, area: float
-) -> tuple[slice, slice]:
-    """Mosaic pixels that a rectangle of the grid can draw on."""
-    x, y = pixel_to_pixel(wcs_out, wcs_in, *_border(rows, cols))
-    # The Hann kernel ends one output pixel, or one input pixel if larger, from its centre; a
-    # rotated kernel reaches sqrt(2) further.
-    reach = math.ceil(1.5 * max(1.0, math.sqrt(area))) + 2
-    return (
-        slice(math.floor(y.min()) - reach, math.ceil(y.max()) + reach + 1),
-        slice(math.floor(x.min()) - reach, math.ceil(x.max()) + reach + 1),
-    )
