@@ -13,8 +13,8 @@ from drizzled_files import write_hla
 
 from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.archive.addresses import bring, product_of, way_to_read
+from lensweep.scanner.archive.answers import UnfitFileError
 from lensweep.scanner.archive.cloud import in_the_cloud
-from lensweep.scanner.archive.download import UnfitFileError
 from lensweep.scanner.archive.mirror import fetch
 from lensweep.scanner.archive.services import Services
 from lensweep.scanner.run.config import ScanConfig

@@ -27,7 +27,7 @@ from test_faults import small_disk
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import PlainProgress
 from lensweep.scanner.archive import mirror, services
-from lensweep.scanner.archive.download import CHUNK_BYTES, UnfitFileError
+from lensweep.scanner.archive.answers import CHUNK_BYTES, UnfitFileError
 from lensweep.scanner.archive.mirror import NoRoomError, fetch
 from lensweep.scanner.archive.products import Product
 from lensweep.scanner.archive.services import ServiceError, Services
