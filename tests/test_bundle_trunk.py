@@ -9,6 +9,7 @@ from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.network.networks import load_network
 from lensweep.training.fit.classifier import build_trunk
 from lensweep.training.fit.config import choose_config
+from lensweep.training.fit.screen import kept_screen
 
 SHIPPED = "xception-7fold"
 
@@ -41,6 +42,16 @@ def test_training_begins_at_a_bundles_trunk(config):
 def test_another_trunk_is_refused(config, change, message):
     with pytest.raises(InputError, match=message):
         build_trunk(dataclasses.replace(config, **change))
+
+
+def test_a_training_without_a_screen_keeps_the_bundles(tiny_bundle):
+    screen = kept_screen(SHIPPED)
+    images = np.random.default_rng(1).uniform(-1, 1, (2, 100, 100, 3)).astype("f4")
+    theirs = load_network(Path(check_bundle(SHIPPED).folder), "screen")
+    np.testing.assert_array_equal(
+        screen.predict(images, verbose=0), theirs.predict(images, verbose=0)
+    )
+    assert kept_screen(str(tiny_bundle)) is None
 
 
 def test_a_bundle_is_named():

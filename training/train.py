@@ -49,7 +49,7 @@ from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.metrics import measure
 from lensweep.training.fit.precision import check_precision, make_reference
 from lensweep.training.fit.pretrained import find_weights
-from lensweep.training.fit.screen import Screening, judge_screen, train_screen
+from lensweep.training.fit.screen import Screening, judge_screen, kept_screen, train_screen
 from lensweep.training.simulation.simulate import VERSION
 
 
@@ -131,9 +131,12 @@ def train(config: TrainConfig, workdir: Path, client: Client, progress: Progress
     training = describe_training(config, weights, sets)
     if config.protocol == "thesis":
         training["leak"] = measure_leak(config, sets.train, folds, members, workdir, progress)
-    screen = None
+    screen, network = None, None
     if config.screen_epochs:
         network = train_screen(config, sets.screen, workdir / "screen", progress)
+    elif config.init == "bundle":
+        network = kept_screen(config.weights)
+    if network is not None:
         screen = judge_screen(network, sets.train, members.out_of_fold)
         progress.note(f"screen: {json.dumps(screen.metrics)}")
     made = _write(folder, config, members, scores, training, screen)

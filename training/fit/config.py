@@ -103,7 +103,8 @@ class TrainConfig:
         (`lensweep.scanner.network.second_look`); never without.
     screen_epochs : int
         Passes over the first round's cutouts to adapt on that train the screen; 0 for a bundle
-        without one.
+        without one, or, with ``init = "bundle"``, with that ensemble's: its threshold alone is
+        chosen anew.
     """
 
     name: str

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from lensweep.catalogs.tables import write_frame
 from lensweep.ground.progress import Progress
-from lensweep.scanner.network.networks import on_gpu
+from lensweep.scanner.network.bundle_store import SCREEN, check_bundle
+from lensweep.scanner.network.estimators import estimator_file
+from lensweep.scanner.network.networks import load_network, on_gpu
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.training.data.examples import Examples, read_flux
 from lensweep.training.data.stream import Stream
@@ -98,6 +100,20 @@ def train_screen(
     save_trunk(screen, kept)
     checkpoint.unlink(missing_ok=True)
     return screen
+
+
+def kept_screen(ensemble: str) -> keras.Model | None:
+    """The screen of the ensemble that a training begins with; None if it has no such network.
+
+    Parameters
+    ----------
+    ensemble : str
+        A shipped one, or a folder.
+    """
+    bundle = check_bundle(ensemble)
+    if bundle.description.screen is None or estimator_file(SCREEN) in bundle.files:
+        return None
+    return load_network(Path(bundle.folder), SCREEN)
 
 
 def judge_screen(
