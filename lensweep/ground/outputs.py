@@ -50,7 +50,7 @@ def begun_folder(path: Path, what: str = "output folder") -> Iterator[None]:
     ------
     InputError
     """
-    is_new = not path.exists()
+    is_new = not is_remote(path) and not path.exists()
     check_folder(path, what)
     try:
         yield
