@@ -463,7 +463,7 @@ def test_the_modes_of_the_thesis_are_a_flag_apart(monkeypatch, capsys, tmp_path)
     frozen = choose_config("thesis-xception", None)
     assert (frozen.init, frozen.trainable) == ("imagenet", "head")
     assert choose_config("thesis-xception", None, trainable="all").last_blocks is None
-    xavier = choose_config("xception-7fold", None, init="random", trainable="all")
+    xavier = choose_config("xception-3rounds", None, init="random", trainable="all")
     assert (xavier.init, xavier.weights, xavier.weights_sha256) == ("random", "", "")
     command = ["lensweep", "train", str(tmp_path / "work"), "--preset", "thesis-xception"]
     for flags, message in (

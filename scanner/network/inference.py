@@ -57,7 +57,7 @@ class LoadedTrunk:
 
     def look(self, looks: Looks) -> NDArray[np.float32]:
         """Logits, shape (n, members), of one look each."""
-        return np.asarray(self.network(looks) @ self.weights + self.biases, np.float32)
+        return np.asarray(_product(self.network(looks), self.weights) + self.biases, np.float32)
 
     def logits(self, looks: Looks) -> NDArray[np.float32]:
         """Logits, shape (n, members), after a second look where the first is promising."""
@@ -261,6 +261,18 @@ class Ensemble:
     def _screen_logits(self, looks: Looks) -> NDArray[np.float32]:
         screen, weights, bias = self._screen
         return np.asarray(screen(looks) @ weights + bias, np.float32)
+
+
+def _product(
+    features: NDArray[np.float32], weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """``features @ weights``, whose rows do not depend on how many there are.
+
+    BLAS multiplies one row alone by another routine, which may add in another order.
+    """
+    if len(features) == 1:
+        return (np.repeat(features, 2, axis=0) @ weights)[:1]
+    return features @ weights
 
 
 def use_screen(bundle: Bundle, screen: str) -> bool:
