@@ -292,6 +292,23 @@ def test_cutouts_may_be_given_instead_of_simulated(trained, client, tmp_path):
     assert check_bundle(str(bundle)).description.training["cutouts"] == str(trained.parent)
 
 
+def test_a_training_without_a_screen_keeps_its_ensembles(trained, client, tmp_path):
+    config = dataclasses.replace(
+        TINY, init="bundle", weights=str(trained), data=str(trained.parent), trainable="head",
+        n_adapt=0, screen_epochs=0, adapt_also=(),
+    )  # fmt: skip
+    bundle = train_here(config, tmp_path, client)
+    with np.load(bundle / "screen.npz") as found, np.load(trained / "screen.npz") as theirs:
+        assert found.files == theirs.files
+        for name in theirs.files:
+            np.testing.assert_array_equal(found[name], theirs[name])
+    # Chosen anew, and not in use before somebody has vetted it.
+    screen = check_bundle(str(bundle)).description.screen
+    assert np.isfinite(screen.threshold)
+    assert not screen.on_by_default
+    assert screen.metrics["found_lenses_passed"] >= 0.995
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
