@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lensweep.scanner.results.calibration import Calibration, Curve, expect
+from lensweep.scanner.results.tail import Tail, fit_tail
 
 FALSE_PER_DEG2, LENSES_PER_DEG2 = 20_000.0, 10.0
 FALSE_SCALE, FALSE_LOWEST = 1.1, -4.5
@@ -135,7 +136,7 @@ def test_weights_count_as_so_many_lenses():
 
 def test_a_curve_counts_what_it_was_made_from():
     scores = np.random.default_rng(5).normal(size=5000)
-    curve = Curve(scores, np.ones(5000), 1.0)
+    curve = Curve(scores, np.ones(5000), 1.0, 50)
     at = np.array([-2.0, -1.0, 0.0, 1.0])
     counted = (scores[:, None] >= at).sum(axis=0)
     np.testing.assert_allclose(curve.above(at), counted, rtol=0.02)
@@ -151,9 +152,47 @@ def test_a_curve_counts_what_it_was_made_from():
 def test_the_tail_is_the_exponential_that_it_was_drawn_from():
     """50,000 of scale 1.1: one in a thousand beyond what the hundred best tell."""
     scores = np.random.default_rng(6).exponential(FALSE_SCALE, 50_000)
-    curve = Curve(scores, np.ones(50_000), 1.0)
+    curve = Curve(scores, np.ones(50_000), 1.0, 100)
     beyond = FALSE_SCALE * np.log(50_000 / 0.5)
     assert float(curve.above(np.array(beyond))) == pytest.approx(0.5, rel=0.8)
+
+
+def test_a_tail_that_steepens_is_told_from_one_that_does_not():
+    """A hundred excesses, two hundred times; of exponential ones one in a hundred is mistaken."""
+    draws = {
+        "exponential": lambda rng: rng.exponential(1.0, 100),
+        "steepening": lambda rng: np.sqrt(1.0 + 2.0 * rng.exponential(1.0, 100)) - 1.0,
+    }
+    curved = {}
+    for name, draw in draws.items():
+        tails = [
+            fit_tail(draw(np.random.default_rng([11, seed])), np.ones(100)) for seed in range(200)
+        ]
+        curved[name] = sum(tail.curvature > 0.0 for tail in tails)
+    assert curved["exponential"] <= 7
+    assert curved["steepening"] > 40
+
+
+def test_where_a_tail_has_fallen_is_the_inverse_of_how_far_it_has():
+    for tail in (Tail(0.9), Tail(0.5, 0.4), Tail(1e-9, 2.0)):
+        for excess in (0.0, 0.01, 0.7, 12.0):
+            drop = float(tail.drop(np.array(excess)))
+            assert tail.excess_at(drop) == pytest.approx(excess, rel=1e-9)
+            step = 1e-6
+            slope = (tail.drop(np.array(excess + step)) - drop) / step
+            assert slope == pytest.approx(float(tail.steepness(np.array(excess))), abs=1e-5)
+
+
+def test_a_curved_tail_expects_as_few_beyond_as_there_are():
+    """Scores that have a ceiling: ten times deeper than what was seen, over forty samples."""
+    beyond = []
+    for seed in range(40):
+        best = np.sqrt(np.random.default_rng([12, seed]).exponential(2.0, 400))
+        tail = fit_tail(best, np.ones(400))
+        assert tail.curvature > 0.0
+        # A steepness that grows from nothing: one in four thousand exceeds this.
+        beyond.append(np.exp(-tail.drop(np.array(np.sqrt(2.0 * np.log(4_000.0))))) * 4_000.0)
+    assert np.median(beyond) == pytest.approx(1.0, rel=0.5)
 
 
 def test_nothing_is_expected_of_an_empty_list():

@@ -16,11 +16,12 @@ from scipy.interpolate import PchipInterpolator
 from scipy.optimize import isotonic_regression
 from scipy.special import expit
 
-Scores = NDArray[np.float64]
+from lensweep.scanner.results.tail import Scores, fit_tail
 
 CONFIDENCE = 0.95
-# The best that many are described by an exponential tail: its scale is known to one part in seven.
-TAIL_COUNT = 50
+# The best that many are described by a tail. Of an exponential one the scale is then known to one
+# part in ten; the best lenses are a fifth of what a survey plants, and end before their peak.
+FALSE_TAIL, LENS_TAIL = 100, 50
 # Between the tails the curve is tied to ranks: this share of all apart, or this share of how far it
 # is to the nearer end, whichever is less.
 TIE_STEP, TIE_SHARE = 0.05, 0.5
@@ -35,11 +36,11 @@ _EVERY_RANK, _RANK_STEP = 100, 1.02
 
 
 class Curve:
-    """How much of something scores at least x: tied to ranks, with exponential tails at both ends.
+    """How much of something scores at least x: tied to ranks, with fitted tails at both ends.
 
     Between its ranks the logarithm is interpolated monotonically (Fritsch & Butland 1984). Above
-    the score at rank `TAIL_COUNT` the excess is exponential, at its maximum likelihood; below the
-    score that all but as many reach likewise.
+    the score at rank `tail` it falls as `lensweep.scanner.results.tail` fits; below the score
+    that all but as many reach, what is left thins out exponentially.
 
     Parameters
     ----------
@@ -49,14 +50,19 @@ class Curve:
         What each stands for, in objects: ranks are sums of them.
     per_count : float
         What one object adds to the curve.
+    tail : int
+        How many of the highest make the upper tail, and of the lowest the lower one; a quarter of
+        all if that is less.
     """
 
-    def __init__(self, scores: Scores, counts: NDArray[np.float64], per_count: float) -> None:
+    def __init__(
+        self, scores: Scores, counts: NDArray[np.float64], per_count: float, tail: int
+    ) -> None:
         order = np.argsort(-scores, kind="stable")
         scores, counts = scores[order], counts[order]
         ranks = np.cumsum(counts)
         total = float(ranks[-1])
-        end = max(min(TAIL_COUNT, 0.25 * total), float(ranks[min(1, len(ranks) - 1)]))
+        end = max(min(tail, 0.25 * total), float(ranks[min(1, len(ranks) - 1)]))
         ties = _ties(end, total)
         # Lowest score first, each once.
         places, kept = np.unique(np.interp(ties, ranks, scores), return_index=True)
@@ -68,21 +74,22 @@ class Curve:
         self.lowest, self.edge = float(places[0]), float(places[-1])
         self._total = total * per_count
         self._below = max(self._total - float(np.exp(self._logs[0])), 0.0)
-        self._slope = 1.0 / _mean_excess(scores - self.edge, counts)
-        self._low_slope = 1.0 / _mean_excess(self.lowest - scores, counts)
+        self._tail = fit_tail(scores - self.edge, counts)
+        self._low_slope = fit_tail(self.lowest - scores, counts, may_curve=False).slope
         self._body = PchipInterpolator(places, self._logs)
 
     def above(self, score: Scores) -> Scores:
         """How much scores at least that."""
         inside = np.clip(score, self.lowest, self.edge)
-        beyond = self._slope * np.maximum(score - self.edge, 0.0)
+        beyond = self._tail.drop(np.maximum(score - self.edge, 0.0))
         body = np.exp(self._body(inside) - beyond)
         return np.asarray(np.where(score < self.lowest, self._total - self._left(score), body))
 
     def density(self, score: Scores) -> Scores:
         """How much there is per unit of score."""
         inside = np.clip(score, self.lowest, self.edge)
-        steepness = np.where(score > self.edge, self._slope, -self._body(inside, 1))
+        beyond = self._tail.steepness(np.maximum(score - self.edge, 0.0))
+        steepness = np.where(score > self.edge, beyond, -self._body(inside, 1))
         body = self.above(score) * np.maximum(steepness, 0.0)
         low = self._left(score) * self._low_slope
         return np.asarray(np.where(score < self.lowest, low, body))
@@ -95,16 +102,9 @@ class Curve:
     def score_at(self, amount: float) -> float:
         """The score that so much reaches or exceeds; the lowest tie if all of it is less."""
         if amount <= np.exp(self._logs[-1]):
-            return float(self.edge + (self._logs[-1] - np.log(amount)) / self._slope)
+            return self.edge + self._tail.excess_at(float(self._logs[-1] - np.log(amount)))
         grid = np.linspace(self.lowest, self.edge, 64 * _GRID)
         return float(np.interp(-np.log(amount), -self._body(grid), grid))
-
-
-def _mean_excess(excess: Scores, counts: NDArray[np.float64]) -> float:
-    """Of what is positive; an exponential's scale at maximum likelihood."""
-    tail = excess > 0.0
-    mean = float(np.average(excess[tail], weights=counts[tail])) if tail.any() else 0.0
-    return max(mean, float(np.finfo(np.float32).eps))
 
 
 def _ties(end: float, total: float) -> NDArray[np.float64]:
@@ -145,7 +145,7 @@ class Calibration:
         counts = self._false_counts
         counts = np.ones(len(self.false_scores)) if counts is None else counts
         used = counts > 0.0
-        return Curve(self.false_scores[used], counts[used], 1.0 / self.extent)
+        return Curve(self.false_scores[used], counts[used], 1.0 / self.extent, FALSE_TAIL)
 
     @cached_property
     def lenses(self) -> Curve:
@@ -155,7 +155,7 @@ class Calibration:
         # As many objects as tell as much with equal weights (Kish 1965).
         counts = weights * weights.sum() / (weights**2).sum()
         per_count = weights.sum() / self.lens_weights.sum() / counts.sum()
-        return Curve(self.lens_scores[used], counts, float(per_count))
+        return Curve(self.lens_scores[used], counts, float(per_count), LENS_TAIL)
 
     @cached_property
     def _log_ratio(self) -> tuple[Scores, Scores]:
