@@ -26,15 +26,15 @@ from lensweep.scanner.network.polar_views import (
 from lensweep.scanner.network.second_look import TURNS, turned
 from lensweep.scanner.network.stretch import Stretch
 from lensweep.training.published.lens_parameters import (
+    CHANNELS,
     LensParameterRegressor,
-    build_networks,
     coverage_of,
     parameters_of,
-    share_of_rare,
-    turned_at_random,
     widening_of,
 )
+from lensweep.training.published.parameter_network import build_networks
 from lensweep.training.published.parameter_training import measure_parameters
+from lensweep.training.published.parameter_views import share_of_rare, turned_at_random
 
 TINY = {
     "channels": (8, 16, 16, 16, 16), "along": 32, "hidden": 32, "passes": 8, "epochs": 10,
@@ -134,7 +134,7 @@ def test_it_is_an_estimator():
 
 
 def test_the_layers_are_the_documented_ones():
-    network, model = build_networks(LensParameterRegressor())
+    network, model = build_networks(CHANNELS, 128, 256, 0.1)
     assert network.input_shape == (None, 56, 48, 4)
     # Mean and maximum of 128 over the angles, and 16 at each of twelve.
     assert network.output_shape == (None, 128 + 128 + 12 * 16)
@@ -146,7 +146,7 @@ def test_the_layers_are_the_documented_ones():
 
 
 def test_a_turn_of_the_circles_is_a_turn_of_what_lies_at_their_angles():
-    network, _ = build_networks(LensParameterRegressor())
+    network, _ = build_networks(CHANNELS, 128, 256, 0.1)
     images = np.random.default_rng(11).normal(size=(3, 56, 48, 4)).astype("f4")
     straight, turned_ = (
         network.predict(np.roll(images, steps, axis=2), verbose=0) for steps in (0, 12)
