@@ -8,6 +8,7 @@ from lensweep.ground.errors import InputError
 from lensweep.training.data.requests import SimulationConfig
 from lensweep.training.data.simulated_set import open_simulation
 from lensweep.training.simulation import confusers
+from lensweep.training.simulation.lenses import LensPopulation
 from lensweep.training.simulation.seen import (
     MIN_CLEAR_PIXELS,
     MIN_MAGNIFICATION,
@@ -138,7 +139,7 @@ def test_a_choice_of_kinds_holds_no_other():
 
 def test_bright_quasars_are_as_frequent_as_faint_ones():
     drawn = [one.truth["source_magnitude"] for one in simulate(
-        ["lensed_quasar"] * 40, SEED, bright_quasars=True
+        ["lensed_quasar"] * 40, SEED, population=LensPopulation(bright_quasars=True)
     )]  # fmt: skip
     assert 17.0 <= min(drawn) < 18.0
     assert 20.5 < max(drawn) <= 21.5
@@ -147,9 +148,22 @@ def test_bright_quasars_are_as_frequent_as_faint_ones():
     assert np.mean(np.array(drawn) < 19.5) > 0.4 > 0.1 > np.mean(np.array(sky) < 19.5)
 
 
+def test_large_lenses_are_as_frequent_as_small_ones():
+    def radii(population):
+        drawn = simulate(["lensed_galaxy", "lensed_quasar"] * 20, SEED, population=population)
+        return np.array([one.truth["theta_e_arcsec"] for one in drawn])
+
+    evenly = radii(LensPopulation(even_radii=True))
+    assert evenly.min() >= 0.3
+    assert evenly.max() <= 2.5
+    # Few of the sky's are as large as half of these.
+    assert np.mean(evenly > 1.4) > 0.3 > 0.2 > np.mean(radii(LensPopulation()) > 1.4)
+
+
 def test_bright_pairs_are_as_bright_as_bright_quasars():
     def peaks(bright_quasars):
-        pairs = simulate(["chance_quasar_pair"] * 12, SEED, bright_quasars=bright_quasars)
+        population = LensPopulation(bright_quasars)
+        pairs = simulate(["chance_quasar_pair"] * 12, SEED, population=population)
         return [np.nanmax(one.flux) for one in pairs]
 
     assert np.median(peaks(True)) > 3.0 * np.median(peaks(False))

@@ -57,8 +57,9 @@ def test_a_set_of_chosen_kinds(command, psf_path, tmp_path):
     # The same choice goes on, in whatever order; another one is another set.
     swapped = ["--n", 6, "--kind", "bright_star", "--kind", "lensed_quasar", *arguments[6:]]
     assert command("simulate", *swapped)[0] == 0
-    status, shown = command("simulate", *arguments, "--kind", "merger")
-    assert (status, "another data set (kinds was" in shown) == (2, True)
+    for change, said in ((("--kind", "merger"), "kinds was"), (("--even-radii",), "even_radii")):
+        status, shown = command("simulate", *arguments, *change)
+        assert (status, f"another data set ({said}" in shown) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,8 @@ class SimulationConfig:
         Of `simulate.KINDS`; none: all of them.
     bright_quasars : bool
         Lensed quasars and chance pairs are drawn evenly in magnitude, as of `simulate.simulate`.
+    even_radii : bool
+        Lenses are drawn evenly in Einstein radius.
     """
 
     n: int = setting(MISSING, "Cutouts to simulate.")
@@ -69,6 +71,9 @@ class SimulationConfig:
     )
     bright_quasars: bool = setting(
         False, "Draw lensed quasars and chance pairs evenly in magnitude, not as the sky has them."
+    )
+    even_radii: bool = setting(
+        False, "Draw lenses evenly in Einstein radius, not as the sky has them."
     )
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from lensweep.scanner.sky.scale import CUTOUT_SIZE
 from lensweep.training.data.labelled_set import BAND, claim, fill
 from lensweep.training.data.requests import SimulationConfig
 from lensweep.training.simulation.bands import BANDS, F814W, Band
+from lensweep.training.simulation.lenses import SKY_LENSES, LensPopulation
 from lensweep.training.simulation.psf import Psf
 from lensweep.training.simulation.psf_file import fingerprint, read_psf
 from lensweep.training.simulation.simulate import (
@@ -45,7 +46,7 @@ def open_simulation(config: SimulationConfig, out: Path) -> Psf | None:
     asked["psf"] = None if psf is None else fingerprint(psf)
     asked["kinds"] = sorted(set(config.kinds))
     # As sets said before there was a second band, or a choice of kinds.
-    for name in ("band", "kinds", "bright_quasars"):
+    for name in ("band", "kinds", "bright_quasars", "even_radii"):
         if not asked[name]:
             del asked[name]
     claim(out, asked)
@@ -74,7 +75,7 @@ def run_simulation(
     make_dataset(
         out, config.n, config.seed, client, progress, lens_fraction=config.lens_fraction, psf=psf,
         band=BANDS[config.band or BAND], kinds=config.kinds or KINDS,
-        bright_quasars=config.bright_quasars,
+        population=LensPopulation(config.bright_quasars, config.even_radii),
     )  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def make_dataset(
     psf: Psf | None = None,
     band: Band = F814W,
     kinds: tuple[str, ...] = KINDS,
-    bright_quasars: bool = False,
+    population: LensPopulation = SKY_LENSES,
 ) -> None:
     """Simulate a data set on a cluster; what is there already is kept.
 
@@ -109,23 +110,23 @@ def make_dataset(
     band : Band
     kinds : tuple of str
         Which kinds there are, as of `plan_kinds`.
-    bright_quasars : bool
+    population : LensPopulation
         As of `simulate`.
     """
     fill(
         folder, f"simulated-{seed}", n_cutouts, _simulated, client, progress, band.name, seed=seed,
         total=n_cutouts, hard_weight=hard_weight, lens_fraction=lens_fraction, psf=psf, filter=band,
-        only=kinds, bright_quasars=bright_quasars,
+        only=kinds, population=population,
     )  # fmt: skip
 
 
 def _simulated(
     start: int, stop: int, total: int, seed: int, hard_weight: int, lens_fraction: float,
-    psf: Psf | None, filter: Band, only: tuple[str, ...], bright_quasars: bool,
+    psf: Psf | None, filter: Band, only: tuple[str, ...], population: LensPopulation,
 ) -> tuple[Cutouts, pd.DataFrame]:  # fmt: skip
     kinds = plan_kinds(total, seed, lens_fraction, hard_weight, only)[start:stop]
     bank = None if psf is None else (psf,)
-    drawn = list(simulate(kinds, seed, start, bank, filter, bright_quasars))
+    drawn = list(simulate(kinds, seed, start, bank, filter, population))
     flux = np.stack([cutout.flux for cutout in drawn])
     nowhere = np.full(len(drawn), np.nan)
     corner = np.zeros(len(drawn), np.int32)

@@ -33,6 +33,27 @@ _MODEL = LensModel(["SIE", "SHEAR"])
 
 
 @dataclass(frozen=True)
+class LensPopulation:
+    """What lenses are drawn from: as the sky has them, or evenly in what it has few of.
+
+    Attributes
+    ----------
+    bright_quasars : bool
+        Lensed quasars are as frequent at every magnitude of `BRIGHT_QUASARS_MAG`: on the sky few
+        are bright, but the known ones are.
+    even_radii : bool
+        Lenses are as frequent at every Einstein radius of `THETA_E_RANGE_ARCSEC`: on the sky few
+        are large, but many of the known ones are.
+    """
+
+    bright_quasars: bool = False
+    even_radii: bool = False
+
+
+SKY_LENSES = LensPopulation()
+
+
+@dataclass(frozen=True)
 class Deflector:
     """Mass of a lens: SIE and external shear."""
 
@@ -166,11 +187,13 @@ def draw_galaxy(
     return tuple(parts)
 
 
-def draw_theta_e(rng: np.random.Generator) -> float:
-    """Einstein radius, arcsec: log-normal about 0.7 (0.5 in ln), within 0.3-2.5.
+def draw_theta_e(rng: np.random.Generator, population: LensPopulation = SKY_LENSES) -> float:
+    """Einstein radius, arcsec: log-normal about 0.7 (0.5 in ln), within 0.3-2.5; or evenly there.
 
     Of those that are seen half are above 0.7; above 0.65 in Collett's (2015) table.
     """
+    if population.even_radii:
+        return float(rng.uniform(*THETA_E_RANGE_ARCSEC))
     return _bounded_lognormal(rng, 0.7, 0.5, THETA_E_RANGE_ARCSEC)
 
 
@@ -191,7 +214,7 @@ def draw_host_magnitude(
 
 
 def draw_lens(
-    rng: np.random.Generator, lensed_quasar: bool, bright_quasars: bool = False
+    rng: np.random.Generator, lensed_quasar: bool, population: LensPopulation = SKY_LENSES
 ) -> Lens:
     """Draw one lens system from the population, half of the quasars near the deflector's axis.
 
@@ -201,7 +224,7 @@ def draw_lens(
     10 ** (0.45 m). Quasars as of `_quasar_magnitude`, or evenly within `BRIGHT_QUASARS_MAG`; half
     of them within 0.2 theta_E, where most make four images.
     """
-    theta_e = draw_theta_e(rng)
+    theta_e = draw_theta_e(rng, population)
     host, host_q = draw_host(rng, draw_host_magnitude(rng, theta_e, lensed_quasar))
     deflector = Deflector(
         theta_e,
@@ -217,18 +240,19 @@ def draw_lens(
     if lensed_quasar:
         source = draw_galaxy(rng, _faint_magnitude(rng, 22.0, 26.0), xs, ys)
         bright = BRIGHT_QUASARS_MAG
-        magnitude = rng.uniform(*bright) if bright_quasars else _quasar_magnitude(rng)
+        evenly = population.bright_quasars
+        magnitude = rng.uniform(*bright) if evenly else _quasar_magnitude(rng)
         return Lens(deflector, host, source, (float(magnitude), xs, ys))
     source = draw_galaxy(rng, _faint_magnitude(rng, 21.5, MAX_SOURCE_MAGNITUDE, 0.45), xs, ys)
     return Lens(deflector, host, source, None)
 
 
 def draw_lenses(
-    rng: np.random.Generator, lensed_quasar: bool, bright_quasars: bool = False
+    rng: np.random.Generator, lensed_quasar: bool, population: LensPopulation = SKY_LENSES
 ) -> Iterator[Lens]:
     """Draw lens systems without end, each when it is asked for; see `draw_lens`."""
     while True:
-        yield draw_lens(rng, lensed_quasar, bright_quasars)
+        yield draw_lens(rng, lensed_quasar, population)
 
 
 def draw_arcs(

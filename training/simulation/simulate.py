@@ -22,7 +22,7 @@ from lensweep.training.simulation.detector import (
     add_single_exposure_rays,
     saturate,
 )
-from lensweep.training.simulation.lenses import draw_lenses, truth
+from lensweep.training.simulation.lenses import SKY_LENSES, LensPopulation, draw_lenses, truth
 from lensweep.training.simulation.light import Image
 from lensweep.training.simulation.observation import (
     Observation,
@@ -144,7 +144,7 @@ def simulate(
     first: int = 0,
     bank: Sequence[Psf] | None = None,
     band: Band = F814W,
-    bright_quasars: bool = False,
+    population: LensPopulation = SKY_LENSES,
 ) -> Iterator[Labelled]:
     """Simulate the cutouts first, first + 1, ... of a seed.
 
@@ -162,16 +162,16 @@ def simulate(
     bank : sequence of Psf, optional
         In place of the seed's own in F814W, which lenses are seen or not seen in.
     band : Band
-    bright_quasars : bool
-        Lensed quasars are as frequent at every magnitude of `BRIGHT_QUASARS_MAG`, and chance pairs
-        at every one of `BRIGHT_PAIRS_MAG`: on the sky few are bright, but the known ones are.
+    population : LensPopulation
+        Of lenses. Where its quasars are bright, chance pairs are as frequent at every magnitude of
+        `BRIGHT_PAIRS_MAG`.
     """
     bank = psf_bank(seed) if bank is None else bank
     for number, kind in enumerate(kinds, start=first):
         rng = np.random.default_rng([seed, 2, number])
         psf = bank[int(rng.integers(len(bank)))]
         second = None if band == F814W else _empty(band, seed, number)
-        yield _draw(kind, psf, rng, second, bright_quasars)
+        yield _draw(kind, psf, rng, second, population)
 
 
 def _empty(band: Band, seed: int, number: int) -> SecondBand:
@@ -181,8 +181,9 @@ def _empty(band: Band, seed: int, number: int) -> SecondBand:
 
 
 def _draw(
-    kind: str, psf: Psf, rng: np.random.Generator, second: SecondBand | None, bright_quasars: bool
-) -> Labelled:
+    kind: str, psf: Psf, rng: np.random.Generator, second: SecondBand | None,
+    population: LensPopulation,
+) -> Labelled:  # fmt: skip
     image = np.zeros((CUTOUT_SIZE, CUTOUT_SIZE))
     observation = draw_observation(rng)
     observation = replace(observation, depth=draw_depth(observation, rng, image.shape))
@@ -195,8 +196,8 @@ def _draw(
     }  # fmt: skip
     if kind in LENS_KINDS:
         quasar = kind == "lensed_quasar"
-        parameters |= _draw_seen_lens(scene, observation, quasar, bright_quasars)
-    elif kind == "chance_quasar_pair" and bright_quasars:
+        parameters |= _draw_seen_lens(scene, observation, quasar, population)
+    elif kind == "chance_quasar_pair" and population.bright_quasars:
         confusers.chance_quasar_pair(scene, BRIGHT_PAIRS_MAG)
     elif kind in confusers.LIGHT:
         confusers.LIGHT[kind](scene)
@@ -232,14 +233,14 @@ def _recorded_in(
 
 
 def _draw_seen_lens(
-    scene: Scene, observation: Observation, lensed_quasar: bool, bright_quasars: bool
+    scene: Scene, observation: Observation, lensed_quasar: bool, population: LensPopulation
 ) -> dict[str, Any]:
     """Draw lenses until one would be seen, and add it to the scene."""
     # One lens in four has unlensed companions, so that a companion is no evidence either way.
     if scene.rng.random() < 0.25:
         confusers.draw_companions(scene)
     seen = first_seen(
-        draw_lenses(scene.rng, lensed_quasar, bright_quasars), scene, observation,
+        draw_lenses(scene.rng, lensed_quasar, population), scene, observation,
         least_clear_pixels=MIN_CLEAR_PIXELS,
     )  # fmt: skip
     seen.add_to(scene)
