@@ -111,7 +111,7 @@ def test_a_device_that_stands_still_holds_only_what_it_has_begun(tiny_bundle, fi
 
             def let_go():
                 try:
-                    done.extend(wait_until(lambda: enough(paths), timeout_s=120.0))
+                    done.extend(wait_until(lambda: enough(paths), timeout_s=400.0))
                 finally:
                     hold.unlink()
 

@@ -107,10 +107,11 @@ function measure() {
 
 async function printShown() {
   showView(false);
-  showInView(true);
+  // Whatever scrolls or changes size meanwhile takes no card away.
+  showEverything(true);
   await Promise.all([...cardsInView].map(([at, card]) => paintNow(card.querySelector("canvas"), order[at], view.stretch)));
   print();
-  showInView();
+  showEverything(false);
 }
 
 function changeTheme() {

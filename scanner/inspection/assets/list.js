@@ -92,7 +92,15 @@ function put(card, at) {
   card.style.transform = `translate(${(at % columns) * (side + GAP_PX)}px, ${Math.floor(at / columns) * (high + GAP_PX)}px)`;
 }
 
-function showInView(everything = false) {
+// While a page is printed, all of its cards are there.
+let everything = false;
+
+function showEverything(wanted) {
+  everything = wanted;
+  showInView();
+}
+
+function showInView() {
   if (single) return;
   const pitch = shape.high + GAP_PX;
   const top = -grid.getBoundingClientRect().top;
