@@ -109,9 +109,12 @@ async function printShown() {
   showView(false);
   // Whatever scrolls or changes size meanwhile takes no card away.
   showEverything(true);
-  await Promise.all([...cardsInView].map(([at, card]) => paintNow(card.querySelector("canvas"), order[at], view.stretch)));
-  print();
-  showEverything(false);
+  try {
+    await Promise.all([...cardsInView].map(([at, card]) => paintNow(card.querySelector("canvas"), order[at], view.stretch)));
+    print();
+  } finally {
+    showEverything(false);
+  }
 }
 
 function changeTheme() {
