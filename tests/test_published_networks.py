@@ -18,6 +18,7 @@ from lensweep.training.published.lensflow import CUT, LensFlow, hardest
 from lensweep.training.published.network_finder import NetworkFinder
 from lensweep.training.published.stamps import check_stamps, faint
 from lensweep.training.published.thesis import (
+    FRONT,
     MIDDLES,
     NETWORKS,
     OPTIMIZERS,
@@ -106,7 +107,9 @@ def test_the_thesis_networks_have_their_parameters(backbone):
     with keras.StatelessScope(initialize_variables=False):
         network, pretrained = finder.layers((100, 100, 1))
     assert pretrained.input_shape[1:] == (known.native_size, known.native_size, 3)
-    front = 16 * (25 + 1) + 3 * (16 * 25 + 1) + (12 if known.caffe else 0)
+    # Interpolation twofold to 224 pixels, threefold to 299 and 331.
+    width = 4 if known.native_size == 224 else 5
+    front = 16 * (width**2 + 1) + 3 * (16 * 25 + 1) + (12 if known.caffe else 0)
     normalised = int(np.prod(pretrained.output_shape[1:]) if "vgg" in backbone
                      else pretrained.output_shape[-1])  # fmt: skip
     last = 4096 if "vgg" in backbone else normalised
@@ -136,6 +139,22 @@ def test_the_middle_is_trained_or_not(middle, share, monkeypatch):
     pretrained = [layer for layer in network.layers if layer.name.startswith("block")]
     assert {layer.trainable for layer in pretrained} == {middle != "frozen"}
     assert len(pretrained) == 18
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_the_deconvolutions_begin_as_interpolation(factor):
+    finder = ThesisNetwork("vgg16", "xavier", input_px=32 * factor, random_state=0)
+    network = finder.build((32, 32, 1))
+    # A slope across zero, which both signs of a map are needed for.
+    slope = np.broadcast_to(np.linspace(-0.6, 0.4, 32, dtype=np.float32), (32, 32))
+    front = keras.Model(network.input, network.get_layer(FRONT[1]).output)
+    seen = np.arctanh(front(slope[None, :, :, None])[0])
+    assert seen.shape == (32 * factor, 32 * factor, 3)
+    inner = seen[4:-4, 4:-4]
+    np.testing.assert_allclose(np.diff(inner, axis=1), 1.0 / 31 / factor, rtol=1e-3)
+    assert inner.min() < -0.4
+    assert inner.max() > 0.2
+    assert np.ptp(inner, axis=(0, 2)).max() < 1e-5
 
 
 def test_xavier_begins_within_glorots_bounds():

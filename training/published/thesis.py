@@ -3,11 +3,13 @@
 A few deconvolutions bring the one channel to the size and the three channels of the pretrained
 network; its intermediate layers stay as they are, are all trained, or begin at random by Xavier
 Glorot's rule; its last layers are replaced by equivalent ones for two classes, with batch
-normalisation and dropout. What the thesis does not say, and is our choice: two deconvolutions of
-5 x 5, the first of 16 maps, the second within [-1, 1]; a whole factor, and a border cropped or
-added to the exact size; dropout of a half, as VGG's authors; the passes, the batch and the rate;
-and the momentum of batch normalisation: with Keras' own a network of some hundred steps is asked
-with means that still hold its beginning, and answers at random however well it has learned.
+normalisation and dropout. What the thesis does not say, and is our choice: two deconvolutions, the
+first of 16 maps, the second of 5 x 5 pixels and within [-1, 1], that begin as interpolation, for
+what pretrained layers see through random ones is no picture any more; a whole factor, and a border
+cropped or added to the exact size; dropout of a half, as VGG's authors; the passes, the batch and
+the rate; and the momentum of batch normalisation: with Keras' own a network of some hundred
+steps is asked with means that still hold its beginning, and answers at random however well it has
+learned.
 """
 
 from pathlib import Path
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 
 from lensweep.training.data.augment import transform_at_random
 from lensweep.training.fit.backbones import BACKBONES
-from lensweep.training.fit.classifier import preprocess
+from lensweep.training.fit.classifier import bilinear_kernel, preprocess
 from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.pretrained import find_weights, load_weights
 from lensweep.training.fit.residual import MOMENTUM
@@ -35,7 +37,7 @@ OPTIMIZERS = {
     "adam": lambda rate: keras.optimizers.Adam(rate, epsilon=_EPSILON),
     "nadam": lambda rate: keras.optimizers.Nadam(rate, epsilon=_EPSILON),
 }
-FRONT_MAPS, FRONT_WIDTH_PX = 16, 5
+FRONT, FRONT_MAPS, SECOND_WIDTH_PX = ("deconvolution_1", "deconvolution_2"), 16, 5
 # VGG's two dense layers before its last (Simonyan & Zisserman 2014); the others have none.
 DENSE = {"vgg16": (4096, 4096), "vgg19": (4096, 4096)}
 
@@ -93,6 +95,7 @@ class ThesisNetwork(NetworkFinder):
             load_weights(pretrained, path, self.backbone)
         else:
             xavier(network, self._seed())
+        interpolate(network)
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = MOMENTUM
@@ -152,9 +155,13 @@ def xavier(network: keras.Model, seed: int) -> None:
 def _deconvolved(images: keras.KerasTensor, size_px: int) -> keras.KerasTensor:
     """A few learned deconvolutions to three channels of another size."""
     factor = max(1, round(size_px / images.shape[1]))
-    for maps, stride, activation in ((FRONT_MAPS, factor, "relu"), (3, 1, "tanh")):
+    layers = (
+        (FRONT_MAPS, len(bilinear_kernel(factor)), factor, "relu"),
+        (3, SECOND_WIDTH_PX, 1, "tanh"),
+    )
+    for name, (maps, width_px, stride, activation) in zip(FRONT, layers, strict=True):
         images = keras.layers.Conv2DTranspose(
-            maps, FRONT_WIDTH_PX, stride, "same", activation=activation
+            maps, width_px, stride, "same", activation=activation, name=name
         )(images)
     missing = size_px - images.shape[1]
     if not missing:
@@ -162,3 +169,22 @@ def _deconvolved(images: keras.KerasTensor, size_px: int) -> keras.KerasTensor:
     border = (abs(missing) // 2, abs(missing) - abs(missing) // 2)
     fit = keras.layers.ZeroPadding2D if missing > 0 else keras.layers.Cropping2D
     return fit((border, border))(images)
+
+
+def interpolate(network: keras.Model) -> None:
+    """Begin the deconvolutions as bilinear interpolation, as Long et al. (2015, section 4.1) do.
+
+    Of the first layer's maps one is what lies above zero and one what lies below it; the second
+    layer takes their difference into each channel, and of the other maps, which begin at random,
+    nothing yet.
+    """
+    first, second = (network.get_layer(name) for name in FRONT)
+    kernel, bias = first.get_weights()
+    between = bilinear_kernel(first.strides[0])[:, :, 0, 0]
+    kernel[:, :, 0, 0], kernel[:, :, 1, 0] = between, -between
+    first.set_weights([kernel, bias])
+    kernel, bias = second.get_weights()
+    centre = SECOND_WIDTH_PX // 2
+    kernel[:] = 0.0
+    kernel[centre, centre, :, :2] = (1.0, -1.0)
+    second.set_weights([kernel, bias])
