@@ -212,6 +212,7 @@ def test_what_does_not_fit_is_refused(changes, said, run):
         ({"weights": ("vgg16",)}, "must be BACKBONE=FILE"),
         ({"field_px": 100}, "field_px = 100: must lie within"),
         ({"epochs": -1}, "epochs = -1: must lie within"),
+        ({"learning_rate": 2.0}, "learning_rate = 2.0: must lie within"),
     ],
 )
 def test_settings_check_themselves(fields, said):
@@ -225,6 +226,13 @@ def test_all_finders_are_compared_by_default():
     made = FINDERS["vgg16-xavier"].make(ComparisonSettings(optimizer="nadam", epochs=4), 1)
     assert made.get_params()["optimizer_name"] == "nadam"
     assert made.get_params()["epochs"] == 4
+    # Each its own rate, unless one is asked for.
+    assert made.get_params()["learning_rate"] == 1e-3
+    slower = FINDERS["lensflow"].make(ComparisonSettings(learning_rate=1e-5), 1)
+    assert slower.get_params()["learning_rate"] == 1e-5
+    assert "learning_rate" not in FINDERS["gaussian-mixture"].make(
+        ComparisonSettings(), 1
+    ).get_params()
     assert tuple(THESIS_OPTIMIZERS) == OPTIMIZERS
 
 

@@ -43,18 +43,19 @@ def _thesis(backbone: str, middle: str) -> Compared:
             backbone, middle, settings.optimizer, input_px=settings.input_px, random_state=seed,
             weights="" if middle == "xavier" else settings.weight_files.get(backbone, ""),
         )  # fmt: skip
-        return _with_epochs(finder, settings)
+        return _trained_so(finder, settings)
 
     return Compared("Akhazhanov 2018", make)
 
 
-def _with_epochs(finder: ImageFinder, settings: ComparisonSettings) -> ImageFinder:
-    """As many passes as asked for; LensFlow's fine phase is half as long as its coarse one."""
-    if not settings.epochs:
-        return finder
-    if isinstance(finder, LensFlow):
+def _trained_so(finder: ImageFinder, settings: ComparisonSettings) -> ImageFinder:
+    """With the passes and the rate asked for; LensFlow's fine phase is half as long."""
+    if settings.learning_rate:
+        finder.set_params(learning_rate=settings.learning_rate)
+    if settings.epochs and isinstance(finder, LensFlow):
         finder.set_params(fine_epochs=max(1, settings.epochs // 2))
-    finder.set_params(epochs=settings.epochs)
+    if settings.epochs:
+        finder.set_params(epochs=settings.epochs)
     return finder
 
 
@@ -71,11 +72,11 @@ FINDERS: dict[str, Compared] = {
     },
     REFERENCE: Compared(
         "Pourrahmani et al. 2018",
-        lambda settings, seed: _with_epochs(LensFlow(random_state=seed), settings),
+        lambda settings, seed: _trained_so(LensFlow(random_state=seed), settings),
     ),
     "deeplens": Compared(
         "Lanusse et al. 2018",
-        lambda settings, seed: _with_epochs(DeepLens(random_state=seed), settings),
+        lambda settings, seed: _trained_so(DeepLens(random_state=seed), settings),
     ),
     **{
         thesis_name(backbone, middle): _thesis(backbone, middle)

@@ -69,6 +69,7 @@ def _finder_lines(table: pd.DataFrame) -> list[str]:
     rows = [
         (
             row["finder"], row["source"], f"{row['folds']}", _number(row["epochs"], "{:.0f}"),
+            _number(row["learning_rate"], "{:g}"),
             f"{row['roc_auc']:.4f}", f"{row['f1']:.3f}",
             *(rate_words(row, name) for name in RATE_WORDS),
             _number(row["false_per_deg2"], "{:,.0f}"),
@@ -79,9 +80,9 @@ def _finder_lines(table: pd.DataFrame) -> list[str]:
         )
         for row in table.to_dict("records")
     ]  # fmt: skip
-    header = ("finder", "whose", "folds", "passes", "ROC AUC", "F1", *RATE_WORDS.values(),
-              "false candidates per deg²", "real lenses above 1 %", "real others above 1 %",
-              "parameters", "training time", "cutouts/s")  # fmt: skip
+    header = ("finder", "whose", "folds", "passes", "learning rate", "ROC AUC", "F1",
+              *RATE_WORDS.values(), "false candidates per deg²", "real lenses above 1 %",
+              "real others above 1 %", "parameters", "training time", "cutouts/s")  # fmt: skip
     return table_lines(header, rows)
 
 

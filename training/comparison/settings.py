@@ -23,6 +23,8 @@ class ComparisonSettings:
         How many of the set, from the first; 0: all.
     epochs : int
         Passes of the networks; 0: each as its authors trained it, or we where they do not say.
+    learning_rate : float
+        At which the networks begin; 0: likewise.
     folds, seed : int
     protocol : str
         ``grouped`` by object, or ``thesis``: augmented first, split after, which leaks.
@@ -49,6 +51,7 @@ class ComparisonSettings:
     )
     cutouts: int = setting(0, "Cutouts of the set, from the first; 0: all.")
     epochs: int = setting(0, "Passes of the networks; 0: each by its own recipe.")
+    learning_rate: float = setting(0.0, "Of the networks; 0: each by its own recipe.")
     folds: int = setting(7, "Folds.")
     seed: int = setting(2018, "Of folds and trainings.")
     protocol: str = setting("grouped", "grouped, or thesis: augment first, split after.")
@@ -71,6 +74,7 @@ class ComparisonSettings:
                            ("augmented_lenses", 1e8), ("augmented_others", 1e8),
                            ("seed", 2**31 - 1)):  # fmt: skip
             within(name, getattr(self, name), 0, high)
+        within("learning_rate", self.learning_rate, 0.0, 1.0)
         within("folds", self.folds, 2, 100)
         within("field_px", self.field_px, 600, 30000)
         check_augmented(self.protocol, self.augmented_lenses, self.augmented_others)

@@ -33,11 +33,11 @@ def finder_table(
     Returns
     -------
     DataFrame
-        `finder`, `source`, `folds`, `epochs` (NaN for what has none), the columns of
-        `lensweep.training.evaluation.result_tables.flat`, `false_per_deg2`; `real_lenses`,
-        `real_others`: above the score that 1 % of a fold's held-out non-lenses pass, the mean over
-        folds, of `n_real_lenses` and `n_real_others`; `parameters`; `fit_s` and `scored_per_s`,
-        means over folds, and `fit_ratio` and `rate_ratio`, these over LensFlow's.
+        `finder`, `source`, `folds`, `epochs` and `learning_rate` (NaN for what has none), the
+        columns of `lensweep.training.evaluation.result_tables.flat`, `false_per_deg2`;
+        `real_lenses`, `real_others`: above the score that 1 % of a fold's held-out non-lenses pass,
+        the mean over folds, of `n_real_lenses` and `n_real_others`; `parameters`; `fit_s` and
+        `scored_per_s`, means over folds, and `fit_ratio` and `rate_ratio`, these over LensFlow's.
     """
     rows = []
     for name, folds in comparison.scores.items():
@@ -45,7 +45,8 @@ def finder_table(
         rows.append(
             {
                 "finder": name, "source": FINDERS[name].source, "folds": len(folds),
-                "epochs": comparison.parameters[name].get("epochs", np.nan),
+                **{key: comparison.parameters[name].get(key, np.nan)
+                   for key in ("epochs", "learning_rate")},
                 **flat(measure(logits, labels)),
                 "false_per_deg2": false_per_deg2.get(name, np.nan),
                 **_on_real(comparison, folds),
