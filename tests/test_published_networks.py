@@ -23,6 +23,7 @@ from lensweep.training.published.thesis import (
     NETWORKS,
     OPTIMIZERS,
     ThesisNetwork,
+    interpolate,
     xavier,
 )
 
@@ -107,8 +108,8 @@ def test_the_thesis_networks_have_their_parameters(backbone):
     with keras.StatelessScope(initialize_variables=False):
         network, pretrained = finder.layers((100, 100, 1))
     assert pretrained.input_shape[1:] == (known.native_size, known.native_size, 3)
-    # Interpolation twofold to 224 pixels, threefold to 299 and 331.
-    width = 4 if known.native_size == 224 else 5
+    # Interpolation threefold to 224 and 299 pixels, fourfold to 331.
+    width = 8 if known.native_size == 331 else 5
     front = 16 * (width**2 + 1) + 3 * (16 * 25 + 1) + (12 if known.caffe else 0)
     normalised = int(np.prod(pretrained.output_shape[1:]) if "vgg" in backbone
                      else pretrained.output_shape[-1])  # fmt: skip
@@ -143,8 +144,9 @@ def test_the_middle_is_trained_or_not(middle, share, monkeypatch):
 
 @pytest.mark.parametrize("factor", [1, 2, 3])
 def test_the_deconvolutions_begin_as_interpolation(factor):
-    finder = ThesisNetwork("vgg16", "xavier", input_px=32 * factor, random_state=0)
-    network = finder.build((32, 32, 1))
+    finder = ThesisNetwork("vgg16", "trained", input_px=32 * factor, random_state=0)
+    network, _ = finder.layers((32, 32, 1))
+    interpolate(network)
     # A slope across zero, which both signs of a map are needed for.
     slope = np.broadcast_to(np.linspace(-0.6, 0.4, 32, dtype=np.float32), (32, 32))
     front = keras.Model(network.input, network.get_layer(FRONT[1]).output)

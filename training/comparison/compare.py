@@ -9,7 +9,7 @@ from distributed import Client
 from lensweep.ground.progress import Progress
 from lensweep.training.comparison.fields import count_on_fields
 from lensweep.training.comparison.report import write_comparison
-from lensweep.training.comparison.run import open_comparison, run_comparison
+from lensweep.training.comparison.run import check_finders, open_comparison, run_comparison
 from lensweep.training.comparison.settings import ComparisonSettings
 from lensweep.training.data.augment import materialise
 from lensweep.training.data.examples import open_examples
@@ -46,6 +46,7 @@ def compare(
         If anything that is asked for is not there or does not fit, or `out` holds another
         comparison.
     """
+    check_finders(settings, out)
     if settings.augmented_lenses:
         data = _augmented(settings, data, out / "augmented", open_client, progress)
     stamps = read_stamps(data, None if settings.augmented_lenses else settings.cutouts or None)

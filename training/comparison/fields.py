@@ -52,8 +52,8 @@ def count_on_fields(
         # A survey plants one lens at least.
         asked = SurveyConfig(bundle.folder, settings.fields, _SEED, settings.field_px, 1,
                              (_CENTRES,))  # fmt: skip
-        out = folder / "survey"
-        survey = run_survey(asked, open_survey(asked, out), out, client, progress)
+        kept = folder / "survey"
+        survey = run_survey(asked, open_survey(asked, kept), kept, client, progress)
         scores = survey.candidates[_CENTRES]["logit_mean"].to_numpy(np.float64)
         area = float(survey.facts["area_deg2"].sum())
         above = int((scores >= bundle.description.thresholds["fpr_0.01"]).sum())

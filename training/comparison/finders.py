@@ -41,6 +41,7 @@ def _thesis(backbone: str, middle: str) -> Compared:
     def make(settings: ComparisonSettings, seed: int) -> ImageFinder:
         finder = ThesisNetwork(
             backbone, middle, settings.optimizer, input_px=settings.input_px, random_state=seed,
+            augment=not settings.augmented_lenses,
             weights="" if middle == "xavier" else settings.weight_files.get(backbone, ""),
         )  # fmt: skip
         return _trained_so(finder, settings)

@@ -111,11 +111,22 @@ def claim(path: Path, asked: dict[str, Any]) -> None:
     InputError
         If they were made otherwise.
     """
-    asked = json.loads(json.dumps(asked))
+    check_claim(path, asked)
     if not path.is_file():
         write_json(path, asked)
+
+
+def check_claim(path: Path, asked: dict[str, Any]) -> None:
+    """Refuse to mix results with others, if there are any yet.
+
+    Raises
+    ------
+    InputError
+        If they were made otherwise.
+    """
+    if not path.is_file():
         return
-    change = first_change(json.loads(path.read_text()), asked)
+    change = first_change(json.loads(path.read_text()), json.loads(json.dumps(asked)))
     if change is not None:
         raise InputError(
             f"results in {path.parent}: were made with {change.key} = {change.was!r}, now "
@@ -144,7 +155,7 @@ def run_comparison(
         if not _fold_file(out, name, fold).is_file()
     ]  # fmt: skip
     done = len(names) * settings.folds - len(missing)
-    _check_weights(settings, {name for name, _ in missing})
+    check_finders(settings, out)
     stage = progress.stage("comparing", len(names) * settings.folds, done, unit="folds")
     for name, fold in missing:
         finder = FINDERS[name].make(settings, settings.seed + _SEEDS_APART * (fold + 1))
@@ -158,12 +169,21 @@ def run_comparison(
     return Comparison(comparison.stamps, comparison.folds, comparison.real, *_read(out))
 
 
-def _check_weights(settings: ComparisonSettings, names: set[str]) -> None:
-    """Look for all pretrained weights before the first fit."""
-    for name in names:
+def check_finders(settings: ComparisonSettings, out: Path) -> None:
+    """Look for all that would stop a comparison, before the first fit.
+
+    Raises
+    ------
+    InputError
+        If a finder is not known or was fitted otherwise before, its weights cannot be had, or a
+        network cannot take so few pixels.
+    """
+    for name in chosen_finders(settings):
         finder = FINDERS[name].make(settings, settings.seed)
-        if isinstance(finder, ThesisNetwork):
-            finder.find_weights()
+        check_claim(out / name / PARAMETERS, _described(finder))
+        done = all(_fold_file(out, name, fold).is_file() for fold in range(settings.folds))
+        if isinstance(finder, ThesisNetwork) and not done:
+            finder.check()
 
 
 def fit_fold(

@@ -53,7 +53,7 @@ def draw_turns(
 
 
 def transform_at_random(
-    flux: NDArray[np.float32], rng: np.random.Generator
+    flux: NDArray[np.float32], rng: np.random.Generator, most_shift_px: float = SHIFT_PX
 ) -> NDArray[np.float32]:
     """Transform every cutout as the thesis did, and shift it.
 
@@ -65,6 +65,8 @@ def transform_at_random(
     flux : ndarray, shape (n, size, size), float32
         NaN where there is no data.
     rng : numpy.random.Generator
+    most_shift_px : float
+        The largest shift along either axis.
 
     Returns
     -------
@@ -73,13 +75,13 @@ def transform_at_random(
     """
     out = np.empty_like(flux)
     for index, image in enumerate(flux):
-        matrix, shift_px = draw_transform(rng)
+        matrix, shift_px = draw_transform(rng, most_shift_px)
         out[index] = transform(image, matrix, shift_px)
     return out
 
 
 def draw_transform(
-    rng: np.random.Generator,
+    rng: np.random.Generator, most_shift_px: float = SHIFT_PX
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw a linear map from output to input coordinates (y, x), and a shift in pixels."""
     angle = np.deg2rad(rng.uniform(-ROTATION_DEG, ROTATION_DEG))
@@ -89,7 +91,7 @@ def draw_transform(
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     # Shear as Keras' image generator draws it, which the thesis most likely used.
     shearing = np.array([[1.0, -np.sin(shear)], [0.0, np.cos(shear)]])
-    return zoom * rotation @ shearing @ np.diag(flips), rng.uniform(-SHIFT_PX, SHIFT_PX, 2)
+    return zoom * rotation @ shearing @ np.diag(flips), rng.uniform(-most_shift_px, most_shift_px, 2)
 
 
 def transform(

@@ -4,12 +4,12 @@ A few deconvolutions bring the one channel to the size and the three channels of
 network; its intermediate layers stay as they are, are all trained, or begin at random by Xavier
 Glorot's rule; its last layers are replaced by equivalent ones for two classes, with batch
 normalisation and dropout. What the thesis does not say, and is our choice: two deconvolutions, the
-first of 16 maps, the second of 5 x 5 pixels and within [-1, 1], that begin as interpolation, for
-what pretrained layers see through random ones is no picture any more; a whole factor, and a border
-cropped or added to the exact size; dropout of a half, as VGG's authors; the passes, the batch and
-the rate; and the momentum of batch normalisation: with Keras' own a network of some hundred
-steps is asked with means that still hold its beginning, and answers at random however well it has
-learned.
+first of 16 maps, the second of 5 x 5 pixels and within [-1, 1]; that they enlarge by a whole
+factor, and plain resizing does the rest; that in front of pretrained layers they begin as
+interpolation, for what these see through random ones is no picture any more; dropout of a half, as
+VGG's authors; the passes, the batch and the rate; and the momentum of batch normalisation: with
+Keras' own a network of some hundred steps is asked with means that still hold its beginning, and
+answers at random however well it has learned.
 """
 
 from pathlib import Path
@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lensweep.ground.errors import InputError
+from lensweep.ground.settings import one_of
 from lensweep.training.data.augment import transform_at_random
 from lensweep.training.fit.backbones import BACKBONES
 from lensweep.training.fit.classifier import bilinear_kernel, preprocess
@@ -51,14 +53,16 @@ class ThesisNetwork(NetworkFinder):
         One of `NETWORKS`.
     middle : str
         ``frozen``: the pretrained layers stay as they are. ``trained``: they begin pretrained, and
-        all is trained. ``xavier``: all is trained from random weights.
+        all is trained. ``xavier``: all begins at random, and is trained.
     optimizer_name : str
         One of `OPTIMIZERS`.
     epochs, batch_size : int
     learning_rate : float
     dropout : float
     input_px : int
-        Pixels a side that the pretrained network sees; 0: those it was pretrained on.
+        Pixels a side to which a whole cutout is brought; 0: those of the pretraining.
+    augment : bool
+        Whether cutouts are changed at random in every pass, and not beforehand.
     weights : str
         File of its ImageNet weights without the top; empty for Keras' download.
     random_state : int, RandomState or None
@@ -74,6 +78,7 @@ class ThesisNetwork(NetworkFinder):
         learning_rate: float = 1e-3,
         dropout: float = 0.5,
         input_px: int = 0,
+        augment: bool = True,
         weights: str = "",
         random_state: Any = None,
     ) -> None:
@@ -85,17 +90,38 @@ class ThesisNetwork(NetworkFinder):
         self.learning_rate = learning_rate
         self.dropout = dropout
         self.input_px = input_px
+        self.augment = augment
         self.weights = weights
         self.random_state = random_state
 
+    def check(self) -> None:
+        """Look over what does not depend on any cutout.
+
+        Raises
+        ------
+        InputError
+            If a name is not known, the network cannot take so few pixels, or its weights cannot be
+            had.
+        """
+        one_of("backbone", self.backbone, NETWORKS)
+        one_of("middle", self.middle, MIDDLES)
+        one_of("optimizer_name", self.optimizer_name, tuple(OPTIMIZERS))
+        smallest = BACKBONES[self.backbone].smallest_size
+        if 0 < self.input_px < smallest:
+            raise InputError(
+                f"input_px = {self.input_px}: {self.backbone} takes {smallest} pixels a side or more"
+            )
+        self.find_weights()
+
     def build(self, shape: tuple[int, int, int]) -> keras.Model:
+        self.check()
         path = self.find_weights()
         network, pretrained = self.layers(shape)
         if path is not None:
             load_weights(pretrained, path, self.backbone)
+            interpolate(network)
         else:
             xavier(network, self._seed())
-        interpolate(network)
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = MOMENTUM
@@ -132,8 +158,10 @@ class ThesisNetwork(NetworkFinder):
     def augmented(
         self, scaled: NDArray[np.float32], rng: np.random.Generator
     ) -> NDArray[np.float32]:
-        """Rotation, zoom, shear and flips of section 5.1, and shifts; nothing beyond the edge."""
-        return np.nan_to_num(transform_at_random(scaled, rng), copy=False)
+        """Rotation, zoom, shear and flips of section 5.1; nothing beyond the edge."""
+        if not self.augment:
+            return scaled
+        return np.nan_to_num(transform_at_random(scaled, rng, most_shift_px=0.0), copy=False)
 
     def _head(self, maps: keras.KerasTensor) -> keras.KerasTensor:
         dense = DENSE.get(self.backbone, ())
@@ -153,8 +181,8 @@ def xavier(network: keras.Model, seed: int) -> None:
 
 
 def _deconvolved(images: keras.KerasTensor, size_px: int) -> keras.KerasTensor:
-    """A few learned deconvolutions to three channels of another size."""
-    factor = max(1, round(size_px / images.shape[1]))
+    """A few learned deconvolutions to three channels, and resizing to the exact size."""
+    factor = max(1, -(-size_px // images.shape[1]))
     layers = (
         (FRONT_MAPS, len(bilinear_kernel(factor)), factor, "relu"),
         (3, SECOND_WIDTH_PX, 1, "tanh"),
@@ -163,16 +191,13 @@ def _deconvolved(images: keras.KerasTensor, size_px: int) -> keras.KerasTensor:
         images = keras.layers.Conv2DTranspose(
             maps, width_px, stride, "same", activation=activation, name=name
         )(images)
-    missing = size_px - images.shape[1]
-    if not missing:
+    if images.shape[1] == size_px:
         return images
-    border = (abs(missing) // 2, abs(missing) - abs(missing) // 2)
-    fit = keras.layers.ZeroPadding2D if missing > 0 else keras.layers.Cropping2D
-    return fit((border, border))(images)
+    return keras.layers.Resizing(size_px, size_px, dtype="float32")(images)
 
 
 def interpolate(network: keras.Model) -> None:
-    """Begin the deconvolutions as bilinear interpolation, as Long et al. (2015, section 4.1) do.
+    """Begin the deconvolutions as bilinear interpolation (Long et al. 2015), but for the tanh.
 
     Of the first layer's maps one is what lies above zero and one what lies below it; the second
     layer takes their difference into each channel, and of the other maps, which begin at random,
