@@ -15,9 +15,10 @@ from toy_stamps import draw_toy, write_toy_set
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import PlainProgress
 from lensweep.training.comparison.compare import compare
+from lensweep.training.comparison.fields import check_counted
 from lensweep.training.comparison.finders import FINDERS, chosen_finders
 from lensweep.training.comparison.real_stamps import RealStamps, read_real_stamps
-from lensweep.training.comparison.report import claim_lines, write_comparison
+from lensweep.training.comparison.report import claim_lines, graded_lines, write_comparison
 from lensweep.training.comparison.run import (
     Comparison,
     FoldScores,
@@ -193,7 +194,6 @@ def test_what_is_finished_is_not_fitted_again(run, monkeypatch):
 )
 def test_what_does_not_fit_is_refused(changes, said, run):
     out, comparison = run
-    (out / "lensflow" / "fold-1.npz").unlink(missing_ok=True)
     settings = ComparisonSettings(**{"finders": ("lensflow",), "epochs": 1, "folds": 2} | changes)
     with pytest.raises(InputError, match=said):
         run_comparison(
@@ -242,15 +242,38 @@ def test_a_page_tells_what_was_run_and_what_was_not(made_up, tmp_path):
         Stamps(flux, labels, np.arange(N), pd.DataFrame(), ""), made_up.folds, made_up.real,
         made_up.scores, made_up.parameters,
     )  # fmt: skip
-    page = write_comparison(shown, tmp_path, 1).read_text()
+    page = write_comparison(shown, shown.stamps, tmp_path, 1).read_text()
     assert "| lensflow | Pourrahmani et al. 2018 | 7 | 3 |" in page
     assert "Not run on all folds: kernel-pca-trees" in page
     assert "xception-trained" in page.partition("Not run on all folds")[2]
     assert "| VGG19 | frozen | not run |" in page
-    assert "A (1)" in page
+    assert "| A (1) | " in page
     for name in ("finders", "figure_5_1", "figure_5_2"):
         assert imread(tmp_path / f"{name}.png").std() > 0.01
     assert len(pd.read_parquet(tmp_path / "table_5_1.parquet")) == 18
+
+
+def test_table_5_2_has_the_thesis_form_and_figures(made_up):
+    networks, others = " ".join(graded_lines(thesis_table_5_2(made_up))).split("| predicted")[1:]
+    assert "| xception-frozen |" in networks
+    assert "thesis: xception | thesis: inception | thesis: resnet |" in networks
+    assert "| 0.982 ± 0.041 | 0.872 ± 0.314 | 0.767 ± 0.385 |" in networks
+    assert "lensflow" in others
+    assert "thesis" not in others
+    # Of images without grades the thesis' rows are its own.
+    by_label = thesis_table_5_2(made_up).replace({"group": {"A": "lens", "B": "lens"}})
+    rows = graded_lines(by_label)
+    assert any(row.startswith("| lens (") for row in rows)
+    assert any(row.startswith("| A |  |") for row in rows)
+
+
+def test_counts_on_other_fields_are_refused(tmp_path):
+    (tmp_path / "lensflow").mkdir()
+    counted = {"fields": 4, "field_px": 3000, "area_deg2": 0.01, "above": 3}
+    (tmp_path / "lensflow" / "fields.json").write_text(json.dumps(counted))
+    check_counted(ComparisonSettings(fields=4), tmp_path)
+    with pytest.raises(InputError, match="counted with fields = 4, now 8"):
+        check_counted(ComparisonSettings(fields=8), tmp_path)
 
 
 def test_lenses_are_in_the_green_box_on_the_left(tmp_path):
@@ -291,20 +314,24 @@ def test_the_command_prints_its_page(tmp_path, command):
 
 
 def test_a_comparison_from_a_folder_to_a_page_with_fields(client, tmp_path):
-    """Augmented first by the thesis' protocol, networks counted on a field."""
+    """Augmented first by the thesis' protocol, each network counted on a field."""
     write_toy_set(tmp_path / "set", 48)
     settings = ComparisonSettings(
-        ("lensflow",), epochs=1, folds=2, protocol="thesis", augmented_lenses=40,
-        augmented_others=36, fields=1, field_px=600,
+        ("lensflow", "vgg16-xavier"), epochs=1, input_px=32, folds=2, protocol="thesis",
+        augmented_lenses=40, augmented_others=36, fields=1, field_px=600,
     )  # fmt: skip
     page = compare(
         settings, tmp_path / "set", tmp_path / "out", lambda: nullcontext(client), progress()
     )
     assert "40 lenses and 36 others in 2 folds" in page.read_text()
-    counted = json.loads((tmp_path / "out" / "lensflow" / "fields.json").read_text())
-    # Less than the field's square: its edges and gaps have no data.
-    assert 0.6 < counted["area_deg2"] / (600 * 0.05 / 3600) ** 2 < 1.0
-    table = pd.read_parquet(tmp_path / "out" / "finders.parquet")
-    assert table["false_per_deg2"].item() == pytest.approx(
-        counted["above"] / counted["area_deg2"]
-    )
+    table = pd.read_parquet(tmp_path / "out" / "finders.parquet").set_index("finder")
+    for name in settings.finders:
+        counted = json.loads((tmp_path / "out" / name / "fields.json").read_text())
+        # Less than the field's square: its edges and gaps have no data.
+        assert 0.6 < counted["area_deg2"] / (600 * 0.05 / 3600) ** 2 < 1.0
+        assert table.loc[name, "false_per_deg2"] == pytest.approx(
+            counted["above"] / counted["area_deg2"]
+        )
+    made = json.loads((tmp_path / "out" / "vgg16-xavier" / "finder.json").read_text())
+    # What was augmented beforehand is not changed again.
+    assert made["augment"] is False

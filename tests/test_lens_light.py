@@ -78,6 +78,22 @@ def test_bands_without_a_common_pixel_are_refused():
         remove_by_components(bands, 5.0, 5.0)
 
 
+def test_a_band_without_light_is_named():
+    bands = np.stack([np.random.default_rng(1).normal(size=(20, 20)), np.zeros((20, 20))])
+    with pytest.raises(InputError, match="band 2: all pixels are alike"):
+        remove_by_components(bands, 10.0, 10.0)
+
+
+@pytest.mark.parametrize("x", [-20.0, 99.0, 250.0])
+def test_a_centre_that_is_not_in_the_image_is_refused(scene, x):
+    host, arcs, noise = scene
+    with pytest.raises(InputError, match="outside the image of 100 x 100"):
+        remove_by_ellipses(host + noise[0], x, 50.0)
+    if x != 99.0:
+        with pytest.raises(InputError, match="no band has data within"):
+            remove_by_components(np.stack([host + noise[0], arcs + noise[1]]), x, 50.0)
+
+
 def test_empty_sky_has_no_ellipse():
     with pytest.raises(InputError, match="no ellipse fits"):
         remove_by_ellipses(np.random.default_rng(2).normal(size=(60, 60)), 30.0, 30.0)
@@ -86,14 +102,22 @@ def test_empty_sky_has_no_ellipse():
 def test_the_command_writes_what_is_left(scene, tmp_path, command):
     host, arcs, noise = scene
     paths = [tmp_path / f"{name}.fits" for name in ("f606w", "f814w")]
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0,
+                          "CRVAL2": 2.0, "CRPIX1": 50.0, "CRPIX2": 50.0, "CDELT1": -1.4e-5,
+                          "CDELT2": 1.4e-5})  # fmt: skip
     for path, (red, blue), grain in zip(paths, COLOURS, noise, strict=True):
-        fits.PrimaryHDU(red * host + blue * arcs + grain).writeto(path)
+        fits.PrimaryHDU(red * host + blue * arcs + grain, header).writeto(path)
     out = tmp_path / "left.fits"
     centre = ("--x", X, "--y", Y)
     for bands in (paths, paths[:1]):
         status, printed = command("lens-light", *bands, "--out", out, *centre)
         assert status == 0, printed
         assert fits.getdata(out).shape == (len(bands), 100, 100)
+        written = fits.getheader(out)
+        assert (written["CRVAL1"], written["CTYPE2"]) == (150.0, "DEC--TAN")
+        assert [written[f"PLANE{n}"] for n, _ in enumerate(bands, 1)] == [
+            path.name for path in bands
+        ]
     fits.PrimaryHDU(np.zeros((10, 12))).writeto(tmp_path / "small.fits")
     status, printed = command("lens-light", *paths, tmp_path / "small.fits", "--out", out)
     assert status == 2

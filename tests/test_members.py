@@ -6,6 +6,7 @@ import pytest
 from conftest import scan_here, write_field
 from toy_stamps import draw_toy
 
+from lensweep.ground.errors import InputError
 from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.scanner.network.ensemble import EnsembleError
 from lensweep.scanner.network.inference import Ensemble
@@ -48,7 +49,9 @@ def deeplens():
 def test_members_score_as_their_finders(toy, lensflow, mixture, deeplens, tmp_path):
     flux, _ = toy
     finders = {"lensflow": lensflow, "mixture": mixture, "deeplens": deeplens}
-    bundle = write_finder_bundle(tmp_path / "three", finders, OTHERS, {"how": "toy"})
+    bundle = write_finder_bundle(
+        tmp_path / "three", finders, OTHERS, {"how": "toy"}, screen=lensflow
+    )
     assert bundle.description.members == tuple(finders)
     loaded = Ensemble(bundle, precision="full", screen="on")
     logits = loaded.logits(flux[:6])
@@ -57,7 +60,7 @@ def test_members_score_as_their_finders(toy, lensflow, mixture, deeplens, tmp_pa
     assert logits[:, 0] == pytest.approx(fine, abs=0.02)
     assert logits[:, 1] == pytest.approx(mixture.decision_function(flux[:6]), rel=1e-4, abs=1e-3)
     assert logits[:, 2] == pytest.approx(deeplens.decision_function(flux[:6]), rel=0.03)
-    # The coarse network is the screen, at its own cut.
+    # Of a LensFlow as the screen the coarse network is it, at its own cut.
     coarse = lensflow._ask(lensflow.networks_["coarse"], flux[:6])
     assert loaded.screen_logits(flux[:6]) == pytest.approx(coarse, abs=1e-3)
     assert loaded.screen_threshold == lensflow.numbers_["cut"]
@@ -75,11 +78,24 @@ def test_any_finder_can_be_the_screen(toy, lensflow, mixture, tmp_path):
     assert judged.screen_logit == pytest.approx(scores, rel=1e-4, abs=1e-3)
 
 
+def test_lensflow_alone_brings_its_screen_and_beside_others_is_asked_for_one(
+    toy, lensflow, mixture, tmp_path
+):
+    bundle = write_finder_bundle(tmp_path / "alone", {"lensflow": lensflow}, OTHERS, {})
+    assert Ensemble(bundle, precision="full").screen_threshold == lensflow.numbers_["cut"]
+    # In whichever order.
+    finders = {"mixture": mixture, "lensflow": lensflow}
+    with pytest.raises(InputError, match="name a screen"):
+        write_finder_bundle(tmp_path / "both", finders, OTHERS, {})
+    assert not (tmp_path / "both").exists()
+
+
 def test_a_scan_takes_lensflow_and_a_mixture(client, lensflow, mixture, tmp_path):
     field = write_field(tmp_path / "field_f814w_drz.fits", seed=3)
     bundle = write_finder_bundle(
-        tmp_path / "lensflow-and-mixture", {"lensflow": lensflow, "mixture": mixture}, OTHERS, {}
-    )
+        tmp_path / "lensflow-and-mixture", {"lensflow": lensflow, "mixture": mixture}, OTHERS, {},
+        screen=lensflow,
+    )  # fmt: skip
     outcome = scan_here(client, tmp_path / bundle.description.name, [field], tmp_path / "run",
                         screen="off")  # fmt: skip
     assert outcome.exit_status == 0

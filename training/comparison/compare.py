@@ -7,7 +7,7 @@ from pathlib import Path
 from distributed import Client
 
 from lensweep.ground.progress import Progress
-from lensweep.training.comparison.fields import count_on_fields
+from lensweep.training.comparison.fields import check_counted, count_on_fields
 from lensweep.training.comparison.report import write_comparison
 from lensweep.training.comparison.run import check_finders, open_comparison, run_comparison
 from lensweep.training.comparison.settings import ComparisonSettings
@@ -47,15 +47,17 @@ def compare(
         comparison.
     """
     check_finders(settings, out)
+    if settings.fields:
+        check_counted(settings, out)
+    originals = stamps = read_stamps(data, settings.cutouts or None)
     if settings.augmented_lenses:
-        data = _augmented(settings, data, out / "augmented", open_client, progress)
-    stamps = read_stamps(data, None if settings.augmented_lenses else settings.cutouts or None)
+        stamps = read_stamps(_augmented(settings, data, out / "augmented", open_client, progress))
     comparison = open_comparison(settings, stamps, out)
     comparison = run_comparison(settings, comparison, out, progress)
     if settings.fields:
         with open_client() as client:
             count_on_fields(settings, comparison, out, client, progress)
-    return write_comparison(comparison, out, settings.seed)
+    return write_comparison(comparison, originals, out, settings.seed)
 
 
 def _augmented(

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 from distributed import Client
 
+from lensweep.ground.asked import first_change
 from lensweep.ground.atomic import write_json
+from lensweep.ground.errors import InputError
 from lensweep.ground.progress import Progress
 from lensweep.training.comparison.run import FITTED, Comparison
 from lensweep.training.comparison.settings import ComparisonSettings
@@ -19,6 +21,25 @@ COUNTED = "fields.json"
 # Of the first field; no seed of a training set.
 _SEED = 600001
 _CENTRES = "grid"
+
+
+def check_counted(settings: ComparisonSettings, out: Path) -> None:
+    """Refuse to mix counts on some fields with counts on others.
+
+    Raises
+    ------
+    InputError
+        If finders were counted on more, fewer or other fields.
+    """
+    asked = {"fields": settings.fields, "field_px": settings.field_px}
+    for path in sorted(out.glob(f"*/{COUNTED}")):
+        counted = json.loads(path.read_text())
+        change = first_change({key: counted[key] for key in asked}, asked)
+        if change is not None:
+            raise InputError(
+                f"{path}: counted with {change.key} = {change.was}, now {change.now}; give that "
+                "again, or another --out"
+            )
 
 
 def count_on_fields(
@@ -57,7 +78,8 @@ def count_on_fields(
         scores = survey.candidates[_CENTRES]["logit_mean"].to_numpy(np.float64)
         area = float(survey.facts["area_deg2"].sum())
         above = int((scores >= bundle.description.thresholds["fpr_0.01"]).sum())
-        write_json(folder / COUNTED, {"fields": settings.fields, "area_deg2": area, "above": above})
+        counted = {"fields": settings.fields, "field_px": settings.field_px}
+        write_json(folder / COUNTED, {**counted, "area_deg2": area, "above": above})
 
 
 def read_counted(out: Path, names: list[str]) -> dict[str, float]:

@@ -37,6 +37,9 @@ def thesis_name(backbone: str, middle: str) -> str:
     return f"{backbone}-{middle}"
 
 
+THESIS_NAMES = tuple(thesis_name(backbone, middle) for middle in MIDDLES for backbone in NETWORKS)
+
+
 def _thesis(backbone: str, middle: str) -> Compared:
     def make(settings: ComparisonSettings, seed: int) -> ImageFinder:
         finder = ThesisNetwork(

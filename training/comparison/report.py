@@ -6,19 +6,21 @@ import numpy as np
 import pandas as pd
 
 from lensweep.catalogs.tables import write_frame
+from lensweep.scanner.lenses.grade_table import THESIS
 from lensweep.training.comparison.fields import read_counted
-from lensweep.training.comparison.finders import FINDERS
+from lensweep.training.comparison.finders import FINDERS, THESIS_NAMES
 from lensweep.training.comparison.plots import draw_finders
 from lensweep.training.comparison.run import Comparison
 from lensweep.training.comparison.sheets import draw_augmented, draw_classes
 from lensweep.training.comparison.tables import finder_table, thesis_table_5_1, thesis_table_5_2
 from lensweep.training.evaluation.report import RATE_WORDS, RESULTS, rate_words, table_lines
+from lensweep.training.published.stamps import Stamps
 
 # What the thesis says of full training and of random beginnings: ROC AUC below that.
 _OVERFITTED = 0.7
 
 
-def write_comparison(comparison: Comparison, out: Path, seed: int) -> Path:
+def write_comparison(comparison: Comparison, originals: Stamps, out: Path, seed: int) -> Path:
     """Write everything about a comparison into its folder.
 
     `results.md`; `finders.parquet`, `table_5_1.parquet` and `table_5_2.parquet`; `finders.png`;
@@ -28,6 +30,8 @@ def write_comparison(comparison: Comparison, out: Path, seed: int) -> Path:
     ----------
     comparison : Comparison
         With scores of one finder at least.
+    originals : Stamps
+        The labelled set as it is, of which samples are drawn.
     out : Path
     seed : int
         Of the samples.
@@ -42,8 +46,8 @@ def write_comparison(comparison: Comparison, out: Path, seed: int) -> Path:
     for name, table in (("finders", finders), ("table_5_1", networks), ("table_5_2", graded)):
         write_frame(table, out / f"{name}.parquet")
     draw_finders(comparison, finders, out / "finders.png")
-    draw_classes(comparison.stamps, out / "figure_5_1.png", seed)
-    draw_augmented(comparison.stamps, out / "figure_5_2.png", seed)
+    draw_classes(originals, out / "figure_5_1.png", seed)
+    draw_augmented(originals, out / "figure_5_2.png", seed)
     labels = comparison.stamps.labels
     lines = [
         "# Published finders on the same folds", "",
@@ -56,7 +60,7 @@ def write_comparison(comparison: Comparison, out: Path, seed: int) -> Path:
         "## The thesis' Table 5-1", "", *_network_lines(networks), "", *claim_lines(networks), "",
     ]  # fmt: skip
     if len(graded):
-        lines += ["## The thesis' Table 5-2", "", *_graded_lines(graded), ""]
+        lines += ["## The thesis' Table 5-2", "", *graded_lines(graded), ""]
     lines += ["## The thesis' Figures 5-1 and 5-2", "",
               "![Lenses in green, others in red](figure_5_1.png)",
               "![Augmented, with labels](figure_5_2.png)"]  # fmt: skip
@@ -153,23 +157,48 @@ def _claim(words: str, holds: pd.Series, models: pd.Index) -> str:
     return f"* {words}: {said or 'no network has both'}"
 
 
-def _graded_lines(table: pd.DataFrame) -> list[str]:
-    groups = list(dict.fromkeys(table["group"]))
-    rows = []
-    for finder, members in table.groupby("finder", sort=False):
-        cells = members.set_index("group")
-        rows.append((str(finder), *(
-            f"{cells.loc[group, 'mean']:.3f}{_number(cells.loc[group, 'std'], ' ± {:.3f}')}"
-            for group in groups
-        )))  # fmt: skip
-    counts = table.drop_duplicates("group").set_index("group")["n"]
-    header = ("predicted probability, mean ± std dev",
-              *(f"{group} ({counts[group]})" for group in groups))  # fmt: skip
-    note = (
+def graded_lines(table: pd.DataFrame) -> list[str]:
+    """Table 5-2 in the thesis' form, its figures beside ours, and the other finders in the same.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `lensweep.training.comparison.tables.thesis_table_5_2`.
+    """
+    ours = dict(zip(table["group"], table["n"], strict=True))
+    cells = {
+        (row["finder"], row["group"]): _chance(row["mean"], row["std"])
+        for row in table.to_dict("records")
+    }
+    published = {f"thesis: {name}": _in_the_thesis(grades) for name, grades in THESIS.items()}
+    networks = [name for name in table["finder"].unique() if name in THESIS_NAMES]
+    others = [name for name in table["finder"].unique() if name not in THESIS_NAMES]
+    # A grade that our images do not have is a row of the thesis' figures alone.
+    grades = list(dict.fromkeys([*ours, *(g for of_one in published.values() for g in of_one)]))
+    lines = [
         "The thesis has the 92 candidates of LensFlow here, by grade; these are the images of the "
         "manifest, by its grades or labels."
-    )
-    return [note, "", *table_lines(header, rows)]
+    ]
+    for names, beside, groups in ((networks, published, grades), (others, {}, list(ours))):
+        rows = [
+            (
+                f"{group} ({ours[group]})" if group in ours else group,
+                *(cells.get((name, group), "") for name in names),
+                *(of_one.get(group, "") for of_one in beside.values()),
+            )
+            for group in groups
+        ]
+        header = ("predicted probability, mean ± std dev", *names, *beside)
+        lines += ["", *table_lines(header, rows)] if names else []
+    return lines
+
+
+def _in_the_thesis(grades: dict[str, tuple[float, float]]) -> dict[str, str]:
+    return {grade: _chance(*chance) for grade, chance in grades.items()}
+
+
+def _chance(mean: float, std: float) -> str:
+    return f"{mean:.3f}{_number(std, ' ± {:.3f}')}"
 
 
 def _number(value: float, form: str) -> str:

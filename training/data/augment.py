@@ -91,7 +91,8 @@ def draw_transform(
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     # Shear as Keras' image generator draws it, which the thesis most likely used.
     shearing = np.array([[1.0, -np.sin(shear)], [0.0, np.cos(shear)]])
-    return zoom * rotation @ shearing @ np.diag(flips), rng.uniform(-most_shift_px, most_shift_px, 2)
+    shift_px = rng.uniform(-most_shift_px, most_shift_px, 2)
+    return zoom * rotation @ shearing @ np.diag(flips), shift_px
 
 
 def transform(

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensweep.deploy.accelerator import import_tensorflow
-from lensweep.scanner.network.stretch import in_noise_units
 from lensweep.training.data.augment import turn_at_random
 from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.fit.residual import MOMENTUM
@@ -43,12 +42,20 @@ class BinnedNetwork(SmallNetwork):
 class AdversarialNetwork(BinnedNetwork):
     """A discriminator as a finder; `generate` makes cutouts."""
 
+    def __init__(
+        self,
+        epochs: int = 12,
+        batch_size: int = 64,
+        learning_rate: float = RATE,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(epochs, batch_size, learning_rate, random_state)
+
     def _fit(self, flux: NDArray[np.float32], labels: NDArray[np.bool_]) -> None:
         seed = self._seed()
         keras.utils.set_random_seed(seed)
-        scaled, _ = in_noise_units(flux)
         generator, judge = build_generator(), build_discriminator()
-        self.losses_ = _compete(generator, judge, binned(scaled), labels, self, seed)
+        self.losses_ = _compete(generator, judge, binned(self.scaled(flux)), labels, self, seed)
         finder = keras.Model(judge.input, judge.get_layer("is_lens").output)
         self.networks_, self.numbers_ = {"network": finder, "generator": generator}, {}
 
@@ -69,12 +76,13 @@ class GeneratedTraining(BinnedNetwork):
 
     def _fit(self, flux: NDArray[np.float32], labels: NDArray[np.bool_]) -> None:
         seed = self._seed()
-        source = AdversarialNetwork(self.epochs, self.batch_size, self.learning_rate, seed)
+        source = AdversarialNetwork(self.epochs, self.batch_size, random_state=seed)
         source.fit(flux, labels)
-        images = np.concatenate([binned(in_noise_units(flux)[0]), source.generate(labels, seed)])
+        images = np.concatenate([binned(self.scaled(flux)), source.generate(labels, seed)])
         keras.utils.set_random_seed(seed)
         network = self.build(images.shape[1:])
-        steps = self.epochs * (len(labels) // self.batch_size)
+        size = min(self.batch_size, len(labels))
+        steps = self.epochs * (len(labels) // size)
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
         network.compile(self.optimizer(steps, self.learning_rate), loss, jit_compile=False)
         network.optimizer.build(network.trainable_variables)
@@ -82,7 +90,7 @@ class GeneratedTraining(BinnedNetwork):
         targets = np.tile(labels, 2).astype(np.float32)
         self.losses_ = []
         for _ in range(steps):
-            rows = rng.choice(len(images), self.batch_size, replace=False)
+            rows = rng.choice(len(images), size, replace=False)
             shown = turn_at_random(images[rows, ..., 0], rng)[..., None]
             self.losses_.append(float(np.asarray(network.train_on_batch(shown, targets[rows]))))
         self.networks_, self.numbers_ = {"network": network}, {}
@@ -123,7 +131,8 @@ def _compete(
     """Train both in turns; the discriminator's mean loss of every pass."""
     tf = import_tensorflow()
     cross = keras.losses.BinaryCrossentropy(from_logits=True)
-    of_judge, of_generator = (keras.optimizers.Adam(RATE, BETA_1) for _ in range(2))
+    rate = settings.learning_rate
+    of_judge, of_generator = (keras.optimizers.Adam(rate, BETA_1) for _ in range(2))
     # Variables that are made in the first step have it traced twice.
     of_judge.build(judge.trainable_variables)
     of_generator.build(generator.trainable_variables)

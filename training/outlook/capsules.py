@@ -2,7 +2,7 @@
 
 Sabour, Frosst & Hinton (2017, Dynamic Routing Between Capsules), at a size that two cores train.
 Theirs has a margin loss and reconstructs its input; here the two lengths go into a softmax, so that
-it is trained and asked as all finders are.
+it is trained and asked as all finders are, and what is learned goes through the last round alone.
 """
 
 from typing import Any
@@ -47,7 +47,6 @@ class RoutedCapsules(keras.layers.Layer):
             share = ops.softmax(agreement, axis=2)[..., None]
             chosen = squash(ops.sum(share * fixed, axis=1))
             agreement = agreement + ops.sum(fixed * chosen[:, None], axis=-1)
-        # What is learned goes through the last round alone, as in the original.
         share = ops.softmax(ops.stop_gradient(agreement), axis=2)[..., None]
         capsules = squash(ops.sum(share * votes, axis=1))
         return SHARPNESS * ops.sqrt(ops.sum(ops.square(capsules), axis=-1) + 1e-7)

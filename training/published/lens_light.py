@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS
 from numpy.typing import NDArray
 from photutils.isophote import Ellipse, EllipseGeometry, build_ellipse_model
 from sklearn.decomposition import FastICA
@@ -52,7 +53,8 @@ def remove_by_components(
     Raises
     ------
     InputError
-        If there is one band, or no pixel with data in all.
+        If there is one band, no pixel with data in all, no light in one, or the centre lies where
+        there is no data.
     """
     if len(bands) < 2:
         raise InputError("one band has no independent components: give two, or fit ellipses")
@@ -62,6 +64,8 @@ def remove_by_components(
     pixels = np.asarray(bands[:, valid].T, np.float64)
     # In units of its own spread, no band outweighs another.
     spread = pixels.std(axis=0)
+    if not spread.all():
+        raise InputError(f"band {int(np.flatnonzero(spread == 0.0)[0]) + 1}: all pixels are alike")
     analysis = FastICA(whiten="unit-variance", random_state=seed, max_iter=2000, tol=1e-6)
     components = analysis.fit_transform(pixels / spread)
     lens = _most_concentrated(components, valid, x_px, y_px)
@@ -76,8 +80,13 @@ def _most_concentrated(
 ) -> int:
     row, column = np.nonzero(valid)
     core = np.hypot(row - y_px, column - x_px) <= CORE_PX
+    if not core.any():
+        raise InputError(
+            f"no band has data within {CORE_PX:.0f} pixels of {x_px:.0f}, {y_px:.0f}; give the "
+            "centre of the lens, in pixels from 0"
+        )
     light = np.abs(components - np.median(components, axis=0))
-    return int(np.argmax(light[core].mean(axis=0) if core.any() else light.max(axis=0)))
+    return int(np.argmax(light[core].mean(axis=0)))
 
 
 def remove_by_ellipses(
@@ -100,10 +109,15 @@ def remove_by_ellipses(
     Raises
     ------
     InputError
-        If no ellipse fits: there is no galaxy at that place.
+        If no ellipse fits: there is no galaxy at that place, or it is outside.
     """
     data = np.ma.masked_invalid(np.asarray(image, np.float64))
     reach = min(x_px, y_px, image.shape[1] - 1 - x_px, image.shape[0] - 1 - y_px)
+    if reach < CORE_PX:
+        raise InputError(
+            f"centre {x_px:.0f}, {y_px:.0f}: outside the image of {image.shape[1]} x "
+            f"{image.shape[0]} pixels, or at its edge; give the lens' centre, in pixels from 0"
+        )
     geometry = EllipseGeometry(x_px, y_px, sma=max(0.2 * reach, 3.0), eps=0.2, pa=0.5)
     with warnings.catch_warnings():
         # Of fits that did not converge: an ellipse is left as it was.
@@ -131,6 +145,7 @@ def remove_from_files(
     bands : sequence of Path
         One: ellipses. Several: independent components.
     out : Path
+        A plane per band, with the first band's sky coordinates; ``PLANE1`` and so on name them.
     x_px, y_px : float or None
         The lens' centre; by default the middle.
     seed : int
@@ -141,7 +156,7 @@ def remove_from_files(
         If an image cannot be read, they are of several shapes, or the file cannot be written.
     """
     check_file(out, bands)
-    images = [_read(path) for path in bands]
+    images, headers = zip(*map(_read, bands), strict=True)
     if len({image.shape for image in images}) > 1:
         sizes = ", ".join(str(image.shape) for image in images)
         raise InputError(f"bands are of several shapes ({sizes}); bring them onto one pixel grid")
@@ -151,17 +166,22 @@ def remove_from_files(
         left = remove_by_components(np.stack(images), *centre, seed)
     else:
         left = remove_by_ellipses(images[0], *centre)[None]
+    header = headers[0]
+    for number, path in enumerate(bands, start=1):
+        header[f"PLANE{number}"] = path.name
     with whole_file(out) as aside:
-        fits.PrimaryHDU(left.astype(np.float32)).writeto(aside)
+        fits.PrimaryHDU(left.astype(np.float32), header).writeto(aside)
 
 
-def _read(path: Path) -> NDArray[np.float64]:
+def _read(path: Path) -> tuple[NDArray[np.float64], fits.Header]:
+    """The first image of two axes, and where it lies on the sky."""
     try:
         with fits.open(path) as file:
-            planes = [np.array(hdu.data, np.float64) for hdu in file
+            planes = [(np.array(hdu.data, np.float64), WCS(hdu.header, file).to_header())
+                      for hdu in file
                       if getattr(hdu, "data", None) is not None and hdu.is_image]  # fmt: skip
     except OSError as error:
         raise InputError(f"image {path}: cannot be read ({error})") from error
-    if not planes or planes[0].ndim != 2:
+    if not planes or planes[0][0].ndim != 2:
         raise InputError(f"image {path}: no image of two axes in it")
     return planes[0]

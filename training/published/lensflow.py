@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lensweep.scanner.network.stretch import in_noise_units
 from lensweep.training.fit.keras_on_tensorflow import keras
 from lensweep.training.published.cascade import cascade, cut_for
 from lensweep.training.published.network_finder import NetworkFinder
@@ -72,7 +71,7 @@ class LensFlow(NetworkFinder):
     def _fit(self, flux: NDArray[np.float32], labels: NDArray[np.bool_]) -> None:
         seed = self._seed()
         keras.utils.set_random_seed(seed)
-        scaled, _ = in_noise_units(flux)
+        scaled = self.scaled(flux)
         coarse = self.build(self.images(scaled[:1]).shape[1:])
         rate = self.learning_rate
         self.losses_ = self._train(coarse, scaled, labels, self.epochs, seed, rate)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lensweep.ground.errors import InputError
 from lensweep.scanner.network.bundle_additions import add_screen
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle, save_bundle
 from lensweep.scanner.network.ensemble import Description, Trunk
@@ -33,8 +34,8 @@ def write_finder_bundle(
 ) -> Bundle:
     """Write fitted finders as an ensemble: one member each.
 
-    Of a LensFlow the fine network is the member; its coarse one is the screen, at its own cut,
-    unless another screen is given.
+    Of a LensFlow the fine network is the member, and the coarse one, at its own cut, the screen:
+    of the ensemble that it makes alone, or where it is given as `screen`.
 
     Parameters
     ----------
@@ -49,12 +50,25 @@ def write_finder_bundle(
     screen : ImageFinder, optional
         Cutouts of which it makes less than `screen_cut` are not scored.
     screen_cut : float
+        Not of a LensFlow, which has its own.
+
+    Returns
+    -------
+    Bundle
 
     Raises
     ------
     InputError
-        If a finder of scikit-learn is to be kept without skops.
+        If a finder of scikit-learn is to be kept without skops, or a LensFlow stands beside other
+        members and no screen is given: its fine network knows only what its coarse one lets pass.
     """
+    if screen is None:
+        screen = next((one for one in finders.values() if isinstance(one, LensFlow)), None)
+        if screen is not None and len(finders) > 1:
+            raise InputError(
+                "LensFlow beside other members: its coarse network would be the screen of all; "
+                "name a screen, that LensFlow itself if it is meant"
+            )
     members = {name: as_member(finder) for name, finder in finders.items()}
     description = Description(
         name=folder.name, trunks=tuple(Trunk(name, (name,)) for name in members),
@@ -64,11 +78,10 @@ def write_finder_bundle(
     )  # fmt: skip
     heads = {name: (weights, bias) for name, (_, weights, bias) in members.items()}
     save_bundle(folder, description, {name: one[0] for name, one in members.items()}, heads)
-    first = next(iter(finders.values()))
-    if screen is not None:
+    if isinstance(screen, LensFlow):
+        _screen(folder, _of_network(screen.networks_[COARSE]), screen.numbers_[CUT])
+    elif screen is not None:
         _screen(folder, as_member(screen), screen_cut)
-    elif isinstance(first, LensFlow):
-        _screen(folder, _of_network(first.networks_[COARSE]), first.numbers_[CUT])
     return check_bundle(str(folder))
 
 

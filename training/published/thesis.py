@@ -109,7 +109,7 @@ class ThesisNetwork(NetworkFinder):
         smallest = BACKBONES[self.backbone].smallest_size
         if 0 < self.input_px < smallest:
             raise InputError(
-                f"input_px = {self.input_px}: {self.backbone} takes {smallest} pixels a side or more"
+                f"input_px = {self.input_px}: {self.backbone} takes {smallest} a side or more"
             )
         self.find_weights()
 
