@@ -1,7 +1,6 @@
-"""Gaussian mixtures: how many components, whose probabilities, which features."""
+"""Gaussian mixtures: how many components, whose probabilities."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
@@ -9,14 +8,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import check_estimator
 from toy_stamps import draw_toy
 
-from lensweep.ground.errors import InputError
-from lensweep.training.published.gaussian_mixture import (
-    BANDS,
-    MixtureClassifier,
-    MixtureFinder,
-    PhotometryColumns,
-    photometric_features,
-)
+from lensweep.training.published.gaussian_mixture import MixtureClassifier, MixtureFinder
 
 
 def populations(seed, n=600):
@@ -66,32 +58,3 @@ def test_rings_are_told_from_galaxies_by_nine_numbers():
     assert roc_auc_score(labels[120:], finder.decision_function(flux[120:])) > 0.99
     again = clone(finder).fit(flux[:120], labels[:120])
     assert np.array_equal(finder.predict_proba(flux), again.predict_proba(flux))
-
-
-def photometry(n=5):
-    """Magnitudes that are told apart: bands differ by tenths, PSF from model by a hundredth."""
-    values = {}
-    for number, band in enumerate(BANDS):
-        values[f"modelMag_{band}"] = np.full(n, 20.0 - 0.1 * number**2)
-        values[f"psfMag_{band}"] = values[f"modelMag_{band}"] + 0.01 * (number + 1)
-    return pd.DataFrame({**values, "w1mpro": np.full(n, 16.0), "w2mpro": np.full(n, 15.2)})
-
-
-def test_photometry_becomes_nine_features():
-    features = photometric_features(photometry(), PhotometryColumns.of_sdss())
-    expected = [0.01, 0.02, 0.03, 0.04, 0.1, 0.3, 3.6, 0.8, 15.2]
-    assert features == pytest.approx(np.tile(expected, (5, 1)))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        # A column is called otherwise.
-        (lambda table: table.rename(columns={"w1mpro": "W1"}), "lacks w1mpro; it has .*W1"),
-        # A source was not seen in a band.
-        (lambda table: table.assign(w2mpro=[15.0, np.nan, 15.0, 15.0, 15.0]), "row 1 lacks"),
-    ],
-)
-def test_photometry_that_cannot_be_used_is_refused(spoil, said):
-    with pytest.raises(InputError, match=said):
-        photometric_features(spoil(photometry()), PhotometryColumns.of_sdss())

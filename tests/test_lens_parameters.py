@@ -212,12 +212,29 @@ def test_errors_are_widened_until_they_cover_what_one_deviation_does():
     np.testing.assert_allclose(coverage_of(wide, y), 0.6827, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        # A parameter too few.
+        (np.ones((4, 4)), "a lens has theta_e"),
+        # A lens that is none.
+        (np.zeros((4, 5)), "Einstein radii above 0"),
+        (np.full((4, 5), np.nan), "must be finite"),
+        # A lens too few.
+        (np.ones((3, 5)), "inconsistent numbers"),
+    ],
+)
+def test_parameters_that_no_lens_has_are_refused(y, said):
+    with pytest.raises(ValueError, match=said):
+        LensParameterRegressor(**TINY).fit(np.zeros((4, 100, 100), np.float32), y)
+
+
 def test_passes_without_dropout_agree_and_with_it_do_not():
     rng = np.random.default_rng(9)
     layers = [rng.normal(size=shape).astype("f4") for shape in ((20, 30), 30, (30, 10), 10)]
     features = rng.random((7, 20)).astype("f4")
-    certain, variance = DroppedHead(*layers, dropout=0.0, passes=5, seed=1)(features)
-    assert certain.shape == variance.shape == (5, 7, 5)
+    certain, square = DroppedHead(*layers, dropout=0.0, passes=5, seed=1)(features)
+    assert certain.shape == square.shape == (5, 7, 5)
     np.testing.assert_allclose(certain.std(axis=0), 0.0, atol=1e-5)
     doubtful, _ = DroppedHead(*layers, dropout=0.3, passes=200, seed=1)(features)
     assert (doubtful.std(axis=0) > 0.0).all()

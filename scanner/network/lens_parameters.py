@@ -40,7 +40,7 @@ MANIFEST, NETWORK, HEAD = "parameters.json", "network", "head.npz"
 PARAMETERS = ("theta_e_arcsec", "ellipticity_1", "ellipticity_2", "x_arcsec", "y_arcsec")
 GPU_BATCH = 256
 # No network is surer than this of a parameter that varies by 1.
-_LEAST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE = -9.0, 4.0
+_LEAST_LOG_SQUARE, _LARGEST_LOG_SQUARE = -9.0, 4.0
 # Cutouts in memory together, each in half a megabyte.
 _BLOCK = 128
 
@@ -70,8 +70,8 @@ class DroppedHead:
     kernel, bias : ndarray, shape (features, hidden) and (hidden,), float32
         Of the hidden layer, ReLU.
     out_kernel, out_bias : ndarray, shape (hidden, 10) and (10,), float32
-        Means of `PARAMETERS` (of the Einstein radius' logarithm), then the logarithms of their
-        variances, in units of `ParameterFacts`.
+        Medians of `PARAMETERS` (of the Einstein radius' logarithm), then the logarithms of the
+        squared scales of their Laplace distributions, in units of `ParameterFacts`.
     dropout : float
         Share of units that a pass drops, before either layer.
     passes : int
@@ -89,7 +89,11 @@ class DroppedHead:
     def __call__(
         self, features: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Means and variances by every pass, each of shape (passes, n, 5)."""
+        """Medians and squared scales by every pass, each of shape (passes, n, 5).
+
+        A Laplace distribution's variance is twice its squared scale; the widening of the errors
+        makes up for that.
+        """
         rng = np.random.default_rng([self.seed, 40])
         answers = np.empty((self.passes, len(features), self.out_bias.size), np.float32)
         for answer in answers:
@@ -97,8 +101,8 @@ class DroppedHead:
             hidden = np.maximum(seen @ self.kernel + self.bias, 0.0)
             hidden *= self._kept(rng, len(self.bias))
             answer[...] = hidden @ self.out_kernel + self.out_bias
-        mean, log_variance = np.split(answers, 2, axis=-1)
-        return mean, np.exp(np.clip(log_variance, _LEAST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE))
+        median, log_square = np.split(answers, 2, axis=-1)
+        return median, np.exp(np.clip(log_square, _LEAST_LOG_SQUARE, _LARGEST_LOG_SQUARE))
 
     def _kept(self, rng: np.random.Generator, n: int) -> NDArray[np.float32]:
         """What a pass multiplies units by: 0, or what makes up for those that are."""
@@ -187,11 +191,11 @@ class ParameterNetwork:
         circles = circles_of(flux)
         images = polar_images(self.facts.stretch, circles)
         looks = [np.roll(images, -turn * N_ANGLES // TURNS, axis=2) for turn in range(TURNS)]
-        mean, variance = self.head(self.network(np.concatenate(looks)))
+        median, square = self.head(self.network(np.concatenate(looks)))
         spread = np.asarray(self.facts.spread)
-        shape = (len(mean), TURNS, len(flux), len(PARAMETERS))
-        said = (mean * spread + np.asarray(self.facts.middle)).reshape(shape)
-        noise = (variance * spread**2).reshape(shape)
+        shape = (len(median), TURNS, len(flux), len(PARAMETERS))
+        said = (median * spread + np.asarray(self.facts.middle)).reshape(shape)
+        noise = (square * spread**2).reshape(shape)
         straight = [turned_back(said[:, turn], turn) for turn in range(TURNS)]
         # A quarter turn trades x for y; their noise is the mean over the turns all the same.
         noise[:, 1::2, :, 3:] = noise[:, 1::2, :, [4, 3]]

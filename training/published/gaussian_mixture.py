@@ -1,19 +1,17 @@
 """Populations as mixtures of Gaussians (Williams, Agnello & Treu 2017; equation 1 of the thesis).
 
-Every class is a mixture, fitted by expectation-maximisation from several random starts, with as
-many components as the Bayesian information criterion asks for. Their nine features are photometry
-of several bands, and which nine is not known to us: `photometric_features` builds nine from the
-inputs that they state, our choice; for F814W alone there are the nine of
-`lensweep.training.published.morphology`.
+Equation 1 is one mixture over populations. Ours is one for every labelled class, fitted by
+expectation-maximisation from several random starts, with as many components as the Bayesian
+information criterion asks for: our choice, since a class of galaxies is no single Gaussian, and
+labels are at hand. Their nine features are photometry of several bands
+(`lensweep.training.published.photometry`); for F814W alone there are the nine of
+`lensweep.training.published.morphology`, ours.
 """
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -24,12 +22,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from lensweep.ground.errors import InputError
 from lensweep.training.published.image_finder import ImageFinder
 from lensweep.training.published.morphology import Morphology
 
 _MOST_STEPS = 500
-BANDS = ("g", "r", "i", "z")
 
 
 class MixtureClassifier(ClassifierMixin, BaseEstimator):
@@ -65,6 +61,11 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
         ----------
         X : array-like, shape (n, features)
         y : array-like, shape (n,)
+
+        Raises
+        ------
+        ValueError
+            If they are no finite numbers of those shapes.
         """
         X, y = validate_data(self, X, y)
         check_classification_targets(y)
@@ -154,65 +155,3 @@ class MixtureFinder(ImageFinder):
     def n_parameters_(self) -> int:
         """Of the mixtures."""
         return int(self.model_[-1].n_parameters_)
-
-
-@dataclass(frozen=True)
-class PhotometryColumns:
-    """Which columns of a user's table hold what; magnitudes all.
-
-    Attributes
-    ----------
-    psf, model : dict of str to str
-        Point-source and galaxy-model magnitudes by band: `BANDS`.
-    w1, w2 : str
-        WISE.
-    """
-
-    psf: Mapping[str, str]
-    model: Mapping[str, str]
-    w1: str = "w1mpro"
-    w2: str = "w2mpro"
-
-    @classmethod
-    def of_sdss(cls) -> Self:
-        """The names of SDSS and AllWISE."""
-        return cls({band: f"psfMag_{band}" for band in BANDS},
-                   {band: f"modelMag_{band}" for band in BANDS})  # fmt: skip
-
-
-def photometric_features(table: pd.DataFrame, columns: PhotometryColumns) -> NDArray[np.float64]:
-    """Nine features for `MixtureClassifier` from a photometric table.
-
-    How extended a source is, point-source minus model magnitude in g, r, i and z; the colours
-    g - r, r - i, i - W1 and W1 - W2; and W2. Built from the inputs that Williams et al. (2017)
-    state; which nine they took is not known to us.
-
-    Parameters
-    ----------
-    table : DataFrame
-    columns : PhotometryColumns
-
-    Returns
-    -------
-    ndarray, shape (n, 9)
-
-    Raises
-    ------
-    InputError
-        If a column is missing, or a value of one is no finite number.
-    """
-    needed = [*columns.psf.values(), *columns.model.values(), columns.w1, columns.w2]
-    missing = [name for name in needed if name not in table]
-    if missing:
-        raise InputError(
-            f"photometric table: lacks {', '.join(missing)}; it has "
-            f"{', '.join(map(str, table.columns))}: name its columns in PhotometryColumns"
-        )
-    values = table[needed].to_numpy(np.float64)
-    if not np.isfinite(values).all():
-        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-        raise InputError(f"photometric table: row {row} lacks a magnitude; leave it out")
-    psf, model = values[:, :4], values[:, 4:8]
-    w1, w2 = values[:, 8], values[:, 9]
-    g, r, i = model[:, 0], model[:, 1], model[:, 2]
-    return np.column_stack([psf - model, g - r, r - i, i - w1, w1 - w2, w2])

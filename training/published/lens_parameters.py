@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from lensweep.ground.progress import PlainProgress, Progress
 from lensweep.scanner.network.lens_parameters import (
@@ -85,7 +85,8 @@ class LensParameterRegressor(RegressorMixin, BaseEstimator):
     learning_rate : float
         As of `lensweep.training.fit.loop.Course`.
     held_out : float
-        Last share of the lenses, which widen the errors until they cover 68 %.
+        Last share of the lenses, which widen the errors until they cover 68 %: of whichever kind
+        is given last.
     seed : int
     """
 
@@ -131,8 +132,19 @@ class LensParameterRegressor(RegressorMixin, BaseEstimator):
         checkpoint : Path, optional
             `.npz` file in which an unfinished training is kept, and from which it continues.
         progress : Progress, optional
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit, or a parameter is no finite number or an Einstein radius not
+            above 0.
         """
         truth: NDArray[np.float64] = np.asarray(y, np.float64)
+        check_consistent_length(X, truth)
+        if truth.shape[1:] != (len(PARAMETERS),):
+            raise ValueError(f"y of shape {truth.shape}: a lens has {', '.join(PARAMETERS)}")
+        if not np.isfinite(truth).all() or (truth[:, 0] <= 0.0).any():
+            raise ValueError("y: all parameters must be finite, and Einstein radii above 0")
         n_fitted = len(X) - round(self.held_out * len(X))
         keras.utils.set_random_seed(self.seed)
         network, model = build_networks(self.channels, self.along, self.hidden, self.dropout)

@@ -32,7 +32,7 @@ def build_networks(
     network : keras.Model
         (n, *`lensweep.scanner.network.polar_views.SHAPE`) to (n, features).
     model : keras.Model
-        To (n, 10): means of the parameters, then the logarithms of their variances.
+        To (n, 10): medians of the parameters, then the logarithms of their squared scales.
     """
     layers = keras.layers
     images = x = keras.Input(SHAPE)
@@ -59,8 +59,9 @@ def build_networks(
 def laplace_loss(y: Any, answer: Any) -> Any:
     """Negative logarithm of a Laplace distribution whose median and scale the network tells.
 
-    Every lens counts by its scale: the median, which an absolute error is least for, is learned of
-    those that are hard to measure as of those that are easy.
+    Every lens counts by its scale, as Seitzer et al. (2022, ICLR) weight a normal distribution's by
+    its standard deviation (their beta of a half): the median is learned of those that are hard to
+    measure as of those that are easy.
 
     Parameters
     ----------
@@ -68,8 +69,8 @@ def laplace_loss(y: Any, answer: Any) -> Any:
     answer : tensor, shape (n, 10)
     """
     ops = keras.ops
-    median, log_variance = ops.split(answer, 2, axis=-1)
-    scale = ops.exp(0.5 * ops.clip(log_variance, -9.0, 4.0))
+    median, log_square = ops.split(answer, 2, axis=-1)
+    scale = ops.exp(0.5 * ops.clip(log_square, -9.0, 4.0))
     loss = ops.stop_gradient(scale) * (ops.abs(y - median) / scale + ops.log(scale))
     return ops.mean(loss * np.array(_WEIGHTS, np.float32), axis=-1)
 
