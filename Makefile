@@ -17,7 +17,7 @@ lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Everything in docs/performance.md; hours on two cores.
+# What docs/performance.md compares; hours on two cores.
 bench: venv
 	$(BIN)/pip install --editable '.[bench]'
 	for benchmark in cut score field scale train overhead planned_windows growth; do \

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+from astropy.stats import binom_conf_interval
 
 import lensweep
 from lensweep.scanner.network.bundle_store import check_bundle
@@ -41,7 +42,8 @@ def main(folder: Path, ensemble: str) -> None:
     print()
     for label, rows in counted.groupby("label"):
         above = (rows["logit_mean"] > cuts["fpr_0.01"]).sum()
-        print(f"{label}: {above} of {len(rows)} above the 1 % threshold")
+        low, high = binom_conf_interval(above, len(rows), 0.95, "wilson")
+        print(f"{label}: {above} of {len(rows)} above the 1 % threshold, {low:.0%} to {high:.0%}")
 
 
 def score_with_manifest(folder: Path, stamps: pd.DataFrame, ensemble: str) -> pd.DataFrame:

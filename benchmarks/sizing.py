@@ -4,8 +4,7 @@
         [--field-arcmin2 A] [--stride PX] [--valid F] [--nodes N ...]
 
 WINDOWS_PER_SECOND is what one worker does of the whole scan, cutting, scoring and writing: what
-`lensweep status RUN` says of a running scan, divided by its workers; `lensweep scan --plan`
-measures scoring alone on the machine at hand.
+`lensweep status RUN` says of a running scan, divided by its workers.
 
     windows of a field = valid area / (stride x 0.05 arcsec)^2
     hours              = windows / (rate x workers per node x nodes) / 3600

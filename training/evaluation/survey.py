@@ -59,7 +59,7 @@ KEPT_CUTOUTS = 12
 # A false candidate is of a confuser's kind if it lies this near to its centre.
 CONFUSER_WITHIN_ARCSEC = 2.5
 OTHER_KIND = "field_galaxy_or_star"
-# Of the planted lenses every third is looked for among sources too.
+# Of the planted lenses every third of a field is looked for among sources too: two of four.
 SOURCES_SHARE = 3
 # Seeds of the lenses' light, apart from those of the fields.
 _PSF_SEED = 2018
