@@ -93,7 +93,7 @@ OF_RUN = ["completeness", "run", "--ensemble", "tiny", "--n", "3", *NOBODY]
         (["inject", FIELD, "--out", "file/new", *NOBODY], "file/new: cannot be written to"),
         (["collect", "gone.fits", "--out", "new", *NOBODY], "mosaic gone.fits: no such file"),
         (["collect", FIELD, "--out", "new", "--labels", "gone.csv", *NOBODY], "gone.csv: no such"),
-        (["collect", FIELD, "--out", "new", "--catalogue", "gone.csv", *NOBODY], "gone.csv: no"),
+        (["collect", FIELD, "--out", "new", "--catalog", "gone.csv", *NOBODY], "gone.csv: no"),
         (["collect", FIELD, "--out", "new", "--known", "gone.csv", *NOBODY], "gone.csv: no such"),
         (["collect", "--images", "gone", "--out", "new", *NOBODY], "gone: no such folder"),
         (["collect", FIELD, "--out", "file/new", *NOBODY], "file/new: cannot be written to"),

@@ -329,7 +329,7 @@ def test_graders_vote(tmp_path):
     [
         ("castles", None, 92), ("castles", "A", 82), ("castles", "C", 100),
         # lenscat's two words, until the letters are fetched.
-        ("lensflow92", None, 14), ("lensflow92", "probable", 92), ("lensflow92", "A", 0),
+        ("lensflow", None, 14), ("lensflow", "probable", 92), ("lensflow", "A", 0),
         # Without grades nothing is weak.
         ("faure2008", "A", 65),
     ],
@@ -350,10 +350,10 @@ def test_contradictory_labels_are_refused(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text(f"ra_deg,dec_deg,label\n{lens['ra_deg']},{lens['dec_deg']},nonlens\n")
     with pytest.raises(InputError, match=r"LensFlow row 7 .* labels.csv row 0 .* remove one"):
-        gather_labels(["lensflow92"], [path], "C")
+        gather_labels(["lensflow"], [path], "C")
 
 
-@pytest.mark.parametrize(("name", "n"), [("castles", 100), ("lensflow92", 92), ("faure2008", 65)])
+@pytest.mark.parametrize(("name", "n"), [("castles", 100), ("lensflow", 92), ("faure2008", 65)])
 def test_shipped_catalogues(name, n):
     table = read_catalogue(name)
     assert len(table) == n

@@ -19,7 +19,7 @@ from lensweep.catalogs.tables import read_table
 from lensweep.ground.errors import InputError
 
 # The shipped lists under the names of the command line.
-CATALOGUES = {"castles": "CASTLES", "lensflow92": "LensFlow", "faure2008": "Faure2008"}
+CATALOGUES = {"castles": "CASTLES", "lensflow": "LensFlow", "faure2008": "Faure2008"}
 LABELS = {"lens": True, "1": True, "nonlens": False, "0": False}
 GRADE_LABELS = {grade.lower(): grade != NOT_A_LENS for grade in GRADES}
 # Two positions this close are one object.
@@ -34,7 +34,7 @@ def read_catalogue(name: str) -> pd.DataFrame:
     Parameters
     ----------
     name : str
-        ``castles``, ``lensflow92``, ``faure2008``, ``lenscat`` or a file with positions.
+        ``castles``, ``lensflow``, ``faure2008``, ``lenscat`` or a file with positions.
 
     Returns
     -------

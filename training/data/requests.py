@@ -181,8 +181,8 @@ class CollectConfig:
 
     mosaics: tuple[str, ...]
     catalogues: tuple[str, ...] = setting(
-        ("castles",), "Lenses: castles, lensflow92, faure2008, lenscat or a file; "
-        "repeatable.", "--catalogue",
+        ("castles",), "Lenses: castles, lensflow, faure2008, lenscat or a file; "
+        "repeatable.", "--catalog",
     )  # fmt: skip
     labels: tuple[str, ...] = setting(
         (), "Table of ra_deg, dec_deg and label (lens, nonlens), or grades (A, B, C are lenses, X "
