@@ -17,14 +17,10 @@ from lensweep.ground.progress import PlainProgress
 from lensweep.training.comparison.compare import compare
 from lensweep.training.comparison.fields import check_counted
 from lensweep.training.comparison.finders import FINDERS, chosen_finders
+from lensweep.training.comparison.kept import FoldScores
 from lensweep.training.comparison.real_stamps import RealStamps, read_real_stamps
 from lensweep.training.comparison.report import claim_lines, graded_lines, write_comparison
-from lensweep.training.comparison.run import (
-    Comparison,
-    FoldScores,
-    open_comparison,
-    run_comparison,
-)
+from lensweep.training.comparison.run import Comparison, open_comparison, run_comparison
 from lensweep.training.comparison.settings import OPTIMIZERS, ComparisonSettings
 from lensweep.training.comparison.tables import finder_table, thesis_table_5_1, thesis_table_5_2
 from lensweep.training.published.image_finder import ImageFinder

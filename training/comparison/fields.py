@@ -10,7 +10,8 @@ from lensweep.ground.asked import first_change
 from lensweep.ground.atomic import write_json
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import Progress
-from lensweep.training.comparison.run import FITTED, Comparison
+from lensweep.training.comparison.kept import FITTED
+from lensweep.training.comparison.run import Comparison
 from lensweep.training.comparison.settings import ComparisonSettings
 from lensweep.training.evaluation.survey import open_survey, run_survey
 from lensweep.training.evaluation.survey_request import SurveyConfig

@@ -1,10 +1,8 @@
 """Fit and score every finder on every fold; what is finished is kept, and a stopped run continues.
 
-A folder of results holds one kind of folds, and in it a folder for each finder: `finder.json`, its
-parameters, and a file for each fold, which is written last and so says that the fold is done.
+What is kept where: `lensweep.training.comparison.kept`.
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lensweep.ground.asked import first_change
-from lensweep.ground.atomic import sweep, write_json
-from lensweep.ground.errors import InputError
-from lensweep.ground.files import whole_file
 from lensweep.ground.outputs import check_folder
 from lensweep.ground.progress import Progress
 from lensweep.training.comparison.finders import FINDERS, chosen_finders
+from lensweep.training.comparison.kept import (
+    ASKED,
+    FITTED,
+    PARAMETERS,
+    FoldScores,
+    check_claim,
+    claim,
+    fold_file,
+    read_folds,
+    write_fold,
+)
 from lensweep.training.comparison.real_stamps import RealStamps, read_real_stamps
 from lensweep.training.comparison.settings import ComparisonSettings
 from lensweep.training.data.folds import assign_folds
@@ -30,32 +35,8 @@ from lensweep.training.published.network_finder import NetworkFinder
 from lensweep.training.published.stamps import Stamps
 from lensweep.training.published.thesis import ThesisNetwork
 
-ASKED, PARAMETERS, FITTED = "comparison.json", "finder.json", "fitted"
 # Between the seeds of two folds.
 _SEEDS_APART = 1000
-
-
-@dataclass(frozen=True)
-class FoldScores:
-    """What one finder, fitted without a fold, makes of that and of the real stamps.
-
-    Attributes
-    ----------
-    held_out : ndarray, shape (n,), float64
-        Log-odds of the fold's cutouts.
-    real : ndarray, shape (stamps,), float64
-    fit_s : float
-        Wall-clock seconds of the fit.
-    scored_per_s : float
-        Cutouts, when the fold was scored.
-    n_parameters : int
-    """
-
-    held_out: NDArray[np.float64]
-    real: NDArray[np.float64]
-    fit_s: float
-    scored_per_s: float
-    n_parameters: int
 
 
 @dataclass(frozen=True)
@@ -100,38 +81,7 @@ def open_comparison(
     folds = assign_folds(
         stamps.labels, stamps.objects, settings.folds, settings.seed, settings.protocol
     )
-    return Comparison(stamps, folds, real, *_read(out))
-
-
-def claim(path: Path, asked: dict[str, Any]) -> None:
-    """Keep what decides some results beside them, or refuse to mix them with others.
-
-    Raises
-    ------
-    InputError
-        If they were made otherwise.
-    """
-    check_claim(path, asked)
-    if not path.is_file():
-        write_json(path, asked)
-
-
-def check_claim(path: Path, asked: dict[str, Any]) -> None:
-    """Refuse to mix results with others, if there are any yet.
-
-    Raises
-    ------
-    InputError
-        If they were made otherwise.
-    """
-    if not path.is_file():
-        return
-    change = first_change(json.loads(path.read_text()), json.loads(json.dumps(asked)))
-    if change is not None:
-        raise InputError(
-            f"results in {path.parent}: were made with {change.key} = {change.was!r}, now "
-            f"{change.now!r}; give that again, or another --out"
-        )
+    return Comparison(stamps, folds, real, *read_folds(out))
 
 
 def run_comparison(
@@ -152,7 +102,7 @@ def run_comparison(
     names = chosen_finders(settings)
     missing = [
         (name, fold) for name in names for fold in range(settings.folds)
-        if not _fold_file(out, name, fold).is_file()
+        if not fold_file(out, name, fold).is_file()
     ]  # fmt: skip
     done = len(names) * settings.folds - len(missing)
     check_finders(settings, out)
@@ -163,10 +113,10 @@ def run_comparison(
         scores = fit_fold(finder, comparison, fold)
         if settings.fields and isinstance(finder, NetworkFinder) and fold == 0:
             save_finder(finder, out / name / FITTED)
-        _write(_fold_file(out, name, fold), scores)
+        write_fold(fold_file(out, name, fold), scores)
         progress.note(f"{name}, fold {fold}: fitted in {scores.fit_s:.0f} s")
         progress.advance(stage, 1)
-    return Comparison(comparison.stamps, comparison.folds, comparison.real, *_read(out))
+    return Comparison(comparison.stamps, comparison.folds, comparison.real, *read_folds(out))
 
 
 def check_finders(settings: ComparisonSettings, out: Path) -> None:
@@ -181,7 +131,7 @@ def check_finders(settings: ComparisonSettings, out: Path) -> None:
     for name in chosen_finders(settings):
         finder = FINDERS[name].make(settings, settings.seed)
         check_claim(out / name / PARAMETERS, _described(finder))
-        done = all(_fold_file(out, name, fold).is_file() for fold in range(settings.folds))
+        done = all(fold_file(out, name, fold).is_file() for fold in range(settings.folds))
         if isinstance(finder, ThesisNetwork) and not done:
             finder.check()
 
@@ -222,29 +172,3 @@ def _described(finder: ImageFinder) -> dict[str, Any]:
     if "weights" in parameters:
         parameters["weights"] = Path(parameters["weights"]).name
     return parameters
-
-
-def _fold_file(out: Path, name: str, fold: int) -> Path:
-    return out / name / f"fold-{fold}.npz"
-
-
-def _write(path: Path, scores: FoldScores) -> None:
-    sweep(path.parent, ".*.partial")
-    with whole_file(path) as aside, aside.open("wb") as file:
-        np.savez(file, **vars(scores))
-
-
-def _read(out: Path) -> tuple[dict[str, dict[int, FoldScores]], dict[str, dict[str, Any]]]:
-    """Scores and parameters by finder, in the order of the table."""
-    scores: dict[str, dict[int, FoldScores]] = {}
-    parameters: dict[str, dict[str, Any]] = {}
-    for name in FINDERS:
-        for path in sorted((out / name).glob("fold-*.npz")):
-            with np.load(path, allow_pickle=False) as kept:
-                numbers = {key: kept[key].item() for key in ("fit_s", "scored_per_s",
-                                                             "n_parameters")}  # fmt: skip
-                found = FoldScores(kept["held_out"], kept["real"], **numbers)
-            scores.setdefault(name, {})[int(path.stem.removeprefix("fold-"))] = found
-        if name in scores:
-            parameters[name] = json.loads((out / name / PARAMETERS).read_text())
-    return scores, parameters

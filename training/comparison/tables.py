@@ -7,7 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lensweep.training.comparison.finders import FINDERS, REFERENCE, thesis_name
-from lensweep.training.comparison.run import Comparison, FoldScores
+from lensweep.training.comparison.kept import FoldScores
+from lensweep.training.comparison.run import Comparison
 from lensweep.training.evaluation.result_tables import PUBLISHED, flat
 from lensweep.training.fit.metrics import measure, threshold
 from lensweep.training.published.cascade import as_probabilities

@@ -105,7 +105,7 @@ def _page(evaluation: Evaluation, tables: dict[str, pd.DataFrame]) -> list[str]:
         lines += ["## Out of fold", "", *_fold_lines(tables["folds"], tables["pooled"]), ""]
     lines += _leak_lines(description.training)
     lines += ["## The thesis' Table 5-1", "", *_thesis_lines(tables["table_5_1"]), ""]
-    lines += ["## Who passes the thresholds", "", "Thresholds that 1 % and 0.1 % of these non-lenses pass.", ""]
+    lines += ["## What passes", "", "Thresholds that 1 % and 0.1 % of these non-lenses pass.", ""]
     return [*lines, *_passed_lines(tables["passed"]), ""]
 
 

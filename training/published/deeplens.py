@@ -56,6 +56,7 @@ class DeepLens(NetworkFinder):
         self.random_state = random_state
 
     def build(self, shape: tuple[int, int, int]) -> keras.Model:
+        """The untrained network, (n, height, width, 1) to one log-odds each."""
         images = keras.Input(shape)
         x = _less_mean_image(_unstretched(images), shape)
         x = keras.layers.Conv2D(FIRST_MAPS, FIRST_WIDTH_PX, padding="same", use_bias=False)(x)
@@ -69,6 +70,7 @@ class DeepLens(NetworkFinder):
         return keras.Model(images, keras.layers.Dense(1)(x), name="deeplens")
 
     def optimizer(self, n_steps: int, learning_rate: float) -> Any:
+        """Adam, whose rate falls to a tenth after each third of the steps."""
         falls = [max(1, n_steps * third // RATE_FALLS) for third in range(1, RATE_FALLS)]
         rates = [learning_rate * 0.1**fall for fall in range(RATE_FALLS)]
         schedule = keras.optimizers.schedules.PiecewiseConstantDecay(falls, rates)

@@ -59,6 +59,7 @@ class LensFlow(NetworkFinder):
         self.random_state = random_state
 
     def build(self, shape: tuple[int, int, int]) -> keras.Model:
+        """Either network, untrained, (n, height, width, 1) to two log-odds each."""
         images = x = keras.Input(shape)
         for maps in MAPS:
             x = keras.layers.Conv2D(maps, WIDTH_PX, activation="tanh")(x)

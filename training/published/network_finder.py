@@ -43,7 +43,13 @@ class NetworkFinder(ImageFinder):
 
     @abstractmethod
     def build(self, shape: tuple[int, int, int]) -> keras.Model:
-        """The untrained network on images of a shape: height, width, channels."""
+        """The untrained network on images of a shape: (n, height, width, channels) to (n, 1 or 2).
+
+        Raises
+        ------
+        InputError
+            If pretrained weights cannot be had.
+        """
 
     def optimizer(self, n_steps: int, learning_rate: float) -> Any:
         """What it is trained with, in that many steps."""
@@ -60,7 +66,7 @@ class NetworkFinder(ImageFinder):
     def augmented(
         self, scaled: NDArray[np.float32], rng: np.random.Generator
     ) -> NDArray[np.float32]:
-        """Cutouts of a batch, in units of their noise, changed at random as in every pass."""
+        """Cutouts of a batch, (n, height, width), changed at random as in every pass."""
         return turn_at_random(scaled, rng)
 
     def images(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:

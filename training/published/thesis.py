@@ -114,6 +114,7 @@ class ThesisNetwork(NetworkFinder):
         self.find_weights()
 
     def build(self, shape: tuple[int, int, int]) -> keras.Model:
+        """The network before it is trained, (n, height, width, 1) to two log-odds each."""
         self.check()
         path = self.find_weights()
         network, pretrained = self.layers(shape)
@@ -153,6 +154,7 @@ class ThesisNetwork(NetworkFinder):
         return network, keras.Model(scaled, maps)
 
     def optimizer(self, n_steps: int, learning_rate: float) -> Any:
+        """That of `optimizer_name`, at one rate throughout."""
         return OPTIMIZERS[self.optimizer_name](learning_rate)
 
     def augmented(
