@@ -149,6 +149,13 @@ def test_names_are_those_of_the_thesis():
     assert issubclass(ThesisNetwork, NetworkFinder)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_rate_rises_and_falls_to_nothing(name):
+    rate = ThesisNetwork(optimizer_name=name).optimizer(100, 1e-3)._learning_rate
+    rates = [float(rate(step)) for step in (0, 5, 10, 55, 100)]
+    assert rates == pytest.approx([0.0, 5e-4, 1e-3, 5e-4, 0.0], abs=1e-9)
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

@@ -7,8 +7,9 @@ normalisation and dropout. What the thesis does not say, and is our choice: two 
 first of 16 maps, the second of 5 x 5 pixels and within [-1, 1]; that they enlarge by a whole
 factor, and plain resizing does the rest; that in front of pretrained layers they begin as
 interpolation, for what these see through random ones is no picture any more; dropout of a half, as
-VGG's authors; the passes, the batch and the rate; and the momentum of batch normalisation: with
-Keras' own a network of some hundred steps is asked with means that still hold its beginning, and
+VGG's authors; the passes, the batch and the rate, which falls as half a cosine: at one rate
+throughout, a network of some hundred steps is as good as its last few; and the momentum of batch
+normalisation: with Keras' own such a network is asked with means that still hold its beginning, and
 answers at random however well it has learned.
 """
 
@@ -39,6 +40,8 @@ OPTIMIZERS = {
     "adam": lambda rate: keras.optimizers.Adam(rate, epsilon=_EPSILON),
     "nadam": lambda rate: keras.optimizers.Nadam(rate, epsilon=_EPSILON),
 }
+# Share of the steps in which the rate rises.
+RISING = 0.1
 FRONT, FRONT_MAPS, SECOND_WIDTH_PX = ("deconvolution_1", "deconvolution_2"), 16, 5
 # VGG's two dense layers before its last (Simonyan & Zisserman 2014); the others have none.
 DENSE = {"vgg16": (4096, 4096), "vgg19": (4096, 4096)}
@@ -58,6 +61,7 @@ class ThesisNetwork(NetworkFinder):
         One of `OPTIMIZERS`.
     epochs, batch_size : int
     learning_rate : float
+        The highest.
     dropout : float
     input_px : int
         Pixels a side to which a whole cutout is brought; 0: those of the pretraining.
@@ -154,8 +158,12 @@ class ThesisNetwork(NetworkFinder):
         return network, keras.Model(scaled, maps)
 
     def optimizer(self, n_steps: int, learning_rate: float) -> Any:
-        """That of `optimizer_name`, at one rate throughout."""
-        return OPTIMIZERS[self.optimizer_name](learning_rate)
+        """That of `optimizer_name`; the rate rises at first, and falls to nothing."""
+        rising = round(RISING * n_steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, n_steps - rising, warmup_target=learning_rate, warmup_steps=rising
+        )
+        return OPTIMIZERS[self.optimizer_name](rate)
 
     def augmented(
         self, scaled: NDArray[np.float32], rng: np.random.Generator
