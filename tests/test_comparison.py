@@ -75,10 +75,12 @@ def made_up():
 
 
 def test_times_are_ratios_to_lensflows(made_up):
-    table = finder_table(made_up, {"lensflow": 1200.0}).set_index("finder")
+    table = finder_table(made_up, {"lensflow": (1200.0, 700.0, 1900.0)}).set_index("finder")
     assert table.loc["gaussian-mixture", ["fit_ratio", "rate_ratio"]].tolist() == [0.25, 4.0]
     assert table.loc["lensflow", ["fit_ratio", "rate_ratio"]].tolist() == [1.0, 1.0]
-    assert table.loc["lensflow", "false_per_deg2"] == 1200.0
+    counts = table.filter(like="false_per_deg2")
+    assert counts.loc["lensflow"].tolist() == [1200.0, 700.0, 1900.0]
+    assert counts.loc["gaussian-mixture"].isna().all()
     assert np.isnan(table.loc["gaussian-mixture", "epochs"])
     # Of three lenses one is not counted; of the two one is above.
     assert table.loc["lensflow", ["real_lenses", "n_real_lenses", "n_real_others"]].tolist() == [
@@ -328,6 +330,7 @@ def test_a_comparison_from_a_folder_to_a_page_with_fields(client, tmp_path):
         assert table.loc[name, "false_per_deg2"] == pytest.approx(
             counted["above"] / counted["area_deg2"]
         )
+        assert table.loc[name, "false_per_deg2_low"] <= table.loc[name, "false_per_deg2"]
     made = json.loads((tmp_path / "out" / "vgg16-xavier" / "finder.json").read_text())
     # What was augmented beforehand is not changed again.
     assert made["augment"] is False

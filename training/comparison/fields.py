@@ -14,6 +14,7 @@ from lensweep.training.comparison.kept import FITTED
 from lensweep.training.comparison.run import Comparison
 from lensweep.training.comparison.settings import ComparisonSettings
 from lensweep.training.evaluation.survey import open_survey, run_survey
+from lensweep.training.evaluation.survey_report import poisson_interval
 from lensweep.training.evaluation.survey_request import SurveyConfig
 from lensweep.training.published.finder_store import load_finder
 from lensweep.training.published.members import write_finder_bundle
@@ -83,12 +84,20 @@ def count_on_fields(
         write_json(folder / COUNTED, {**counted, "area_deg2": area, "above": above})
 
 
-def read_counted(out: Path, names: list[str]) -> dict[str, float]:
-    """Candidates per square degree above the 1 % score, of the finders that were counted."""
+def read_counted(out: Path, names: list[str]) -> dict[str, tuple[float, float, float]]:
+    """Candidates per square degree above the 1 % score, of the finders that were counted.
+
+    Returns
+    -------
+    dict of str to tuple
+        How many, and the ends of its 95 % interval.
+    """
     found = {}
     for name in names:
         path = out / name / COUNTED
         if path.is_file():
             counted = json.loads(path.read_text())
-            found[name] = counted["above"] / counted["area_deg2"]
+            low, high = poisson_interval(counted["above"])
+            numbers = np.array([counted["above"], low, high]) / counted["area_deg2"]
+            found[name] = tuple(numbers.tolist())
     return found

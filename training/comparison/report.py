@@ -1,6 +1,8 @@
 """A comparison as a page: all finders, the thesis' tables beside ours, and what was not run."""
 
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,7 +78,7 @@ def _finder_lines(table: pd.DataFrame) -> list[str]:
             _number(row["learning_rate"], "{:g}"),
             f"{row['roc_auc']:.4f}", f"{row['f1']:.3f}",
             *(rate_words(row, name) for name in RATE_WORDS),
-            _number(row["false_per_deg2"], "{:,.0f}"),
+            _counted(row),
             _share(row["real_lenses"], row["n_real_lenses"]),
             _share(row["real_others"], row["n_real_others"]),
             _size(row["parameters"]), _number(row["fit_ratio"], "{:.3g}"),
@@ -88,6 +90,13 @@ def _finder_lines(table: pd.DataFrame) -> list[str]:
               *RATE_WORDS.values(), "false candidates per deg²", "real lenses above 1 %",
               "real others above 1 %", "parameters", "training time", "cutouts/s")  # fmt: skip
     return table_lines(header, rows)
+
+
+def _counted(row: dict[Hashable, Any]) -> str:
+    if not np.isfinite(row["false_per_deg2"]):
+        return ""
+    low, high = row["false_per_deg2_low"], row["false_per_deg2_high"]
+    return f"{row['false_per_deg2']:,.0f} ({low:,.0f}-{high:,.0f})"
 
 
 def _missing_lines(comparison: Comparison) -> list[str]:

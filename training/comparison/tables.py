@@ -18,27 +18,30 @@ LENS, NONLENS = "lens", "nonlens"
 # Faint or invisible in F814W by the account of those who found them with JWST: shown, not counted.
 NOT_COUNTED = ("COSJ",)
 _RATE = 0.01
+_COUNTS = ("false_per_deg2", "false_per_deg2_low", "false_per_deg2_high")
 
 
 def finder_table(
-    comparison: Comparison, false_per_deg2: dict[str, float]
+    comparison: Comparison, false_per_deg2: dict[str, tuple[float, float, float]]
 ) -> pd.DataFrame:
     """One row per finder that has a fold, over all of its folds together.
 
     Parameters
     ----------
     comparison : Comparison
-    false_per_deg2 : dict of str to float
-        Candidates on fields without lenses, of the finders that were counted there.
+    false_per_deg2 : dict of str to tuple
+        Candidates on fields without lenses, and their interval, of the finders that were counted
+        there.
 
     Returns
     -------
     DataFrame
         `finder`, `source`, `folds`, `epochs` and `learning_rate` (NaN for what has none), the
-        columns of `lensweep.training.evaluation.result_tables.flat`, `false_per_deg2`;
-        `real_lenses`, `real_others`: above the score that 1 % of a fold's held-out non-lenses pass,
-        the mean over folds, of `n_real_lenses` and `n_real_others`; `parameters`; `fit_s` and
-        `scored_per_s`, means over folds, and `fit_ratio` and `rate_ratio`, these over LensFlow's.
+        columns of `lensweep.training.evaluation.result_tables.flat`, `false_per_deg2` with its
+        interval; `real_lenses`, `real_others`: above the score that 1 % of a fold's held-out
+        non-lenses pass, the mean over folds, of `n_real_lenses` and `n_real_others`; `parameters`;
+        `fit_s` and `scored_per_s`, means over folds, and `fit_ratio` and `rate_ratio`, these over
+        LensFlow's.
     """
     rows = []
     for name, folds in comparison.scores.items():
@@ -49,7 +52,7 @@ def finder_table(
                 **{key: comparison.parameters[name].get(key, np.nan)
                    for key in ("epochs", "learning_rate")},
                 **flat(measure(logits, labels)),
-                "false_per_deg2": false_per_deg2.get(name, np.nan),
+                **dict(zip(_COUNTS, false_per_deg2.get(name, (np.nan,) * 3), strict=True)),
                 **_on_real(comparison, folds),
                 **_costs(folds),
             }
