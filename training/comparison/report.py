@@ -17,6 +17,7 @@ from lensweep.training.comparison.sheets import draw_augmented, draw_classes
 from lensweep.training.comparison.tables import finder_table, thesis_table_5_1, thesis_table_5_2
 from lensweep.training.evaluation.report import RATE_WORDS, RESULTS, rate_words, table_lines
 from lensweep.training.published.stamps import Stamps
+from lensweep.training.published.thesis import MIDDLES
 
 # What the thesis says of full training and of random beginnings: ROC AUC below that.
 _OVERFITTED = 0.7
@@ -140,30 +141,40 @@ def claim_lines(table: pd.DataFrame) -> list[str]:
     table : DataFrame
         As `lensweep.training.comparison.tables.thesis_table_5_1`.
     """
-    aucs = table[table["folds"] > 0].pivot(index="model", columns="middle", values="roc_auc")
+    run = table[table["folds"] > 0].set_index(["middle", "model"])
     lines = []
-    for other in ("trained", "xavier"):
-        if {"frozen", other} <= set(aucs):
-            both = aucs[["frozen", other]].dropna()
-            lines += [_claim(f"frozen layers do better than {other} ones",
-                             both["frozen"] > both[other], both.index),
-                      _claim(f"ROC AUC of {other} layers is below {_OVERFITTED}",
-                             both[other] < _OVERFITTED, both.index)]  # fmt: skip
-    frozen = table[(table["middle"] == "frozen") & (table["folds"] > 0)]
-    if len(frozen) > 1:
-        rank = frozen["parameters"].corr(frozen["roc_auc"], method="spearman")
-        lines.append(
-            f"* the fewer parameters, the better: rank correlation of both {rank:+.2f} over "
-            f"{len(frozen)} networks, where the thesis has -1"
-        )
+    for other in MIDDLES[1:]:
+        both = [
+            (model, run.loc[(MIDDLES[0], model)], run.loc[(other, model)])
+            for model in table["model"].unique()
+            if {(MIDDLES[0], model), (other, model)} <= set(run.index)
+        ]
+        if both:
+            better = [(model, frozen["roc_auc"] > row["roc_auc"], f"{_area(frozen)} against ", row)
+                      for model, frozen, row in both]  # fmt: skip
+            low = [(model, row["roc_auc"] < _OVERFITTED, "", row) for model, _, row in both]
+            lines += [_claim(f"frozen layers do better than {other} ones", better),
+                      _claim(f"ROC AUC of {other} layers is below {_OVERFITTED}", low)]  # fmt: skip
+    for middle, rows in run.groupby("middle", sort=False):
+        if len(rows) > 1:
+            rank = rows["parameters"].corr(rows["roc_auc"], method="spearman")
+            lines.append(
+                f"* the fewer parameters, the better: rank correlation of both {rank:+.2f} over "
+                f"{len(rows)} networks with {middle} layers, where the thesis has -1 over six with "
+                "frozen ones"
+            )
     return lines or ["Nothing of what the thesis concludes can be told from the rows so far."]
 
 
-def _claim(words: str, holds: pd.Series, models: pd.Index) -> str:
-    """One conclusion and for which networks it holds."""
-    said = ", ".join(f"{model} {'yes' if hold else 'no'}"
-                     for model, hold in zip(models, holds, strict=True))  # fmt: skip
-    return f"* {words}: {said or 'no network has both'}"
+def _claim(words: str, found: list[tuple[str, bool, str, pd.Series]]) -> str:
+    """One conclusion, and for which networks it holds, by which areas."""
+    said = ", ".join(f"{model} {'yes' if holds else 'no'} ({before}{_area(row)})"
+                     for model, holds, before, row in found)  # fmt: skip
+    return f"* {words}: {said}"
+
+
+def _area(row: pd.Series) -> str:
+    return f"{row['roc_auc']:.3f}{_number(row['roc_auc_std'], ' ± {:.3f}')}"
 
 
 def graded_lines(table: pd.DataFrame) -> list[str]:
