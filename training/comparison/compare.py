@@ -46,10 +46,10 @@ def compare(
         If anything that is asked for is not there or does not fit, or `out` holds another
         comparison.
     """
+    originals = stamps = read_stamps(data, settings.cutouts or None)
     check_finders(settings, out)
     if settings.fields:
         check_counted(settings, out)
-    originals = stamps = read_stamps(data, settings.cutouts or None)
     if settings.augmented_lenses:
         stamps = read_stamps(_augmented(settings, data, out / "augmented", open_client, progress))
     comparison = open_comparison(settings, stamps, out)

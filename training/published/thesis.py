@@ -161,7 +161,7 @@ class ThesisNetwork(NetworkFinder):
         """That of `optimizer_name`; the rate rises at first, and falls to nothing."""
         rising = round(RISING * n_steps)
         rate = keras.optimizers.schedules.CosineDecay(
-            0.0, n_steps - rising, warmup_target=learning_rate, warmup_steps=rising
+            0.0, max(1, n_steps - rising), warmup_target=learning_rate, warmup_steps=rising
         )
         return OPTIMIZERS[self.optimizer_name](rate)
 
