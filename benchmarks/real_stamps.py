@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from astropy.stats import binom_conf_interval
 
 import lensweep
+from lensweep.scanner.lenses.recall import binomial_interval
 from lensweep.scanner.network.bundle_store import check_bundle
 
 # Faint or invisible in F814W by the account of those who found them with JWST: shown, not counted.
@@ -42,7 +42,7 @@ def main(folder: Path, ensemble: str) -> None:
     print()
     for label, rows in counted.groupby("label"):
         above = (rows["logit_mean"] > cuts["fpr_0.01"]).sum()
-        low, high = binom_conf_interval(above, len(rows), 0.95, "wilson")
+        low, high = binomial_interval(above, len(rows))
         print(f"{label}: {above} of {len(rows)} above the 1 % threshold, {low:.0%} to {high:.0%}")
 
 

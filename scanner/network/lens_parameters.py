@@ -40,7 +40,7 @@ MANIFEST, NETWORK, HEAD = "parameters.json", "network", "head.npz"
 PARAMETERS = ("theta_e_arcsec", "ellipticity_1", "ellipticity_2", "x_arcsec", "y_arcsec")
 GPU_BATCH = 256
 # No network is surer than this of a parameter that varies by 1.
-_LEAST_LOG_SQUARE, _LARGEST_LOG_SQUARE = -9.0, 4.0
+LEAST_LOG_SQUARE, LARGEST_LOG_SQUARE = -9.0, 4.0
 # Cutouts in memory together, each in half a megabyte.
 _BLOCK = 128
 
@@ -102,7 +102,7 @@ class DroppedHead:
             hidden *= self._kept(rng, len(self.bias))
             answer[...] = hidden @ self.out_kernel + self.out_bias
         median, log_square = np.split(answers, 2, axis=-1)
-        return median, np.exp(np.clip(log_square, _LEAST_LOG_SQUARE, _LARGEST_LOG_SQUARE))
+        return median, np.exp(np.clip(log_square, LEAST_LOG_SQUARE, LARGEST_LOG_SQUARE))
 
     def _kept(self, rng: np.random.Generator, n: int) -> NDArray[np.float32]:
         """What a pass multiplies units by: 0, or what makes up for those that are."""

@@ -47,10 +47,11 @@ def compare(
         comparison.
     """
     originals = stamps = read_stamps(data, settings.cutouts or None)
-    check_finders(settings, out)
     if settings.fields:
         check_counted(settings, out)
     if settings.augmented_lenses:
+        # Before the augmenting; opening the comparison comes after it.
+        check_finders(settings, out)
         stamps = read_stamps(_augmented(settings, data, out / "augmented", open_client, progress))
     comparison = open_comparison(settings, stamps, out)
     comparison = run_comparison(settings, comparison, out, progress)

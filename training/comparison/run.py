@@ -69,11 +69,11 @@ def open_comparison(
     Raises
     ------
     InputError
-        If a finder is not known, the folder holds other folds or cannot be written to, or there
-        are too few cutouts.
+        If a finder cannot be fitted as asked (`check_finders`), the folder holds other folds or
+        cannot be written to, or there are too few cutouts.
     """
-    chosen_finders(settings)
     check_folder(out)
+    check_finders(settings, out)
     real = read_real_stamps(Path(settings.stamps)) if settings.stamps is not None else None
     names = [] if real is None else real.truth["object"].tolist()
     asked = settings.folding | {"cutouts_sha256": stamps.fingerprint, "stamps": names}
@@ -105,7 +105,6 @@ def run_comparison(
         if not fold_file(out, name, fold).is_file()
     ]  # fmt: skip
     done = len(names) * settings.folds - len(missing)
-    check_finders(settings, out)
     stage = progress.stage("comparing", len(names) * settings.folds, done, unit="folds")
     for name, fold in missing:
         finder = FINDERS[name].make(settings, settings.seed + _SEEDS_APART * (fold + 1))
@@ -134,6 +133,7 @@ def check_finders(settings: ComparisonSettings, out: Path) -> None:
         done = all(fold_file(out, name, fold).is_file() for fold in range(settings.folds))
         if isinstance(finder, ThesisNetwork) and not done:
             finder.check()
+            finder.find_weights()
 
 
 def fit_fold(

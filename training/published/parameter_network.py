@@ -5,7 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from lensweep.scanner.network.lens_parameters import PARAMETERS
+from lensweep.scanner.network.lens_parameters import (
+    LARGEST_LOG_SQUARE,
+    LEAST_LOG_SQUARE,
+    PARAMETERS,
+)
 from lensweep.scanner.network.polar_views import SHAPE
 from lensweep.training.fit.keras_on_tensorflow import keras
 
@@ -70,7 +74,7 @@ def laplace_loss(y: Any, answer: Any) -> Any:
     """
     ops = keras.ops
     median, log_square = ops.split(answer, 2, axis=-1)
-    scale = ops.exp(0.5 * ops.clip(log_square, -9.0, 4.0))
+    scale = ops.exp(0.5 * ops.clip(log_square, LEAST_LOG_SQUARE, LARGEST_LOG_SQUARE))
     loss = ops.stop_gradient(scale) * (ops.abs(y - median) / scale + ops.log(scale))
     return ops.mean(loss * np.array(_WEIGHTS, np.float32), axis=-1)
 

@@ -85,25 +85,25 @@ def photometric_features(
     InputError
         If a column is missing, a value of one is no magnitude, or a feature cannot be computed.
     """
-    names = columns.names
-    missing = [theirs for theirs in names.values() if theirs not in table]
+    ours, theirs = list(columns.names), list(columns.names.values())
+    missing = [name for name in theirs if name not in table]
     if missing:
         raise InputError(
             f"photometric table: lacks {', '.join(missing)}; it has "
             f"{', '.join(map(str, table.columns))}: name its columns in PhotometryColumns"
         )
-    values = table[list(names.values())].to_numpy(np.float64)
+    values = table[theirs].to_numpy(np.float64)
     measured = np.isfinite(values) & (values > 0.0) & (values < FAINTEST_MAG)
     if not measured.all():
         row, column = np.argwhere(~measured)[0]
         raise InputError(
-            f"photometric table: row {row} has {list(names.values())[column]} = "
+            f"photometric table: row {row} has {theirs[column]} = "
             f"{values[row, column]:g}, which is no magnitude; leave it out"
         )
-    magnitudes = pd.DataFrame(values, columns=list(names))
+    magnitudes = pd.DataFrame(values, columns=ours)
     try:
         return np.column_stack([magnitudes.eval(feature) for feature in features])
     except (SyntaxError, pd.errors.UndefinedVariableError) as error:
         raise InputError(
-            f"features: {error}; write sums and differences of {', '.join(names)}"
+            f"features: {error}; write sums and differences of {', '.join(ours)}"
         ) from error

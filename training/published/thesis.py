@@ -99,13 +99,12 @@ class ThesisNetwork(NetworkFinder):
         self.random_state = random_state
 
     def check(self) -> None:
-        """Look over what does not depend on any cutout.
+        """Look over what does not depend on any cutout; `find_weights` looks for the weights.
 
         Raises
         ------
         InputError
-            If a name is not known, the network cannot take so few pixels, or its weights cannot be
-            had.
+            If a name is not known, or the network cannot take so few pixels.
         """
         one_of("backbone", self.backbone, NETWORKS)
         one_of("middle", self.middle, MIDDLES)
@@ -115,7 +114,6 @@ class ThesisNetwork(NetworkFinder):
             raise InputError(
                 f"input_px = {self.input_px}: {self.backbone} takes {smallest} a side or more"
             )
-        self.find_weights()
 
     def build(self, shape: tuple[int, int, int]) -> keras.Model:
         """The network before it is trained, (n, height, width, 1) to two log-odds each."""
