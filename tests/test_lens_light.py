@@ -125,3 +125,14 @@ def test_the_command_writes_what_is_left(scene, tmp_path, command):
     status, printed = command("lens-light", tmp_path / "none.fits", "--out", out)
     assert status == 2
     assert "cannot be read" in printed
+    # A file that ends early, and one whose sky coordinates cannot be.
+    whole = paths[0].read_bytes()
+    (tmp_path / "cut.fits").write_bytes(whole[: len(whole) // 2])
+    fits.PrimaryHDU(np.ones((100, 100)), fits.Header({**header, "CTYPE2": "DEC--SIN"})).writeto(
+        tmp_path / "odd.fits"
+    )
+    for name, said in (("cut", "truncated"), ("odd", "unusable sky coordinates")):
+        status, printed = command("lens-light", tmp_path / f"{name}.fits", "--out", out)
+        assert status == 2
+        assert f"image {tmp_path / name}.fits" in printed
+        assert said in printed

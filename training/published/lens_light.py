@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
-from astropy.wcs import WCS
 from numpy.typing import NDArray
 from photutils.isophote import Ellipse, EllipseGeometry, build_ellipse_model
 from sklearn.decomposition import FastICA
@@ -21,6 +20,8 @@ from sklearn.decomposition import FastICA
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import whole_file
 from lensweep.ground.outputs import check_file
+from lensweep.scanner.sky.celestial import read_wcs
+from lensweep.scanner.sky.fits_files import check_structure, faults_of, without_warnings
 
 # Where a lens outshines its arcs: 0.3 arcsec.
 CORE_PX = 6.0
@@ -175,13 +176,19 @@ def remove_from_files(
 
 def _read(path: Path) -> tuple[NDArray[np.float64], fits.Header]:
     """The first image of two axes, and where it lies on the sky."""
-    try:
-        with fits.open(path) as file:
-            planes = [(np.array(hdu.data, np.float64), WCS(hdu.header, file).to_header())
-                      for hdu in file
-                      if getattr(hdu, "data", None) is not None and hdu.is_image]  # fmt: skip
-    except OSError as error:
-        raise InputError(f"image {path}: cannot be read ({error})") from error
-    if not planes or planes[0][0].ndim != 2:
-        raise InputError(f"image {path}: no image of two axes in it")
-    return planes[0]
+    label = f"image {path}"
+    with faults_of(label), without_warnings():
+        try:
+            file = fits.open(path)
+        except OSError as error:
+            raise InputError(f"{label}: cannot be read ({error})") from error
+        with file:
+            check_structure(path, label)
+            images = (index for index, hdu in enumerate(file)
+                      if getattr(hdu, "data", None) is not None and hdu.is_image)  # fmt: skip
+            index = next(images, None)
+            if index is None or file[index].data.ndim != 2:
+                raise InputError(f"{label}: no image of two axes in it")
+            wcs, _ = read_wcs(file, index, label)
+            header = fits.Header() if wcs is None else wcs.to_header()
+            return np.array(file[index].data, np.float64), header
