@@ -15,6 +15,7 @@ from mocpy import MOC
 from numpy.typing import ArrayLike, NDArray
 
 from lensweep.catalogs.tables import TableError, check_positions
+from lensweep.catalogs.written_tables import CREATED
 from lensweep.ground.files import local_copy, place, whole_file
 
 # Cells of 0.81 arcsec a side (58.63 deg / 2**18): 16 pixels of 0.05 arcsec. Positions of known
@@ -111,7 +112,7 @@ def write_coverage(coverage: MOC, path: str | Path, facts: dict[str, str | int])
         FITS cards of at most eight letters that are added to the table's header.
     """
     with whole_file(place(path)) as aside:
-        coverage.save(str(aside), format="fits", overwrite=True, fits_keywords=facts)
+        coverage.save(str(aside), format="fits", overwrite=True, fits_keywords=CREATED | facts)
 
 
 def read_coverage(path: str | Path) -> tuple[MOC, fits.Header]:

@@ -54,7 +54,8 @@ def select_rows(table: pa.Table, expression: str) -> pa.Table:
         ) from error
     try:
         return table.filter(_Reader(expression, table.column_names).condition(parsed))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, TypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, TypeError,
+            OverflowError) as error:  # fmt: skip
         raise SelectionError(f"where {expression!r}: cannot be computed ({error})") from error
 
 

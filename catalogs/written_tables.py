@@ -18,7 +18,8 @@ from lensweep.ground.files import whole_file
 from lensweep.ground.outputs import check_file
 
 Write = Callable[[pa.Table, Path], None]
-CREATOR = "lensweep"
+# In the header of every FITS file that is written where a user asks for it.
+CREATED = {"CREATOR": "lensweep"}
 
 
 def check_table_file(path: Path, inputs: Iterable[str | Path] = ()) -> None:
@@ -39,10 +40,27 @@ def check_table_file(path: Path, inputs: Iterable[str | Path] = ()) -> None:
         If it cannot be written, or is one of the inputs.
     """
     check_file(path, inputs)
-    write = _writer(path)
-    if write is write_fits and path.exists() and not _is_ours(path):
+    _writer(path)
+    refuse_foreign_fits(path)
+
+
+def refuse_foreign_fits(path: Path) -> None:
+    """Refuse to write over a FITS file that no command wrote.
+
+    Raises
+    ------
+    TableError
+    """
+    if not path.exists():
+        return
+    try:
+        with fits.open(path) as hdus:
+            ours = any(CREATED.items() <= dict(hdu.header).items() for hdu in hdus)
+    except OSError:  # no FITS file, whatever it is called
+        ours = path.suffix.lower() not in (".fits", ".fit", ".fts")
+    if not ours:
         raise TableError(
-            f"output file {path}: is there, and is no table that lensweep wrote; name another"
+            f"output file {path}: is there, and is no file that lensweep wrote; name another"
         )
 
 
@@ -79,7 +97,7 @@ def write_fits(table: pa.Table, path: Path, name: str = "table") -> None:
     _suit_fits(columns)
     hdu = fits.table_to_hdu(columns)
     hdu.name = name
-    hdu.header["CREATOR"] = CREATOR
+    hdu.header.update(CREATED)
     for number, (ucd, meaning) in enumerate(zip(ucds, meanings, strict=True), start=1):
         hdu.header[f"TUCD{number}"] = ucd
         hdu.header[f"TCOMM{number}"] = _ascii(meaning)
@@ -115,14 +133,6 @@ def _writer(path: Path) -> Write:
             f"output file {path}: unknown ending; a table's file ends with one of "
             f"{', '.join(WRITERS)}"
         ) from None
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        with fits.open(path) as hdus:
-            return len(hdus) == 2 and hdus[1].header.get("CREATOR") == CREATOR
-    except OSError:  # no FITS file
-        return False
 
 
 def _suit_fits(columns: Table) -> None:

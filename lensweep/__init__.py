@@ -178,6 +178,7 @@ def read_candidates(run: str | Path) -> "pd.DataFrame":
         If there is no catalogue.
     """
     import pandas as pd
+    import pyarrow as pa
 
     from lensweep.ground.errors import InputError
     from lensweep.ground.files import place
@@ -187,8 +188,11 @@ def read_candidates(run: str | Path) -> "pd.DataFrame":
     path = RunPaths(path).candidates if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"{path}: no such catalogue; a scan writes it at its end")
-    with path.open("rb") as file:
-        return pd.read_parquet(file)
+    try:
+        with path.open("rb") as file:
+            return pd.read_parquet(file)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path}: no Parquet file, or a damaged one ({error})") from error
 
 
 def selection_function(run: str | Path, false_per_deg2: float = 10.0) -> "SelectionFunction":

@@ -16,6 +16,8 @@ def leaves(group, name=""):
         called = f"{name} {one}".strip()
         if hasattr(child, "commands"):
             yield from leaves(child, called)
+            if child.invoke_without_command:
+                yield called, child
         else:
             yield called, child
 

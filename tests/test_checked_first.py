@@ -47,6 +47,7 @@ def place(client, tiny_bundle, tmp_path_factory):
     scan_here(client, tiny_bundle, [folder / "field_f814w_drz.fits"], folder / "run")
     (folder / "tiny").symlink_to(tiny_bundle)
     (folder / "file").touch()
+    (folder / "mine.csv").write_text("ra,dec\n1,2\n")
     (folder / "t.toml").write_text(CONFIG)
     (folder / "also.toml").write_text(CONFIG + 'adapt_also = ["gone"]\n')
     (folder / "weights.toml").write_text(
@@ -131,13 +132,62 @@ OF_RUN = ["completeness", "run", "--ensemble", "tiny", "--n", "3", *NOBODY]
         (["grades", "--run", "run", "--out", "file/new"], "file/new: cannot be"),
         (["example", "file/new"], "file/new: cannot be written to"),
         (["certificates", "file/new"], "file/new: cannot be written to"),
+        (["find", "--ra", "1", "--dec", "2", "--out", "file/new.ecsv"], "file/new.ecsv: has no"),
+        (["find", "--catalog", "mine.csv", "--out", "mine.csv"], "mine.csv: is an input of this"),
+        (["fetch", "--ra", "1", "--dec", "2", "--out", "file/new"], "file/new: cannot be written"),
+        (["fetch", "found.ecsv", "--cloud", "--out", "new"], "what to fetch; leave out --cloud"),
+        (["learn", "run", "--labels", "mine.csv", "--out", "file/new", "--ensemble", "tiny"],
+         "file: cannot be written to"),
+        (["status", "file"], "file"),
+        (["cancel", "gone"], "run gone: no such folder"),
+        (["send", "gone"], "run gone: no such folder"),
+        (["grades", "merge", "mine.csv", "--run", "gone"], "run gone: no such folder"),
+        # Nothing is written over that somebody needs.
+        (["export", "run", "--to", "fits", "--out", FIELD], "is no file that lensweep wrote"),
+        (["export", "run", "--to", "votable", "--out", "run/candidates.parquet"], "not *.parquet"),
+        (["export", "run", "--to", "csv", "--out", FIELD], "not *.fits"),
+        (["export", "run", "--to", "votable", "--out", "."], "is a folder"),
+        (["export", "run", "--to", "ds9", "--out", "run/run.json"], "the run "),
+        (["export", "run", "--to", "csv", "--out", "s3://b/x.csv"], "is an address"),
+        (["sheet", "run", "--out", FIELD], "is no file that lensweep wrote"),
+        (["sheet", "run", "--out", "run/ledger.parquet"], "is made of it; name another"),
+        (["recall", "run", "--out", "run/candidates.parquet"], "is made of it; name another"),
+        (["crossmatch", "run", "--out", "run/candidates.parquet"], "is made of it; name another"),
+        (["score", FIELD, "--ensemble", "tiny", "--out", "run/candidates.parquet"], "is made of"),
+        (["lens-light", "other.fits", "--out", FIELD], "is no file that lensweep wrote"),
+        (["lens-light", "other.fits", "--out", "new.png"], "is written as FITS"),
+        (["lens-light", "other.fits", "other.fits", "--out", "new.fits"], "is named twice"),
+        (["example", "s3://bucket/sky"], "is an address"),
+        (["simulate", "--n", "4", "--out", "s3://bucket/set", *NOBODY], "is an address"),
+        # Numbers that cannot be.
+        (["survey", "new", "--seed", "-1", "--ensemble", "tiny", *NOBODY], "seed = -1: must lie"),
+        (["grades", "--run", "run", "--seed", "-1", "--out", "new"], "seed = -1: must lie within"),
+        (["example", "new", "--seed", "-1"], "seed = -1: must lie within"),
+        (["inspect", "run", "--blind", "--seed", "-1"], "seed = -1: must lie within"),
+        (["inspect", "run", "--blind", "--top", "0"], "top = 0: must be at least 1"),
+        (["inspect", "run", "--blind", "--planted", "-2"], "planted = -2: must be at least 0"),
+        (["inspect", "run", "--planted", "3"], "give --blind too"),
+        (["learn", "run", "--labels", "mine.csv", "--top", "0"], "top = 0: must be at least 1"),
+        (["learn", "run", "--labels", "mine.csv", "--seed", "-1"], "seed = -1: must lie within"),
+        (["lens-light", "other.fits", "--out", "new.fits", "--seed", "-1"], "seed = -1: must lie"),
+        (["parameters", "train", "new", "--data", "gone", "--n", "-3"], "n = -3: must be at least"),
+        (["parameters", "train", "new", "--data", "gone", "--epochs", "0"], "epochs = 0: must be"),
+        (["recall", "run", "--false-per-deg2", "nan"], "false_per_deg2 = nan: must lie within"),
+        (["export", "run", "--to", "csv", "--where", "rank > 99999999999999999999"], "cannot be"),
+        # A cluster that is none is no reason to begin a folder.
+        (["simulate", "--n", "4", "--out", "new", "--cluster", "slrum"], "no such kind"),
+        (["compare", "gone", "--out", "new", "--cluster", "slrum"], "no such kind"),
+        (["evaluate", "tiny", "--data", "gone", "--out", "new", "--cluster", "slrum"], "no such"),
+        (["simulate", "--n", "4", "--band", "F814W", "--out", "new"], "leave --band out"),
     ],
 )
 def test_a_wrong_path_is_found_before_a_cluster(command, place, arguments, message):
+    as_made = (place / FIELD).stat().st_size
     status, err = command(*arguments)
     assert (status, message in err) == (2, True), err
     assert "planning" not in err
-    assert (place / FIELD).is_file()
+    assert (place / FIELD).stat().st_size == as_made
+    assert (place / "mine.csv").read_text() == "ra,dec\n1,2\n"
     left = list(place.glob("new*"))
     for path in left:
         shutil.rmtree(path)

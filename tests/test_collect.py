@@ -173,6 +173,17 @@ def test_a_stopped_collection_continues(made, mosaic_path, labels, client):
         collect_here(client, out, mosaic_path)
 
 
+def test_labels_that_changed_are_another_set(made, mosaic_path, labels, client, tmp_path):
+    out, *_ = made
+    text = labels.read_text()
+    labels.write_text(text.replace("nonlens", "lens", 1))
+    try:
+        with pytest.raises(InputError, match="holds another data set"):
+            collect_here(client, out, mosaic_path, labels=(str(labels),))
+    finally:
+        labels.write_text(text)
+
+
 def test_same_seed_same_windows(made, mosaic_path, labels, client, tmp_path):
     _, plan, _, _, _ = made
     again, _ = collect_here(client, tmp_path / "again", mosaic_path, labels=(str(labels),))
@@ -366,6 +377,9 @@ def test_one_class_is_refused(client, tmp_path):
         collect_here(client, tmp_path / "out", away, random_positions=2, random_sources=1)
     assert "outside every mosaic" in str(refused.value)
     assert len(pd.read_parquet(tmp_path / "out" / "missing.parquet")) >= 100
+    # The folder is not taken: another request, which says what else it misses, is looked at.
+    with pytest.raises(InputError, match=r"0 lenses and .* both classes are needed"):
+        collect_here(client, tmp_path / "out", away, random_positions=3, random_sources=1)
 
 
 def test_a_mosaic_of_nan_is_refused(client, tmp_path):

@@ -276,6 +276,11 @@ def test_a_run_without_candidates_is_refused(run, tmp_path):
     write_parquet(pq.read_table(path).slice(0, 0), path)
     with pytest.raises(InputError, match="has no candidates"):
         export(tmp_path / "run", "votable")
+    # The sky that was searched is a result all the same.
+    moc = export(tmp_path / "run", "moc", out=tmp_path / "moc.fits")
+    assert MOC.load(str(moc), format="fits") == MOC.load(str(run / "coverage.fits"), format="fits")
+    # It is lensweep's own, and replaced.
+    assert export(tmp_path / "run", "moc", out=tmp_path / "moc.fits") == moc
 
 
 def test_the_command(run, command, tmp_path):

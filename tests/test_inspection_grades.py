@@ -268,13 +268,17 @@ def planted(rng):
         (["lost"], ["--run", "{run}"], "blind-000 is of no blind page of run"),
         (["bad"], ["--out", "{out}"], "has grade 'Q'"),
         (["ada"], ["--out", "{out}/no/such/folder/x.csv"], "cannot be written"),
+        (["ada"], ["--out", "{ada}"], "ada.csv: is an input of this command"),
+        (["ada"], ["--out", "grades.parquet"], "grades are written as CSV"),
+        (["ada"], ["--run", "{run}", "--out", "{run}/candidates.csv"], "the run"),
+        (["ada"], ["--run", "nowhere"], "nowhere"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_merged_is_one_message(
     run, candidates, identity, tmp_path, monkeypatch, capsys, files, options, said
 ):
     names = candidates["candidate_id"][:2]
-    (tmp_path / "out").write_text("a file")
+    (tmp_path / "out.csv").write_text("a file")
     for name, grader, rows, grades, of_run in (
         ("ada", "Ada", names, "AB", identity), ("twin", "Ada", names, "AB", identity),
         ("other", "Ben", names, "AB", "0123456789ab"), ("bad", "Cleo", names, "AQ", identity),
@@ -282,7 +286,8 @@ def test_what_cannot_be_merged_is_one_message(
     ):  # fmt: skip
         grades_of(tmp_path / f"{name}.csv", grader, rows, grades, of_run)
     given = [str(tmp_path / f"{name}.csv") for name in files]
-    given += [part.format(run=run, out=tmp_path / "out") for part in options]
+    given += [part.format(run=run, out=tmp_path / "out.csv", ada=tmp_path / "ada.csv")
+              for part in options]
     monkeypatch.setattr(sys, "argv", ["lensweep", "grades", "merge", *given])
     with pytest.raises(SystemExit) as end:
         main()

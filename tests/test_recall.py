@@ -185,7 +185,8 @@ def test_command_writes_the_table_and_says_what_it_is(run, capsys, tmp_path):
     [
         ({"radius_arcsec": 0.0}, MatchError, "radius 0"),
         ({"radius_arcsec": 36000.0}, MatchError, "radius 36000"),  # ten degrees
-        ({"radius_arcsec": 3.0, "top": 0}, InputError, "top 0"),
+        ({"radius_arcsec": 3.0, "top": 0}, InputError, "top = 0"),
+        ({"radius_arcsec": 3.0, "false_per_deg2": float("nan")}, InputError, "per_deg2 = nan"),
     ],
 )
 def test_unusable_options_are_refused(run, options, error, message):

@@ -90,10 +90,10 @@ def test_an_image_is_never_written_over(tmp_path):
     """`--out *.fits` is what a shell makes of it."""
     image = tmp_path / "a.fits"
     fits.PrimaryHDU(np.zeros((4, 4), np.float32)).writeto(image)
-    with pytest.raises(TableError, match="is no table that lensweep wrote"):
+    with pytest.raises(TableError, match="is no file that lensweep wrote"):
         check_table_file(image)
     (tmp_path / "b.fits").write_text("mine")
-    with pytest.raises(TableError, match="is no table that lensweep wrote"):
+    with pytest.raises(TableError, match="is no file that lensweep wrote"):
         check_table_file(tmp_path / "b.fits")
     (tmp_path / "mine.csv").write_text("ra,dec\n1,2\n")
     with pytest.raises(InputError, match="is an input of this command"):

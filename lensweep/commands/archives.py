@@ -7,7 +7,9 @@ import typer
 
 from lensweep.commands.from_settings import takes
 from lensweep.ground.errors import InputError
-from lensweep.scanner.archive.request import WHERE, SkyRequest
+from lensweep.ground.outputs import check_folder
+from lensweep.ground.settings import option_of
+from lensweep.scanner.archive.request import SkyRequest
 
 # What takes long to import is imported where it is used: `--help` answers at once.
 
@@ -27,12 +29,16 @@ def find_command(
 
     Exit status 3: one of the two did not answer.
     """
-    from lensweep.commands.show_archives import find_sky, show_found
+    from lensweep.commands.show_archives import coverage_beside, find_sky, show_found
     from lensweep.scanner.archive.products import table_format
+    from lensweep.scanner.run.outputs import check_output
 
+    asked = SkyRequest(**given)
     if out is not None:
         table_format(out)
-    found = find_sky(SkyRequest(**given))
+        for path in (out, coverage_beside(out)):
+            check_output(path, [one for one in (asked.catalogue, asked.moc) if one is not None])
+    found = find_sky(asked)
     show_found(found, out)
     raise typer.Exit(3 if found.silent else 0)
 
@@ -63,15 +69,21 @@ def fetch_command(
     if out is None:
         raise InputError("no folder: give --out MIRROR")
     if cutouts:
-        if table is not None or {"cameras", "everything", "moc"} & given.keys():
+        if table is not None or {"cameras", "everything", "moc", "radius"} & given.keys():
             raise InputError("--cutouts goes with --catalog, --name, or --ra and --dec alone")
-        raise typer.Exit(fetch_sky(SkyRequest(**given), out, cite))
+        asked = SkyRequest(**given)
+        check_folder(out)
+        raise typer.Exit(fetch_sky(asked, out, cite))
     if table is not None:
-        if given.keys() & set(WHERE):
-            raise InputError(f"{table} says what to fetch; leave out the options about the sky")
-        raise typer.Exit(show_fetched(read_products(table), table, out, cite))
-    found = find_sky(SkyRequest(**given))
-    out.mkdir(parents=True, exist_ok=True)
+        if given:
+            named = ", ".join(option_of(SkyRequest, name) for name in given)
+            raise InputError(f"{table} says what to fetch; leave out {named}")
+        products = read_products(table)
+        check_folder(out)
+        raise typer.Exit(show_fetched(products, table, out, cite))
+    asked = SkyRequest(**given)
+    check_folder(out)
+    found = find_sky(asked)
     listed = out / "found.ecsv"
     show_found(found, listed)
     status = show_fetched(found.products, listed, out, cite)

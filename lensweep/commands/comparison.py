@@ -5,9 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lensweep.commands.data_sets import Cluster
 from lensweep.commands.from_settings import takes
-from lensweep.commands.options import Workers
+from lensweep.commands.options import Cluster, Workers
 from lensweep.ground.terminal import say
 from lensweep.training.comparison.settings import ComparisonSettings
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from lensweep.commands.from_settings import chosen, takes
-from lensweep.commands.options import Workers
+from lensweep.commands.options import Cluster, Workers
 from lensweep.ground.terminal import say
 from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.training.data.requests import (
@@ -25,7 +25,6 @@ Mosaics = Annotated[list[str] | None, typer.Argument(help="FITS mosaics.", show_
 Out = Annotated[
     Path, typer.Option("--out", "-o", help="Folder of the data set; repeat to continue.")
 ]
-Cluster = Annotated[str, typer.Option(help="local, or the address of a Dask scheduler.")]
 
 
 @commands.command("simulate")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lensweep.commands.from_settings import chosen, takes
-from lensweep.commands.options import Run, Workers
+from lensweep.commands.options import Cluster, Run, Workers
 from lensweep.ground.terminal import say
 from lensweep.training.data.requests import InjectionConfig
 from lensweep.training.evaluation.survey_request import SurveyConfig
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
-Cluster = Annotated[
-    str,
-    typer.Option(help="local, cuda, slurm, kubernetes, a TOML file, or a scheduler's address."),
-]
 PlantedOut = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="Folder of the lenses; default RUN/completeness."),

@@ -6,12 +6,15 @@ from typing import Annotated
 import typer
 
 from lensweep.commands.options import Run
+from lensweep.ground.errors import InputError
 from lensweep.ground.files import place
 from lensweep.ground.terminal import say
 
 # What takes long to import is imported where it is used: `--help` answers at once.
 
 commands = typer.Typer()
+
+SEED, PLANTED = 2018, 20
 
 
 @commands.command("inspect")
@@ -21,10 +24,16 @@ def inspect_command(
     blind: Annotated[
         bool, typer.Option("--blind", help="No scores, no order; planted lenses among them.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of a blind page's order and plants.")] = 2018,
+    seed: Annotated[
+        int | None, typer.Option(help="Blind: of the order and the plants.", show_default=str(SEED))
+    ] = None,
     planted: Annotated[
-        int, typer.Option(help="Blind: lenses to plant; as many galaxies, and rows shown twice.")
-    ] = 20,
+        int | None,
+        typer.Option(
+            help="Blind: lenses to plant; as many galaxies, and rows shown twice.",
+            show_default=str(PLANTED),
+        ),
+    ] = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="Keep grades on disk, and open the page.")
     ] = False,
@@ -34,8 +43,13 @@ def inspect_command(
     from lensweep.scanner.inspection.writing import write_inspection
     from lensweep.training.evaluation.planted import write_planted
 
-    root = place(run)
-    page = write_planted(root, top, seed, planted) if blind else write_inspection(root, top)
+    if not blind and (seed, planted) != (None, None):
+        raise InputError("--seed and --planted are of a blind page: give --blind too")
+    root, seed = place(run), SEED if seed is None else seed
+    if blind:
+        page = write_planted(root, top, seed, PLANTED if planted is None else planted)
+    else:
+        page = write_inspection(root, top)
     say(f"wrote {page}{'' if serve else '; open it in a browser'}")
     if serve:
         serve_page(root, seed if blind else None, say)

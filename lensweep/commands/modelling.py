@@ -14,6 +14,7 @@ from lensweep.ground.terminal import say
 commands = typer.Typer()
 
 Network = Annotated[str, typer.Option(help="Shipped network of lens parameters, or a folder.")]
+SHIPPED = "lens-parameters"
 Seed = Annotated[int, typer.Option(help="The same seed, the same numbers.")]
 Simulated = Annotated[Path, typer.Option(help="Folder of lensweep simulate, with lenses.")]
 
@@ -21,7 +22,7 @@ Simulated = Annotated[Path, typer.Option(help="Folder of lensweep simulate, with
 @commands.command("model")
 def model_command(
     run: Run,
-    network: Network = "lens-parameters",
+    network: Network = SHIPPED,
     top: Annotated[int, typer.Option(help="As many of the first candidates.")] = 500,
 ) -> None:
     """Estimate Einstein radius, ellipticity and centre of a run's candidates, with errors.
@@ -55,12 +56,12 @@ def train_parameters_command(
     seed: Seed = 2018,
 ) -> None:
     """Train a network of lens parameters on simulated lenses."""
-    from lensweep.ground.progress import open_progress
+    from lensweep.ground.kept_progress import keep_progress
     from lensweep.training.published.lens_parameters import LensParameterRegressor
     from lensweep.training.published.parameter_training import train_parameters
 
     regressor = LensParameterRegressor(epochs=epochs, seed=seed)
-    with open_progress() as progress:
+    with keep_progress(out) as progress:
         train_parameters(data, out, regressor, progress, n)
     say(f"wrote {out}")
 
@@ -68,7 +69,7 @@ def train_parameters_command(
 @parameters_app.command("check")
 def check_parameters_command(
     data: Simulated,
-    network: Network = "lens-parameters",
+    network: Network = SHIPPED,
 ) -> None:
     """Measure a network of lens parameters on simulated lenses that it was not trained on."""
     from lensweep.commands.show_models import show_check

@@ -43,6 +43,10 @@ def add_loudness(commands: typer.Typer) -> None:
     for group in commands.registered_groups:
         assert group.typer_instance is not None
         add_loudness(group.typer_instance)
+        own = group.typer_instance.registered_callback
+        if own is not None and own.callback is not None:
+            # A group that is a command itself.
+            own.callback = with_loudness(own.callback)
 
 
 def _flag(name: str, kind: Any) -> inspect.Parameter:

@@ -135,11 +135,12 @@ def example_command(
     band: Annotated[str, typer.Option(help="F814W, or F606W: the same sky in that.")] = "F814W",
 ) -> None:
     """Make the embedded example: a simulated mosaic with twelve planted lenses."""
-    from lensweep.ground.settings import one_of
+    from lensweep.ground.settings import check_seed, one_of
     from lensweep.training.simulation.bands import BANDS
     from lensweep.training.simulation.field import make_field
 
     one_of("band", band, tuple(BANDS))
+    check_seed(seed)
     path = folder / f"hst_99999_01_acs_wfc_{band.lower()}_drz.fits"
     if path.is_file():
         say(f"{path} is there already; name another folder for another sky")

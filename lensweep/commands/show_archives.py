@@ -88,9 +88,14 @@ def show_found(found: Found, out: Path | None) -> None:
     if out is not None:
         facts = {"asked": found.asked.label, "date": datetime.now(UTC).isoformat("T", "seconds")}
         write_products(found.products, out, facts)
-        coverage = out.with_name(f"{out.stem}.moc.fits")
+        coverage = coverage_beside(out)
         write_coverage(found.coverage, coverage, {"ORIGIN": "lensweep find"})
         console.print(f"wrote {out}\nwrote {coverage}")
+
+
+def coverage_beside(table: Path) -> Path:
+    """Where the coverage of what a table lists is written."""
+    return table.with_name(f"{table.stem}.moc.fits")
 
 
 def show_fetched(products: Sequence[Product], listed: Path, folder: Path, cite: bool) -> int:

@@ -1,6 +1,8 @@
 """What was asked for, kept beside what came of it: nothing is continued as something else."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 
@@ -24,3 +26,14 @@ def first_change(found: Mapping[str, Any], asked: Mapping[str, Any]) -> Change |
         if found.get(key) != asked.get(key):
             return Change(key, found.get(key), asked.get(key))
     return None
+
+
+def digest_of(rows: Iterable[Any]) -> str:
+    """SHA-256 of a list that is too long to be shown where it differs.
+
+    Parameters
+    ----------
+    rows : iterable
+        Of what JSON has, or has a text for.
+    """
+    return hashlib.sha256(json.dumps(list(rows), default=str).encode()).hexdigest()

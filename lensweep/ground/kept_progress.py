@@ -150,7 +150,7 @@ def read_kept(folder: Path) -> Kept | None:
     """What a command keeps of itself in its folder; None if there was none."""
     try:
         values = json.loads((folder / RECORD).read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     stages = [KeptStage(**one) for one in values.pop("stages")]
     return Kept(**values, stages=stages)

@@ -1,12 +1,16 @@
 """Where a command writes, checked before it computes anything."""
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_remote
+
+# What is left of `s3://bucket/name` where it was taken for a path.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 
 def check_folder(path: Path, what: str = "output folder") -> None:
@@ -25,6 +29,7 @@ def check_folder(path: Path, what: str = "output folder") -> None:
     """
     if is_remote(path):
         return
+    _refuse_address(path, what)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -34,6 +39,30 @@ def check_folder(path: Path, what: str = "output folder") -> None:
             f"{what} {path}: cannot be written to ({error.strerror or error}); make room or name "
             "another"
         ) from error
+
+
+def refuse_strangers(path: Path, mark: str | None = None, own: Iterable[str] = ()) -> None:
+    """Refuse a folder that holds what another command, or a user, has put into it.
+
+    Parameters
+    ----------
+    path : Path
+        A folder. Names that begin with a dot do not count.
+    mark : str, optional
+        Name of what says that the folder is the command's own; without one nothing may be there.
+    own : iterable of str
+        Names that may be there before that.
+
+    Raises
+    ------
+    InputError
+    """
+    if mark is not None and (path / mark).exists():
+        return
+    strangers = sorted({one.name for one in path.iterdir() if one.name[0] != "."} - set(own))
+    if strangers:
+        lacking = "" if mark is None else f" and no {mark}"
+        raise InputError(f"output folder {path}: holds {strangers[0]}{lacking}; name a new folder")
 
 
 @contextlib.contextmanager
@@ -75,6 +104,7 @@ def check_file(path: Path, inputs: Iterable[str | Path] = ()) -> None:
     """
     if is_remote(path):
         return
+    _refuse_address(path, "output file")
     if path.is_dir() or not path.parent.is_dir():
         why = "is a folder" if path.is_dir() else f"has no folder {path.parent}"
         raise InputError(f"output file {path}: {why}; name a file in a folder that is there")
@@ -88,3 +118,10 @@ def check_file(path: Path, inputs: Iterable[str | Path] = ()) -> None:
             f"output file {path}: cannot be written ({error.strerror or error}); make room or name "
             "another"
         ) from error
+
+
+def _refuse_address(path: Path, what: str) -> None:
+    if _ADDRESS.match(str(path)):
+        raise InputError(
+            f"{what} {path}: is an address, but this is written on this machine only; name a path"
+        )

@@ -15,6 +15,9 @@ from lensweep.ground.errors import InputError
 
 T = TypeVar("T")
 
+# NumPy's old generators, which scikit-learn uses, take seeds of 32 bits; some take the sign's bit.
+MOST_SEED = 2**31 - 1
+
 # What a field says of itself: to the command line, and to whoever continues a run.
 HELP, FLAGS, GROUP = "help", "flags", "group"
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -165,6 +168,27 @@ def within(name: str, value: float, low: float, high: float) -> None:
     """
     if not low <= value <= high:
         raise InputError(f"{name} = {value}: must lie within {low:.12g} and {high:.12g}")
+
+
+def at_least(name: str, value: float, low: float) -> None:
+    """Refuse a number below another.
+
+    Raises
+    ------
+    InputError
+    """
+    if not value >= low:
+        raise InputError(f"{name} = {value}: must be at least {low:.12g}")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that NumPy, scikit-learn and Keras do not all take.
+
+    Raises
+    ------
+    InputError
+    """
+    within("seed", seed, 0, MOST_SEED)
 
 
 def one_of(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 from lensweep.catalogs.selection import select_rows
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_remote, place
+from lensweep.ground.outputs import check_folder
+from lensweep.ground.settings import at_least
 from lensweep.scanner.exports import table_files
 from lensweep.scanner.exports.footprint_file import write_moc
 from lensweep.scanner.exports.hats_folder import write_hats
@@ -17,9 +19,10 @@ from lensweep.scanner.exports.lens_models import write_coolest
 from lensweep.scanner.exports.stamp_files import write_stamps
 from lensweep.scanner.results.finished_run import read_facts
 from lensweep.scanner.results.modelling import with_models
+from lensweep.scanner.run.outputs import check_output
 from lensweep.scanner.run.paths import RunPaths
 
-# From a run, rows of its catalogue and a path to a file or folder there.
+# From a run, rows of its catalogue (none for the footprint) and a path to a file or folder there.
 Writer = Callable[[Path, pa.Table, Path], None]
 
 
@@ -80,7 +83,7 @@ def export(
     ------
     InputError
         If the kind is not known, the run is not finished, nothing is chosen, or it cannot be
-        written there.
+        written there: not over an image, or what a run is made of.
     catalogs.selection.SelectionError
         If `where` is no condition on the catalogue's columns.
     """
@@ -88,10 +91,16 @@ def export(
         raise InputError(f"export to {kind}: none of {', '.join(KINDS)}")
     if kind == "moc" and (top is not None or where is not None):
         raise InputError("export to moc: is the sky that was searched; leave --top and --where out")
-    chosen = choose_candidates(root, top, where)
+    if out is not None:
+        _check_ending(out, kind)
+    read_facts(root)
+    # Where nothing was found, the searched sky is the result.
+    chosen = pa.table({}) if kind == "moc" else choose_candidates(root, top, where)
     path = out or _default(root, KINDS[kind].name)
+    check_folder(path.parent)
+    if Path(KINDS[kind].name).suffix:
+        check_output(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         KINDS[kind].write(root, chosen, path)
     except OSError as error:
         raise InputError(
@@ -108,8 +117,8 @@ def choose_candidates(root: Path, top: int | None, where: str | None) -> pa.Tabl
     InputError
         If the run is not finished, or nothing is chosen.
     """
-    if top is not None and top < 1:
-        raise InputError(f"top = {top}: must be at least 1")
+    if top is not None:
+        at_least("top", top, 1)
     read_facts(root)
     with RunPaths(root).candidates.open("rb") as file:
         table = with_models(root, pq.read_table(file).sort_by("rank"))
@@ -119,6 +128,17 @@ def choose_candidates(root: Path, top: int | None, where: str | None) -> pa.Tabl
     if not len(chosen):
         raise InputError(f"where {where!r}: true of none of {len(table):,} candidates")
     return chosen.slice(0, top)
+
+
+def _check_ending(path: Path, kind: str) -> None:
+    """Refuse a name that says that it is of another kind."""
+    own = Path(KINDS[kind].name).suffix
+    others = {Path(one.name).suffix for one in KINDS.values()} | {".parquet", ".png"}
+    if path.suffix.lower() in others - {own, ""}:
+        raise InputError(
+            f"export {path}: {kind} is {f'a file, *{own}' if own else 'a folder'}, and not "
+            f"*{path.suffix}; name another with --out"
+        )
 
 
 def _default(root: Path, name: str) -> Path:

@@ -6,6 +6,7 @@ from pyvo.samp import SAMPHubError, SAMPIntegratedClient
 
 from lensweep.ground.errors import TryAgainError
 from lensweep.scanner.exports.export import export
+from lensweep.scanner.results.finished_run import read_facts
 
 TABLE, COVERAGE = "table.load.votable", "coverage.load.moc.fits"
 
@@ -32,6 +33,7 @@ def send(root: Path, top: int | None = None, where: str | None = None) -> list[s
     InputError
         As of `export`.
     """
+    read_facts(root)
     client = SAMPIntegratedClient(
         name="lensweep", description="Strong-lens candidates", addr="127.0.0.1"
     )

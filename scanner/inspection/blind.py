@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lensweep.ground.errors import InputError
 from lensweep.ground.files import make_folder, whole_file
+from lensweep.ground.settings import at_least, check_seed
 from lensweep.scanner.inspection.contents import Card, cards, read_finished, run_id
 from lensweep.scanner.inspection.page import Heading, write_page
 from lensweep.scanner.inspection.pictures import draw_picture
@@ -73,9 +73,9 @@ def write_blind(
     InputError
         If there is no finished run, or a number cannot be.
     """
-    for name, number, least in (("top", top, 1), ("seed", seed, 0), ("repeats", repeats, 0)):
-        if number < least:
-            raise InputError(f"{name} {number}: must be at least {least}")
+    at_least("top", top, 1)
+    at_least("repeats", repeats, 0)
+    check_seed(seed)
     candidates, facts = read_finished(root)
     first, rng = candidates.head(top), np.random.default_rng([seed, len(candidates)])
     shown = [(card.picture, CANDIDATE, _what_is_known(first.iloc[row]))

@@ -11,10 +11,13 @@ import pyarrow as pa
 from lensweep.catalogs.schemas import with_provenance
 from lensweep.catalogs.tables import write_parquet
 from lensweep.ground.errors import InputError
+from lensweep.ground.outputs import check_folder
 from lensweep.scanner.inspection.agreement import Agreement, compare
 from lensweep.scanner.inspection.blind import CANDIDATE, PREFIX, read_keys
 from lensweep.scanner.inspection.contents import read_finished, run_id
 from lensweep.scanner.inspection.grade_files import COLUMNS, GradeFile, read_grades, write_grades
+from lensweep.scanner.results.finished_run import read_facts
+from lensweep.scanner.run.outputs import check_output
 from lensweep.scanner.run.paths import RunPaths
 
 MERGED = "merged"
@@ -54,14 +57,20 @@ def merge_grades(files: Sequence[Path], root: Path | None, out: Path | None) -> 
     ------
     InputError
         If there are no files, two are of one grader or of two runs, a row is of another page, or
-        the output has no place.
+        the output has no place, or one that is taken.
     """
+    if root is not None:
+        read_facts(root)
     if root is not None and not files:
         files = sorted(RunPaths(root).grades.glob("*/*.csv"))
     if not files:
         raise InputError("no grades: name files, or a run with --run whose page was served")
     if out is None and root is None:
         raise InputError("no place for the merged grades: give --out FILE, or --run RUN")
+    path = out or RunPaths(root).inspection / f"{MERGED}.csv"  # type: ignore[arg-type]
+    joined = None if root is None else path.with_suffix(".parquet")
+    if out is not None:
+        _check_outputs(out, joined, files)
     read = _one_each([read_grades(path) for path in files])
     identity = _one_run(read)
     candidates = None
@@ -69,17 +78,24 @@ def merge_grades(files: Sequence[Path], root: Path | None, out: Path | None) -> 
         candidates, identity = _candidates_of(root, identity)
     rows = [_unblinded(one, root, candidates) for one in read]
     agreement = compare([one.grader for one in read], rows)
-    path = out or RunPaths(root).inspection / f"{MERGED}.csv"  # type: ignore[arg-type]
     table = _as_grades(agreement.candidates, rows, candidates, identity)
     names = ", ".join(one.grader for one in read)
     try:
         write_grades(path, table, [f"mean grades of {names}", "mean_grade: 0 X, 1 C, 2 B, 3 A"])
     except OSError as error:
         raise InputError(f"output file {path}: cannot be written ({error.strerror})") from error
-    joined = None if candidates is None else path.with_suffix(".parquet")
     if candidates is not None and joined is not None:
         _write_joined(joined, candidates, agreement)
     return Merged(agreement, path, joined)
+
+
+def _check_outputs(out: Path, joined: Path | None, files: Sequence[Path]) -> None:
+    if out.suffix.lower() != ".csv":
+        raise InputError(f"output file {out}: grades are written as CSV; name a file *.csv")
+    check_folder(out.parent)
+    for path in (out, joined):
+        if path is not None:
+            check_output(path, files)
 
 
 def _one_each(read: Sequence[GradeFile]) -> Sequence[GradeFile]:

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from lensweep.ground.files import is_remote
-from lensweep.ground.outputs import check_file
 from lensweep.ground.settings import within
 from lensweep.scanner.inspection.contents import read_finished
 from lensweep.scanner.inspection.wide_stamps import STAMP_SIDE_PX, cut_stamps
 from lensweep.scanner.results.contact_sheet import draw_contact_sheet
+from lensweep.scanner.run.outputs import check_output
 from lensweep.scanner.run.paths import RunPaths
 
 # A page of 25,400 pixels: a PNG of more than 65,535 could not be drawn, nor looked at.
@@ -42,7 +42,7 @@ def write_sheet(root: Path, top: int, out: Path | None = None) -> Path:
     within("top", top, 1, MOST)
     candidates, _ = read_finished(root)
     path = RunPaths(root).sheet if out is None else out
-    check_file(path)
+    check_output(path)
     first = candidates.head(top)
     flux = np.full((len(first), STAMP_SIDE_PX, STAMP_SIDE_PX), np.nan, np.float32)
     # Compressed mosaics are unpacked here, and nowhere in the run.

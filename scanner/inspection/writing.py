@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lensweep.ground.errors import InputError
+from lensweep.ground.settings import at_least
 from lensweep.scanner.inspection.contents import (
     Card,
     cards,
@@ -35,8 +35,7 @@ def write_inspection(root: Path, top: int) -> Path:
     InputError
         If there is no run, it is not finished, or ``top`` is not a number of candidates.
     """
-    if top < 1:
-        raise InputError(f"top {top}: must be at least 1")
+    at_least("top", top, 1)
     candidates, facts = read_finished(root)
     first = candidates.head(top)
     maps, placed = place_on_maps(root, first)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import place
-from lensweep.ground.settings import check_types, setting
+from lensweep.ground.settings import at_least, check_seed, check_types, setting, within
 
 LENSFLOW = "LensFlow"
 
@@ -46,11 +46,9 @@ class GradesConfig:
         check_types(self)
         if (bool(self.mosaics), bool(self.run), bool(self.cutouts)).count(True) != 1:
             raise InputError("give one source of pixels: --mosaics, --run or --cutouts")
-        if not 0.0 <= self.min_valid_fraction <= 1.0 or self.n_control < 0:
-            raise InputError(
-                f"min_valid_fraction = {self.min_valid_fraction}, control = {self.n_control}: must "
-                "lie within 0 and 1, and be 0 or more"
-            )
+        within("min_valid_fraction", self.min_valid_fraction, 0.0, 1.0)
+        at_least("control", self.n_control, 0)
+        check_seed(self.seed)
 
     @property
     def stored(self) -> Path | None:

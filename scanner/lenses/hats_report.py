@@ -12,10 +12,11 @@ from lensweep.catalogs.lens_lists import ANY_RADIUS_ARCSEC, known_lenses
 from lensweep.catalogs.lens_matches import match_lenses, radii_of
 from lensweep.catalogs.lens_schemas import MATCHES
 from lensweep.catalogs.schemas import with_provenance
-from lensweep.catalogs.written_tables import check_table_file, write_table
+from lensweep.catalogs.written_tables import write_table
 from lensweep.ground.errors import InputError
 from lensweep.ground.terminal import wide_console
 from lensweep.scanner.lenses.lens_report import print_matches, write_lenses
+from lensweep.scanner.run.outputs import check_output
 
 
 def show_hats_matches(
@@ -43,7 +44,7 @@ def show_hats_matches(
         If a HATS catalogue stands beside other lists, or the file cannot be written.
     """
     if out is not None:
-        check_table_file(out, [source, *known])
+        check_output(out, [source, *known], as_table=True)
     console = wide_console()
     others = [name for name in known if is_hats(name)]
     if others:

@@ -16,11 +16,12 @@ from lensweep.catalogs.lens_matches import count_matches, match_lenses
 from lensweep.catalogs.lens_schemas import MATCHES, RECALL
 from lensweep.catalogs.schemas import with_provenance
 from lensweep.catalogs.tables import read_table
-from lensweep.catalogs.written_tables import check_table_file, write_table
+from lensweep.catalogs.written_tables import write_table
 from lensweep.ground.errors import InputError
 from lensweep.ground.terminal import wide_console
 from lensweep.scanner.lenses.recall import CONFIDENCE, Recall, measure_recall
 from lensweep.scanner.results.footprint import describe_footprint
+from lensweep.scanner.run.outputs import check_output
 from lensweep.scanner.run.paths import RunPaths
 
 SHOWN = 50
@@ -50,7 +51,7 @@ def show_recall(
     """
     lenses = known_lenses(known)
     if out is not None:
-        check_table_file(out, known)
+        check_output(out, known, as_table=True)
     recall = measure_recall(root, lenses, radius_arcsec, top, false_per_deg2)
     out = out or RunPaths(root).recall
     facts = {
@@ -98,7 +99,7 @@ def show_matches(
     if source.is_dir() and out is None:
         out = RunPaths(source).crossmatch
     if out is not None:
-        check_table_file(out, [source, *known])
+        check_output(out, [source, *known], as_table=True)
     lenses = _lenses_about(positions, known, radius_arcsec)
     matches = match_lenses(positions, lenses, radius_arcsec, every)
     console = wide_console()

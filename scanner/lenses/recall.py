@@ -15,6 +15,7 @@ from lensweep.catalogs.crossmatch import all_pairs, pairs_within
 from lensweep.catalogs.lens_matches import radii_of
 from lensweep.catalogs.lens_schemas import RECALL
 from lensweep.ground.errors import InputError
+from lensweep.ground.settings import at_least, within
 from lensweep.scanner.network.ensemble import summarise
 from lensweep.scanner.results.footprint import run_footprint
 from lensweep.scanner.run import score_store
@@ -82,13 +83,15 @@ def measure_recall(
     Raises
     ------
     InputError
-        If the folder holds no run, or one without a catalogue.
+        If the folder holds no run, or one without a catalogue, or a number cannot be used.
     MatchError
         If the radius cannot be used.
     """
     radii = radii_of(known, radius_arcsec)
-    if top is not None and top < 1:
-        raise InputError(f"top {top}: must be at least 1")
+    if top is not None:
+        at_least("top", top, 1)
+    if false_per_deg2 is not None:
+        within("false_per_deg2", false_per_deg2, 1e-6, 1e6)
     footprint = run_footprint(root)
     candidates = _read_candidates(root, top, false_per_deg2)
     lenses = known.reset_index(drop=True)

@@ -86,6 +86,9 @@ def seen_windows(root: Path) -> int:
     if not RunPaths(root).run.is_file():
         raise InputError(f"{root}: no run in this folder (no {RunPaths(root).run.name})")
     seen = sum(tally(root, name).seen for name in planned_mosaics(root))
+    if not seen and RunPaths(root).candidates.is_file():
+        raise InputError(f"run {root}: is finished, and looked at no window: none of its positions "
+                         "lies on a mosaic")  # fmt: skip
     if not seen:
         raise InputError(f"run {root}: not one window is scored yet; `lensweep status {root}`")
     return seen

@@ -12,6 +12,7 @@ from lensweep.catalogs.schemas import CANDIDATES, MODELS, read_provenance, with_
 from lensweep.catalogs.tables import write_parquet
 from lensweep.ground.errors import InputError
 from lensweep.ground.progress import Progress
+from lensweep.ground.settings import at_least
 from lensweep.scanner.network.lens_parameters import (
     Estimates,
     ParameterNetwork,
@@ -26,7 +27,6 @@ from lensweep.scanner.run.plan import read_plan
 from lensweep.scanner.sky.grid import grid_to_sky
 from lensweep.scanner.sky.scale import CUTOUT_SIZE, PIXEL_SCALE_ARCSEC
 
-SHIPPED_NETWORK = "lens-parameters"
 TOP = 500
 # Looks are in memory together: 40 MB of pixels.
 _BLOCK = 256
@@ -62,25 +62,24 @@ def model_candidates(root: Path, network: str, top: int, progress: Progress) -> 
     lensweep.scanner.run.lock.HeldError
         If another command is at work in the run.
     """
-    if top < 1:
-        raise InputError(f"top = {top}: must be at least 1")
+    at_least("top", top, 1)
     facts, paths = read_facts(root), RunPaths(root)
     loaded = load_parameter_network(network)
     with paths.candidates.open("rb") as file:
         candidates = pq.read_table(file).sort_by("rank").slice(0, top).to_pandas()
-    parts = [_empty()]
-    stage = progress.stage("lens parameters", len(candidates), unit="candidates")
-    for mosaic, rows in candidates.groupby("mosaic", sort=False):
-        _refuse_another_band(paths.cutouts(str(mosaic)), loaded)
-        for first in range(0, len(rows), _BLOCK):
-            few = rows.iloc[first : first + _BLOCK]
-            parts.append(_modelled(root, str(mosaic), few, loaded))
-            progress.advance(stage, len(few))
-    table = pd.concat(parts).sort_values("rank", ignore_index=True)
-    rows = pa.Table.from_pandas(table, schema=MODELS, preserve_index=False)
-    said = {"network": loaded.facts.name, "network_sha256": loaded.sha256,
-            "ensemble_sha256": facts["ensemble_sha256"]}  # fmt: skip
     with sole_writer(paths):
+        parts = [_empty()]
+        stage = progress.stage("lens parameters", len(candidates), unit="candidates")
+        for mosaic, rows in candidates.groupby("mosaic", sort=False):
+            _refuse_another_band(paths.cutouts(str(mosaic)), loaded)
+            for first in range(0, len(rows), _BLOCK):
+                few = rows.iloc[first : first + _BLOCK]
+                parts.append(_modelled(root, str(mosaic), few, loaded))
+                progress.advance(stage, len(few))
+        table = pd.concat(parts).sort_values("rank", ignore_index=True)
+        rows = pa.Table.from_pandas(table, schema=MODELS, preserve_index=False)
+        said = {"network": loaded.facts.name, "network_sha256": loaded.sha256,
+                "ensemble_sha256": facts["ensemble_sha256"]}  # fmt: skip
         write_parquet(with_provenance(rows.replace_schema_metadata(), said), paths.models)
     return table
 

@@ -148,7 +148,10 @@ def read_selection(path: Path, false_per_deg2: float) -> SelectionFunction:
         raise InputError(
             f"{path}: no selection function there; `lensweep completeness RUN` measures it"
         )
-    values = json.loads(path.read_text())
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: no selection function, or a damaged one ({error})") from error
     if (values.get("format"), values.get("version")) != (FORMAT, VERSION):
         raise InputError(f"{path}: format {values.get('format')} {values.get('version')}, but "
                          f"this lensweep reads {FORMAT} {VERSION}")  # fmt: skip

@@ -20,6 +20,7 @@ from lensweep.catalogs.tables import write_parquet
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_file, is_remote
 from lensweep.ground.progress import Progress
+from lensweep.ground.settings import at_least
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.network.two_bands import TwoBandEnsemble
 from lensweep.scanner.results.finished_run import read_facts
@@ -103,15 +104,14 @@ def look_in_two_bands(
     lensweep.scanner.run.lock.HeldError
         If another command is at work in the run.
     """
-    if top < 1:
-        raise InputError(f"top = {top}: must be at least 1")
+    at_least("top", top, 1)
     facts, paths = read_facts(root), RunPaths(root)
     bundle = check_bundle(ensemble, two_bands=True)
     with paths.candidates.open("rb") as file:
         rows = pq.read_table(file).sort_by("rank").slice(0, top).to_pandas()
     _refuse_another_band(root, rows, bundle)
     least = asked_of(facts)["min_valid_fraction"]
-    with tempfile.TemporaryDirectory() as scratch:
+    with sole_writer(paths), tempfile.TemporaryDirectory() as scratch:
         opened = _open(mosaics, bundle, overrides, Path(scratch))
         _refuse_elsewhere(rows, opened)
         loaded, parts = TwoBandEnsemble(bundle), []
@@ -120,11 +120,10 @@ def look_in_two_bands(
             few = rows.iloc[first : first + _BLOCK]
             parts.append(_looked_at(root, few, opened, loaded, least))
             progress.advance(stage, len(few))
-    table = _ranked(pd.concat(parts))
-    said = {"two_bands_ensemble": bundle.description.name, "second_mosaics": " ".join(mosaics),
-            "two_bands_ensemble_sha256": bundle.sha256}  # fmt: skip
-    written = pa.Table.from_pandas(table, schema=LOOKED_AT, preserve_index=False)
-    with sole_writer(paths):
+        table = _ranked(pd.concat(parts))
+        said = {"two_bands_ensemble": bundle.description.name, "second_mosaics": " ".join(mosaics),
+                "two_bands_ensemble_sha256": bundle.sha256}  # fmt: skip
+        written = pa.Table.from_pandas(table, schema=LOOKED_AT, preserve_index=False)
         written = with_provenance(written.replace_schema_metadata(), facts | said)
         write_parquet(written, paths.reranked(LABEL))
     return table

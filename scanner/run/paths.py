@@ -9,6 +9,8 @@ from lensweep.ground.files import is_remote, place
 if TYPE_CHECKING:
     from zarr.storage import FsspecStore
 
+_DONE = "done"
+
 
 @dataclass(frozen=True)
 class RunPaths:
@@ -26,6 +28,17 @@ class RunPaths:
     def at(cls, where: str | Path) -> "RunPaths":
         """Those of a folder, or of a place in an object store such as `s3://bucket/run`."""
         return cls(place(where).absolute())
+
+    def is_made_of(self, path: Path) -> bool:
+        """Whether a file is one that the run's commands read again, and no mere result."""
+        kept = (
+            self.run, self.run_copy, self.lock, self.ledger, self.candidates, self.centres,
+            self.targets, self.calibration, self.models, self.completeness, self.grades,
+            *self.blind_keys, self.learned, self.scratch, self.plans, self.all_cutouts,
+            self.all_scores, self.root / _DONE, self.attempts, self.job, self.certificates,
+            self.failures,
+        )  # fmt: skip
+        return any(one == path or one in path.parents for one in kept)
 
     @property
     def run(self) -> Path:
@@ -191,7 +204,7 @@ class RunPaths:
 
     def markers(self, mosaic: str) -> Path:
         """What says which shards of a mosaic are done."""
-        return self.root / "done" / _own(mosaic)
+        return self.root / _DONE / _own(mosaic)
 
     def cut_marker(self, mosaic: str, shard: int) -> Path:
         """Says that a shard's cutouts are written."""

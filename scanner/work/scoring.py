@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lensweep.catalogs.written_tables import check_table_file, write_table
+from lensweep.catalogs.written_tables import write_table
 from lensweep.deploy.cluster import open_client
 from lensweep.deploy.local import open_here
 from lensweep.ground.errors import InputError
@@ -19,6 +19,7 @@ from lensweep.ground.files import is_remote, remove_folder
 from lensweep.ground.progress import open_progress
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.run.lock import sole_writer
+from lensweep.scanner.run.outputs import check_output
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.scanner.run.score_config import ScoreConfig
 from lensweep.scanner.run.stamp_plan import StampPlan
@@ -61,7 +62,7 @@ def run_scores(config: ScoreConfig, array: NDArray[Any] | None = None) -> pa.Tab
         was asked for and not one stamp could be scored.
     """
     if config.out is not None:
-        check_table_file(Path(config.out), [] if array is not None else config.images)
+        check_output(Path(config.out), [] if array is not None else config.images, as_table=True)
     bundle = check_bundle(config.ensemble)
     _refuse_unfit(bundle)
     if array is None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lensweep.deploy.job_record import SubmissionError, read_job
 from lensweep.deploy.submit import cancel, job_state
+from lensweep.ground.errors import InputError
 from lensweep.ground.kept_progress import read_kept, show_kept
 from lensweep.ground.terminal import plain_console
 from lensweep.scanner.run.paths import RunPaths
@@ -91,9 +92,13 @@ def cancel_run(root: Path) -> str:
 
     Raises
     ------
+    InputError
+        If there is no such folder.
     deploy.job_record.SubmissionError
         If the run was not submitted, or its cluster cannot be asked from here.
     """
+    if not root.is_dir():
+        raise InputError(f"run {root}: no such folder; name the --out of the scan")
     job = cancel(RunPaths(root).job)
     return (
         f"cancelled {job.cluster} {job.driver}; what is done stays done: submit again to continue"

@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 from distributed import Client
 
+from lensweep.ground.asked import digest_of
 from lensweep.ground.errors import InputError
 from lensweep.ground.outputs import begun_folder
 from lensweep.ground.progress import Progress
+from lensweep.scanner.network.bundle_store import sha256_of
 from lensweep.scanner.run.cutout_store import Cutouts
 from lensweep.scanner.sky.overrides import HeaderOverrides
 from lensweep.training.data import labelled_set as labelled_store
-from lensweep.training.data.collection_plan import _keep_away, plan_collection
+from lensweep.training.data.collection_plan import lenses_to_avoid, plan_collection
 from lensweep.training.data.image_folder import Image, list_images, read_image
 from lensweep.training.data.label_table import gather_labels
 from lensweep.training.data.real_cutouts import Opened, cut_rows, open_mosaics
@@ -55,13 +57,17 @@ def open_collection(
     wanted = gather_labels(config.catalogues if config.mosaics else (),
                            [Path(path) for path in config.labels], config.min_grade)  # fmt: skip
     images = [] if config.images is None else list_images(Path(config.images), image_overrides)
-    known = _keep_away(config, wanted)
+    known = lenses_to_avoid(config, wanted)
     with begun_folder(out, "data set folder"):
         opened = open_mosaics(config.mosaics, overrides, out / ".scratch")
     asked = dataclasses.asdict(config) | {
         "kind": "collection",
         "mosaics": {name: mosaic.sha256 for name, (mosaic, _) in opened.items()},
-        "images": [(image.path, image.is_lens) for image in images],
+        "images": len(images),
+        "images_sha256": digest_of((image.path, image.is_lens, sha256_of(Path(image.path)))
+                                   for image in images),
+        "labels_sha256": digest_of(wanted.itertuples(index=False, name=None)),
+        "known_sha256": digest_of(known.itertuples(index=False, name=None)),
         "overrides": [dataclasses.asdict(overrides), dataclasses.asdict(image_overrides)],
     }
     labelled_store.claim(out, asked)
@@ -95,10 +101,15 @@ def collect(
             config, opened, collection.wanted, collection.known, collection.images,
             collection.image_overrides, client,
         )  # fmt: skip
-        labelled_store.write_rows(missing, out / "missing.parquet")
-        _refuse_one_class(plan, missing, out)
+        labelled_store.write_rows(missing, out / labelled_store.MISSING)
+        try:
+            _refuse_one_class(plan, missing, out)
+        except InputError:
+            # Another request, which can be met, is not to find the folder taken.
+            labelled_store.give_up(out)
+            raise
         labelled_store.write_rows(plan, path)
-    plan, missing = pd.read_parquet(path), pd.read_parquet(out / "missing.parquet")
+    plan, missing = pd.read_parquet(path), pd.read_parquet(out / labelled_store.MISSING)
     labelled_store.fill(
         out, f"collected-{config.seed}", len(plan), make_shard, client, progress, plan=path,
         opened=opened, overrides=collection.image_overrides,
@@ -126,6 +137,6 @@ def _refuse_one_class(plan: pd.DataFrame, missing: pd.DataFrame, out: Path) -> N
     why = "; ".join(f"{n} {reason}" for reason, n in counts.head(3).items()) or "none were asked"
     raise InputError(
         f"{lenses} lenses and {len(plan) - lenses} others could be had, but both classes are "
-        f"needed ({why}; all in {out / 'missing.parquet'}); give other mosaics, a catalogue or "
-        "labels"
+        f"needed ({why}; all in {out / labelled_store.MISSING}); give other mosaics, a catalogue "
+        "or labels"
     )

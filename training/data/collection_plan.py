@@ -115,8 +115,20 @@ def _unlabelled(
     }, index=np.arange(len(x)))  # fmt: skip
 
 
-def _keep_away(config: CollectConfig, wanted: pd.DataFrame) -> pd.DataFrame:
-    """Every lens that random windows keep away from."""
+def lenses_to_avoid(config: CollectConfig, wanted: pd.DataFrame) -> pd.DataFrame:
+    """Every lens that random windows keep away from: those of lists, and those of labels.
+
+    Parameters
+    ----------
+    config : CollectConfig
+    wanted : DataFrame
+        Labels, with ``is_lens``, ``ra_deg``, ``dec_deg``.
+
+    Returns
+    -------
+    DataFrame
+        ``ra_deg``, ``dec_deg``.
+    """
     known = known_lenses(config.known)
     return pd.DataFrame({
         "ra_deg": [*known["known_ra_deg"], *wanted.loc[wanted["is_lens"], "ra_deg"]],

@@ -113,7 +113,7 @@ def open_examples(
     wanted = len(truth) if n_cutouts is None else n_cutouts
     if len(truth) < wanted:
         raise InputError(
-            f"data set {folder}: {len(truth)} cutouts, but the config asks for {wanted}"
+            f"data set {folder}: {len(truth)} cutouts, but {wanted} are asked for; make more"
         )
     fingerprint = _read_pixels(folder, wanted)
     examples = Examples(folder, truth.iloc[:wanted], fingerprint)

@@ -16,6 +16,7 @@ from lensweep.catalogs.tables import write_frame
 from lensweep.ground.asked import first_change
 from lensweep.ground.atomic import sweep, write_json
 from lensweep.ground.errors import InputError
+from lensweep.ground.outputs import check_folder, refuse_strangers
 from lensweep.ground.progress import Progress
 from lensweep.scanner.run import cutout_store
 from lensweep.scanner.run.cutout_store import Cutouts, StoreAttributes
@@ -25,6 +26,8 @@ SHARD = 512
 # What all networks but those of two bands are trained on.
 BAND = "F814W"
 _ASKED = "dataset.json"
+# What could not be had, and why; it stays where nothing was made.
+MISSING = "missing.parquet"
 
 
 def claim(folder: Path, asked: dict[str, Any]) -> None:
@@ -42,11 +45,12 @@ def claim(folder: Path, asked: dict[str, Any]) -> None:
         If the folder holds another data set or other files, or cannot be written to.
     """
     path, asked = folder / _ASKED, json.loads(json.dumps(asked))
+    check_folder(folder, "data set folder")
     try:
-        (folder / "truth").mkdir(parents=True, exist_ok=True)
+        refuse_strangers(folder, _ASKED, (MISSING,))
+        (folder / "truth").mkdir(exist_ok=True)
         sweep(folder / "truth", "*.partial")
         if not path.is_file():
-            _refuse_strangers(folder)
             write_json(path, asked)
     except OSError as error:
         raise InputError(
@@ -58,6 +62,18 @@ def claim(folder: Path, asked: dict[str, Any]) -> None:
             f"data set folder {folder}: holds another data set ({change.key} was {change.was}, "
             f"now {change.now}); name a new folder, or repeat the first command"
         )
+
+
+def give_up(folder: Path) -> None:
+    """Let a folder go in which nothing was made; what says why stays in it.
+
+    Parameters
+    ----------
+    folder : Path
+        That was claimed.
+    """
+    (folder / _ASKED).unlink()
+    (folder / "truth").rmdir()
 
 
 def fill(
@@ -134,14 +150,3 @@ def write_rows(table: pd.DataFrame, path: Path) -> None:
 
 def _truth_path(folder: Path, start: int) -> Path:
     return folder / "truth" / f"{start:08d}.parquet"
-
-
-def _refuse_strangers(folder: Path) -> None:
-    strangers = sorted(
-        path.name for path in folder.iterdir() if path.name != "truth" and path.name[0] != "."
-    )
-    if strangers or any((folder / "truth").iterdir()):
-        raise InputError(
-            f"data set folder {folder}: holds {strangers[0] if strangers else 'truth'} and no "
-            f"{_ASKED}; name a new folder"
-        )

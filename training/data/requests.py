@@ -8,7 +8,7 @@ from dataclasses import MISSING, dataclass
 from typing import Any
 
 from lensweep.ground.errors import InputError
-from lensweep.ground.settings import check_types, one_of, setting, within
+from lensweep.ground.settings import check_seed, check_types, one_of, setting
 
 # Half a window's diagonal: nearer lenses can lie in the window.
 MIN_EXCLUSION_ARCSEC = 3.6
@@ -80,9 +80,11 @@ class SimulationConfig:
         check_types(self)
         if self.n < 1:
             raise InputError(f"{self.n} cutouts: ask for at least 1")
-        within("seed", self.seed, 0, 2**31)
+        check_seed(self.seed)
         if not 0.0 <= self.lens_fraction <= 1.0:
             raise InputError(f"lens fraction {self.lens_fraction}: must be from 0 to 1")
+        if self.band == "F814W":
+            raise InputError("band = F814W: is what is simulated anyway; leave --band out")
         if self.band is not None:
             one_of("band", self.band, SECOND_BANDS)
             if self.psf is not None:
@@ -139,7 +141,7 @@ class InjectionConfig:
         if not self.mosaics:
             raise InputError("no mosaics: name at least one FITS file")
         check_types(self)
-        within("seed", self.seed, 0, 2**31)
+        check_seed(self.seed)
         if self.n < 1:
             raise InputError(f"{self.n} lenses to paint: ask for at least 1")
         for name in ("drawn_hosts", "min_valid_fraction"):
@@ -203,7 +205,7 @@ class CollectConfig:
         if not self.mosaics and self.images is None:
             raise InputError("no mosaics and no images: name FITS files, or a folder of images")
         check_types(self)
-        within("seed", self.seed, 0, 2**31)
+        check_seed(self.seed)
         if self.labels and not self.mosaics:
             raise InputError(f"labels {self.labels[0]}: no mosaics to cut its positions from")
         if min(self.random_positions, self.random_sources) < 0:
@@ -230,7 +232,7 @@ class MiningConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        within("seed", self.seed, 0, 2**31)
+        check_seed(self.seed)
         for name, least in (("n", 1), ("fields", 1), ("size_px", MIN_FIELD_PX)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} = {getattr(self, name)}: must be at least {least}")

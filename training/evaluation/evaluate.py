@@ -9,7 +9,7 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from lensweep.ground.errors import InputError
-from lensweep.ground.outputs import check_folder
+from lensweep.ground.outputs import check_folder, refuse_strangers
 from lensweep.ground.progress import Progress
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle
 from lensweep.scanner.network.ensemble import Scoring
@@ -19,6 +19,8 @@ from lensweep.training.data.rows import fill_rows
 from lensweep.training.evaluation.report import read_curves, write_report
 from lensweep.training.evaluation.result_tables import Evaluation
 from lensweep.training.fit.bundle import CONFIG
+
+LOGITS = "logits.zarr"
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,20 @@ def open_evaluation(target: str, data: Path | None, out: Path | None) -> Asked:
     workdir = Path(target) if (Path(target) / CONFIG).is_file() else None
     bundle = check_bundle(str(_bundle_of(workdir)) if workdir else target)
     data = data or (_test_set(workdir) if workdir else None)
-    out = out or (workdir / "evaluation" if workdir else None)
+    named, out = out, out or (workdir / "evaluation" if workdir else None)
     if data is None or out is None:
         raise InputError(f"ensemble {target}: give --data, labelled cutouts, and --out, a folder")
     examples = open_examples(data)
     check_folder(out)
+    if named is not None:
+        refuse_strangers(out, LOGITS)
     return Asked(workdir, bundle, examples, out)
 
 
 def evaluate(asked: Asked, client: Client, progress: Progress) -> Path:
     """Score a labelled data set with a bundle and write what comes of it; its `results.md`."""
     bundle, examples, workdir = asked.bundle, asked.examples, asked.workdir
-    logits = score_examples(bundle, examples, asked.out / "logits.zarr", client, progress)
+    logits = score_examples(bundle, examples, asked.out / LOGITS, client, progress)
     evaluation = Evaluation(bundle.description, str(examples.folder), examples.truth, logits)
     return write_report(evaluation, asked.out, read_curves(workdir) if workdir else None)
 

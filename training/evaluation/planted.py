@@ -10,6 +10,7 @@ import pandas as pd
 
 from lensweep.catalogs.lens_lists import known_lenses
 from lensweep.ground.errors import InputError
+from lensweep.ground.settings import at_least, check_seed
 from lensweep.scanner.inspection.blind import DUD, LENS, Planted, write_blind
 from lensweep.scanner.inspection.contents import read_finished
 from lensweep.scanner.inspection.wide_stamps import (
@@ -53,6 +54,9 @@ def write_planted(root: Path, top: int, seed: int, n: int) -> Path:
     InputError
         As `plant` and `lensweep.scanner.inspection.blind.write_blind`.
     """
+    at_least("top", top, 1)
+    at_least("planted", n, 0)
+    check_seed(seed)
     candidates, _ = read_finished(root)
     return write_blind(root, top, seed, n, plant(root, candidates, n, seed))
 
@@ -82,8 +86,7 @@ def plant(root: Path, candidates: pd.DataFrame, n: int, seed: int) -> list[Plant
     InputError
         If no mosaic of the run can be painted on.
     """
-    if n < 0:
-        raise InputError(f"planted {n}: must be 0 or more")
+    at_least("planted", n, 0)
     if n == 0:
         return []
     rng = np.random.default_rng([seed, 6])

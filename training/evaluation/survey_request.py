@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lensweep.ground.errors import InputError
-from lensweep.ground.settings import check_types, setting
+from lensweep.ground.settings import at_least, check_seed, check_types, setting
 
 CENTRES = ("grid", "sources")
 MIN_SIZE_PX = 600
@@ -41,7 +41,7 @@ class SurveyConfig:
         check_types(self)
         least = {"fields": 1, "size_px": MIN_SIZE_PX, "lenses_per_field": 1}
         for name, value in least.items():
-            if getattr(self, name) < value:
-                raise InputError(f"{name} = {getattr(self, name)}: must be at least {value}")
+            at_least(name, getattr(self, name), value)
+        check_seed(self.seed)
         if not self.centres or not set(self.centres) <= set(CENTRES):
             raise InputError(f"centres = {self.centres}: must be some of {', '.join(CENTRES)}")

@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 
 from lensweep.ground.errors import InputError
-from lensweep.ground.settings import check_types, fill, read_toml, setting, within
+from lensweep.ground.settings import MOST_SEED, check_types, fill, read_toml, setting, within
 from lensweep.training.data.protocols import PROTOCOLS, check_augmented
 from lensweep.training.fit.backbones import BACKBONES
 
@@ -25,7 +25,7 @@ CHOICES: dict[str, Collection[str]] = {
 }
 # A hundred million cutouts are 4 TB; passes and learning rates beyond these were never meant.
 _RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**31), "input_size": (0, 4096), "n_adapt": (0, 1e8), "adapt_epochs": (0, 1e4),
+    "seed": (0, MOST_SEED), "input_size": (0, 4096), "n_adapt": (0, 1e8), "adapt_epochs": (0, 1e4),
     "adapt_learning_rate": (1e-9, 1.0), "adapt_rounds": (1, 100),
     "adapt_hardest": (0, 1e8), "n_train": (4, 1e8),
     "n_test": (1, 1e8), "n_folds": (2, 100), "dropout": (0.0, 0.99), "head_epochs": (1, 1e5),
@@ -49,7 +49,8 @@ class TrainConfig:
     backbone : str
         One of `lensweep.training.fit.backbones.BACKBONES`.
     init : str
-        ``imagenet``, ``random``, or ``file``: weights of the network that somebody else trained.
+        ``imagenet``, ``random``, ``file`` (weights of the network that somebody else trained) or
+        ``bundle`` (a trunk of an ensemble).
     weights : str
         File of the weights; with ``imagenet`` empty for Keras' download. A relative path starts
         at the working directory.

@@ -61,8 +61,8 @@ def find_weights(backbone: str, init: str, weights: str, sha256: str) -> Path | 
         )
     if not sha256 and found != known.sha256 and _md5(path) != known.md5:
         raise InputError(
-            f"weights {path}: SHA-256 {found} is not known as {backbone}'s ImageNet weights; if "
-            "you trust the file, give this as weights_sha256"
+            f"weights {path}: SHA-256 {found} is not known as {backbone}'s ImageNet weights; a "
+            "config of lensweep train may say this as weights_sha256 if you trust the file"
         )
     return path
 

@@ -16,7 +16,9 @@ from lensweep.catalogs.schemas import with_provenance
 from lensweep.catalogs.tables import write_parquet
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_remote
+from lensweep.ground.outputs import check_folder
 from lensweep.ground.progress import Progress
+from lensweep.ground.settings import at_least, check_seed
 from lensweep.scanner.network.bundle_store import (
     Bundle,
     Heads,
@@ -33,6 +35,7 @@ from lensweep.scanner.results.worth import (
     find_field_scores,
     with_worth,
 )
+from lensweep.scanner.run.lock import sole_writer
 from lensweep.scanner.run.opening import ranking_in
 from lensweep.scanner.run.paths import RunPaths
 from lensweep.training.learning.graded import Graded, read_graded_candidates
@@ -104,11 +107,15 @@ def learn(
     ------
     InputError
         If the run, its ensemble or the labels cannot be used, the folder is there, or labels that
-        are held out are met no better: then nothing is written.
+        are held out are met no better: then no ensemble is written and no ranking.
+    lensweep.scanner.run.lock.HeldError
+        If another command is at work in the run.
     """
+    at_least("top", top, 1)
+    check_seed(seed)
     facts = read_facts(root)
     bundle = bundle_of(facts, ensemble)
-    folder = _new_folder(root, out)
+    check_folder(_new_folder(root, out).parent)
     with RunPaths(root).candidates.open("rb") as file:
         candidates = pq.read_table(file).to_pandas().sort_values("rank", ignore_index=True)
     graded = read_graded_candidates(labels, candidates, facts, min_grade)
@@ -124,9 +131,11 @@ def learn(
         raise InputError(_no_better(held_out, graded))
     strength = choose_strength(axes, *fitted_to, seed)
     heads = stepped(bundle, heads, fit_step(axes, *fitted_to, strength))
-    described = _described(bundle, folder.name, root, labels, graded, held_out, strength)
-    new = with_other_heads(bundle, folder, described, heads)
-    ranking = _rank_again(root, facts, candidates, chosen, new, heads, looks)
+    with sole_writer(RunPaths(root)):
+        folder = _new_folder(root, out)
+        described = _described(bundle, folder.name, root, labels, graded, held_out, strength)
+        new = with_other_heads(bundle, folder, described, heads)
+        ranking = _rank_again(root, facts, candidates, chosen, new, heads, looks)
     return Learned(new, ranking, held_out, graded.said)
 
 
@@ -183,8 +192,9 @@ def _new_folder(root: Path, out: Path | None) -> Path:
         if is_remote(root):
             raise InputError(f"run {root}: is in an object store; name a folder with --out")
         learned = RunPaths(root).learned
-        n = sum(1 for path in learned.glob("round-*") if path.is_dir())
-        return learned / f"round-{n + 1}"
+        rounds = (path.name.removeprefix("round-") for path in learned.glob("round-*"))
+        last = max((int(number) for number in rounds if number.isdecimal()), default=0)
+        return learned / f"round-{last + 1}"
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"bundle folder {out}: is there already; name a new one with --out")
     return out
@@ -196,7 +206,8 @@ def _no_better(held_out: HeldOut, graded: Graded) -> str:
         f"{lenses} lenses and {len(graded.rows) - lenses} others were graded, and teach nothing: "
         f"held out of the fit, they are met with a log loss of {held_out.log_loss:.4f} (before: "
         f"{held_out.log_loss_before:.4f}) and a ROC AUC of {held_out.roc_auc:.4f} (before: "
-        f"{held_out.roc_auc_before:.4f}); nothing was written: keep the ensemble, or grade more"
+        f"{held_out.roc_auc_before:.4f}); no ensemble was written, and no ranking: "
+        "keep the ensemble, or grade more"
     )
 
 

@@ -41,6 +41,14 @@ class Coverage:
 
 
 def draw_coverage(rng: np.random.Generator, size_px: int) -> Coverage:
+    """Draw which exposures see each pixel: turned squares, dithered, with a gap between chips.
+
+    Parameters
+    ----------
+    rng : Generator
+    size_px : int
+        Side of the image.
+    """
     turn = np.deg2rad(rng.uniform(6.0, 14.0))
     # The largest square of that turn within the image, less the dither's reach.
     reach = max(along for along, _ in DITHER_PX)
@@ -64,6 +72,7 @@ def _rejected(rng: np.random.Generator, size_px: int) -> NDArray[np.bool_]:
 
 
 def observation_of(n_exposures: int) -> Observation:
+    """What a sky is like that so many exposures have seen."""
     return Observation(
         n_exposures * EXPOSURE_S, n_exposures, SKY_RATE, READ_NOISE, NOISE_BLUR_PX,
         LEFT_RAYS_PER_CUTOUT,

@@ -36,6 +36,15 @@ def sky_header(rng: np.random.Generator, size_px: int) -> fits.Header:
 
 
 def with_sky_positions(table: pd.DataFrame, header: fits.Header) -> pd.DataFrame:
+    """A table with ``ra_deg`` and ``dec_deg`` in front of its ``x_pix`` and ``y_pix``.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Changed in place; pixels count from 0.
+    header : Header
+        As `sky_header` makes it.
+    """
     ra_deg, dec_deg = WCS(header).all_pix2world(table["x_pix"], table["y_pix"], 0)
     table.insert(0, "ra_deg", ra_deg)
     table.insert(1, "dec_deg", dec_deg)
@@ -46,6 +55,21 @@ def write_field(
     path: Path, flux: NDArray[np.float32], coverage: Coverage, sky: fits.Header, seed: int,
     band: str,
 ) -> None:  # fmt: skip
+    """Write a mosaic as drizzled ones of ACS/WFC are written: SCI, WHT and CTX.
+
+    Parameters
+    ----------
+    path : Path
+        Written aside and renamed.
+    flux : ndarray, shape (ny, nx), float32, e-/s
+    coverage : Coverage
+    sky : Header
+        The sky coordinates.
+    seed : int
+        Said in the header, as is that the pixels are simulated.
+    band : str
+        A key of `PHOTOMETRY`.
+    """
     primary = fits.PrimaryHDU()
     exposure = {"EXPTIME": (N_EXPOSURES * EXPOSURE_S, "seconds")}
     primary.header.update(
@@ -73,5 +97,6 @@ def write_field(
 
 
 def write_truth(path: Path, table: pd.DataFrame) -> None:
+    """Write what was planted, as CSV; the file is whole, or not there."""
     with whole_file(path) as aside:
         table.to_csv(aside, index=False)
