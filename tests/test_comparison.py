@@ -10,6 +10,7 @@ from contextlib import nullcontext
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.io import fits
 from matplotlib.image import imread
 from toy_stamps import draw_toy, write_toy_set
 
@@ -24,8 +25,11 @@ from lensweep.training.comparison.report import claim_lines, graded_lines, write
 from lensweep.training.comparison.run import Comparison, open_comparison, run_comparison
 from lensweep.training.comparison.settings import OPTIMIZERS, ComparisonSettings
 from lensweep.training.comparison.tables import finder_table, thesis_table_5_1, thesis_table_5_2
+from lensweep.training.fit.keras_on_tensorflow import keras
+from lensweep.training.published.gaussian_mixture import MixtureFinder
 from lensweep.training.published.image_finder import ImageFinder
-from lensweep.training.published.stamps import Stamps
+from lensweep.training.published.members import write_finder_bundle
+from lensweep.training.published.stamps import Stamps, read_stamps
 from lensweep.training.published.thesis import OPTIMIZERS as THESIS_OPTIMIZERS
 
 N = 420
@@ -158,7 +162,7 @@ def test_finders_share_their_folds_and_stay_kept(run):
             comparison.stamps.objects[~held_out]
         )
     assert finder_table(comparison, {}).set_index("finder").loc["gaussian-mixture", "roc_auc"] > 0.9
-    assert json.loads((out / "lensflow" / "finder.json").read_text())["epochs"] == 1
+    assert json.loads((out / "lensflow" / "parameters.json").read_text())["epochs"] == 1
 
 
 def test_what_is_finished_is_not_fitted_again(run, monkeypatch):
@@ -303,7 +307,7 @@ def test_real_images_are_cut_as_the_manifest_says(real_data):
 
 def test_a_manifest_without_its_columns_is_refused(tmp_path):
     (tmp_path / "MANIFEST.csv").write_text("file,object\nx.fits,x\n")
-    with pytest.raises(InputError, match="lacks filter, label, pixel_scale_arcsec"):
+    with pytest.raises(InputError, match="lacks filter, label, .*; it has file, object"):
         read_real_stamps(tmp_path)
 
 
@@ -339,6 +343,81 @@ def test_a_comparison_from_a_folder_to_a_page_with_fields(client, tmp_path):
             counted["above"] / counted["area_deg2"]
         )
         assert table.loc[name, "false_per_deg2_low"] <= table.loc[name, "false_per_deg2"]
-    made = json.loads((tmp_path / "out" / "vgg16-xavier" / "finder.json").read_text())
+    made = json.loads((tmp_path / "out" / "vgg16-xavier" / "parameters.json").read_text())
     # What was augmented beforehand is not changed again.
     assert made["augment"] is False
+    # Stopped while fields were scanned: whatever was built meanwhile, the survey goes on.
+    (tmp_path / "out" / "lensflow" / "fields.json").unlink()
+    keras.layers.Conv2D(1, 1)
+    with pytest.raises(InputError, match="holds fitted; name a new folder"):
+        write_finder_bundle(
+            tmp_path / "out" / "lensflow", {"one": MixtureFinder()}, np.ones(4), {}
+        )
+    again = compare(
+        settings, tmp_path / "set", tmp_path / "out", lambda: nullcontext(client), progress()
+    )
+    assert again == page
+    assert (tmp_path / "out" / "lensflow" / "fields.json").is_file()
+
+
+def test_a_folder_of_something_else_is_refused_and_a_refusal_takes_no_folder(tmp_path):
+    write_toy_set(tmp_path / "set", 40)
+    stamps = read_stamps(tmp_path / "set")
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="folds"):
+        open_comparison(ComparisonSettings(("gaussian-mixture",), folds=60), stamps, out)
+    asked = ComparisonSettings(("gaussian-mixture",), folds=2)
+    open_comparison(asked, stamps, out)
+    with pytest.raises(InputError, match=r"holds cutouts\.zarr and no comparison\.json"):
+        open_comparison(asked, stamps, tmp_path / "set")
+    few = dataclasses.replace(stamps, labels=np.arange(len(stamps.labels)) < 3)
+    with pytest.raises(InputError, match=r"\d lenses and \d+ others to learn from without fold"):
+        open_comparison(asked, few, tmp_path / "few")
+    assert not any((tmp_path / "few").iterdir())
+
+
+def write_manifest(folder, *rows, header="file,object,filter,label,pixel_scale_arcsec"):
+    """A folder of real images, of one that is there."""
+    folder.mkdir(exist_ok=True)
+    flux, _ = draw_toy(1, 30)
+    fits.PrimaryHDU(flux[0]).writeto(folder / "a.fits", overwrite=True)
+    (folder / "MANIFEST.csv").write_text("\n".join([header, *rows]) + "\n")
+    return folder
+
+
+def test_an_object_may_be_called_by_a_number_and_other_pixels_are_another_comparison(tmp_path):
+    folder = write_manifest(tmp_path / "real", "a.fits,1000,F814W,Lens,0.05")
+    real = read_real_stamps(folder)
+    assert real.truth.to_dict("list") == {"object": ["1000"], "label": ["lens"]}
+    write_toy_set(tmp_path / "set", 40)
+    stamps = read_stamps(tmp_path / "set")
+    asked = ComparisonSettings(("gaussian-mixture",), folds=2, stamps=str(folder))
+    open_comparison(asked, stamps, tmp_path / "out")
+    fits.PrimaryHDU(np.random.default_rng(1).random((100, 100), np.float32)).writeto(
+        folder / "a.fits", overwrite=True
+    )
+    with pytest.raises(InputError, match="were made with stamps_sha256"):
+        open_comparison(asked, stamps, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (",x,F814W,lens,0.05", r"row 0 \(counted from 0\) names no file"),
+        ("a.fits,x,F814W,lens,0.05 arcsec", "row 0 .* pixel_scale_arcsec = '0.05 arcsec' is no"),
+        ("a.fits,x,F814W,lens,-1", "pixel_scale_arcsec = -1.0: must lie within"),
+        ("a.fits,x,F814W,,0.05", "no image in F814W is labelled lens or nonlens"),
+        ("a.fits,x,f814w,lens,0.05", "no image in F814W; its filters are f814w"),
+        ("gone.fits,x,F814W,lens,0.05", "row 0 .*gone.fits"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used_names_its_row(tmp_path, row, said):
+    with pytest.raises(InputError, match=said):
+        read_real_stamps(write_manifest(tmp_path / "real", row))
+
+
+def test_an_empty_manifest_and_one_of_other_letters_are_refused(tmp_path):
+    for bytes_ in (b"", "file\xe9".encode("latin-1")):
+        (tmp_path / "MANIFEST.csv").write_bytes(bytes_)
+        with pytest.raises(InputError, match="not readable as CSV in UTF-8"):
+            read_real_stamps(tmp_path)

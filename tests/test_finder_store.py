@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import skops.io
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from toy_stamps import draw_toy
 
@@ -66,3 +67,21 @@ def test_what_is_no_finder_is_refused(described, said, tmp_path):
         (tmp_path / MANIFEST).write_text(json.dumps(described))
     with pytest.raises(InputError, match=said):
         load_finder(tmp_path)
+
+
+def test_a_finder_is_whole_and_in_a_folder_of_its_own(tmp_path):
+    with pytest.raises(NotFittedError):
+        save_finder(LensFlow(), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    flux, labels = draw_toy(12, 100)
+    networks = LensFlow(epochs=0, fine_epochs=0, random_state=0).fit(flux, labels)
+    with pytest.raises(InputError, match=r"holds notes\.txt and no finder\.json; name a new"):
+        save_finder(networks, tmp_path / "mine")
+    # Another finder replaces all of one that is there.
+    save_finder(networks, tmp_path / "new")
+    save_finder(MixtureFinder(max_components=1, n_starts=1, random_state=0).fit(flux, labels),
+                tmp_path / "new")  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [MANIFEST, MODEL]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "new"]

@@ -78,6 +78,15 @@ def test_any_finder_can_be_the_screen(toy, lensflow, mixture, tmp_path):
     assert judged.screen_logit == pytest.approx(scores, rel=1e-4, abs=1e-3)
 
 
+@pytest.mark.parametrize("others", [[], [1.0, np.nan]])
+def test_thresholds_need_scores_that_are_numbers(mixture, others, tmp_path):
+    with pytest.raises(InputError, match=r"log-odds of non-lenses, of which [01] are no number"):
+        write_finder_bundle(tmp_path / "new", {"mixture": mixture}, np.array(others), {})
+    with pytest.raises(InputError, match="no finders"):
+        write_finder_bundle(tmp_path / "new", {}, OTHERS, {})
+    assert not (tmp_path / "new").exists()
+
+
 def test_lensflow_alone_brings_its_screen_and_beside_others_is_asked_for_one(
     toy, lensflow, mixture, tmp_path
 ):

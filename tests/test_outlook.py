@@ -156,6 +156,16 @@ def test_results_are_kept_and_of_one_set(client, command, tmp_path):
     assert f"{first['roc_auc'][0]:.3f}" in printed
 
 
+def test_a_part_without_lenses_is_refused_before_the_training(client, tmp_path):
+    progress = PlainProgress(io.StringIO(), time.monotonic)
+    fill(tmp_path / "set", "toy", 3, toy_shard, client, progress)
+    where = (tmp_path / "set", tmp_path / "out", progress)
+    with pytest.raises(InputError, match=r"of \d cutouts of the \w+ part are lenses, but both"):
+        run_outlook(OutlookSettings(("small",), 1, 1), *where)
+    with pytest.raises(InputError, match="no idea that was asked for looks at it"):
+        run_outlook(OutlookSettings(("small",), 1, 1), *where, second=tmp_path / "gone")
+
+
 def test_the_interval_of_a_curve_holds_it_and_shrinks():
     rng = np.random.default_rng(9)
 

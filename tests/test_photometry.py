@@ -39,6 +39,9 @@ def test_photometry_becomes_nine_features():
         # SDSS' own word for that.
         (lambda table: table.assign(psfMag_i=[20.0, 20.0, 20.0, -9999.0, 20.0]),
          "row 3 has psfMag_i = -9999"),
+        # A table that was written as text.
+        (lambda table: table.assign(w1mpro=["15", "15", "null", "15", "15"]),
+         "row 2 has w1mpro = null, which is no magnitude"),
     ],
 )  # fmt: skip
 def test_photometry_that_cannot_be_used_is_refused(spoil, said):

@@ -9,7 +9,12 @@ from distributed import Client
 from lensweep.ground.progress import Progress
 from lensweep.training.comparison.fields import check_counted, count_on_fields
 from lensweep.training.comparison.report import write_comparison
-from lensweep.training.comparison.run import check_finders, open_comparison, run_comparison
+from lensweep.training.comparison.run import (
+    AUGMENTED,
+    check_finders,
+    open_comparison,
+    run_comparison,
+)
 from lensweep.training.comparison.settings import ComparisonSettings
 from lensweep.training.data.augment import materialise
 from lensweep.training.data.examples import open_examples
@@ -52,7 +57,7 @@ def compare(
     if settings.augmented_lenses:
         # Before the augmenting; opening the comparison comes after it.
         check_finders(settings, out)
-        stamps = read_stamps(_augmented(settings, data, out / "augmented", open_client, progress))
+        stamps = read_stamps(_augmented(settings, data, out / AUGMENTED, open_client, progress))
     comparison = open_comparison(settings, stamps, out)
     comparison = run_comparison(settings, comparison, out, progress)
     if settings.fields:

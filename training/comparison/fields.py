@@ -9,7 +9,9 @@ from distributed import Client
 from lensweep.ground.asked import first_change
 from lensweep.ground.atomic import write_json
 from lensweep.ground.errors import InputError
+from lensweep.ground.files import remove_folder
 from lensweep.ground.progress import Progress
+from lensweep.scanner.network.bundle_store import check_bundle
 from lensweep.training.comparison.kept import FITTED
 from lensweep.training.comparison.run import Comparison
 from lensweep.training.comparison.settings import ComparisonSettings
@@ -64,18 +66,27 @@ def count_on_fields(
     """
     for name in comparison.scores:
         folder = out / name
-        if not (folder / FITTED).is_dir() or (folder / COUNTED).is_file():
+        if (folder / COUNTED).is_file():
+            continue
+        if not (folder / FITTED).is_dir():
+            progress.note(f"{name}: not counted on fields, for no network of it was kept; only one "
+                          "that is fitted with --fields is")  # fmt: skip
             continue
         first = comparison.scores[name][0].held_out
         others = first[~comparison.stamps.labels[comparison.folds == 0]]
-        bundle = write_finder_bundle(
-            folder / name, {f"{name}-fold0": load_finder(folder / FITTED)}, others,
-            comparison.parameters[name],
-        )  # fmt: skip
+        kept = folder / "survey"
+        if kept.is_dir():
+            # Written again it would have another hash: layers are numbered through a process.
+            bundle = check_bundle(str(folder / name))
+        else:
+            remove_folder(folder / name)
+            bundle = write_finder_bundle(
+                folder / name, {f"{name}-fold0": load_finder(folder / FITTED)}, others,
+                comparison.parameters[name],
+            )  # fmt: skip
         # A survey plants one lens at least.
         asked = SurveyConfig(bundle.folder, settings.fields, _SEED, settings.field_px, 1,
                              (_CENTRES,))  # fmt: skip
-        kept = folder / "survey"
         survey = run_survey(asked, open_survey(asked, kept), kept, client, progress)
         scores = survey.candidates[_CENTRES]["logit_mean"].to_numpy(np.float64)
         area = float(survey.facts["area_deg2"].sum())

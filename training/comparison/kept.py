@@ -1,7 +1,7 @@
 """What a comparison keeps: scores of every finder on every fold, and what decided them.
 
-A folder of results holds one kind of folds, and in it a folder for each finder: `finder.json`, its
-parameters, and a file for each fold, which is written last and so says that the fold is done.
+A folder of results holds one kind of folds, and in it a folder for each finder: `parameters.json`
+and a file for each fold, which is written last and so says that the fold is done.
 """
 
 import json
@@ -18,7 +18,7 @@ from lensweep.ground.errors import InputError
 from lensweep.ground.files import whole_file
 from lensweep.training.comparison.finders import FINDERS
 
-ASKED, PARAMETERS, FITTED = "comparison.json", "finder.json", "fitted"
+ASKED, PARAMETERS, FITTED = "comparison.json", "parameters.json", "fitted"
 
 
 @dataclass(frozen=True)

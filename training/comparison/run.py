@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lensweep.ground.outputs import check_folder
+from lensweep.ground.errors import InputError
+from lensweep.ground.outputs import check_folder, refuse_strangers
 from lensweep.ground.progress import Progress
 from lensweep.training.comparison.finders import FINDERS, chosen_finders
 from lensweep.training.comparison.kept import (
@@ -37,6 +38,9 @@ from lensweep.training.published.thesis import ThesisNetwork
 
 # Between the seeds of two folds.
 _SEEDS_APART = 1000
+LEAST_OF_CLASS = 5
+# Cutouts that were augmented beforehand, in the folder of the results.
+AUGMENTED = "augmented"
 
 
 @dataclass(frozen=True)
@@ -73,14 +77,18 @@ def open_comparison(
         cannot be written to, or there are too few cutouts.
     """
     check_folder(out)
+    refuse_strangers(out, ASKED, (AUGMENTED,))
     check_finders(settings, out)
     real = read_real_stamps(Path(settings.stamps)) if settings.stamps is not None else None
-    names = [] if real is None else real.truth["object"].tolist()
-    asked = settings.folding | {"cutouts_sha256": stamps.fingerprint, "stamps": names}
-    claim(out / ASKED, asked)
     folds = assign_folds(
         stamps.labels, stamps.objects, settings.folds, settings.seed, settings.protocol
     )
+    _refuse_few(stamps.labels, folds)
+    asked = settings.folding | {
+        "cutouts_sha256": stamps.fingerprint,
+        "stamps_sha256": None if real is None else real.fingerprint,
+    }
+    claim(out / ASKED, asked)
     return Comparison(stamps, folds, real, *read_folds(out))
 
 
@@ -163,6 +171,18 @@ def fit_fold(
         real = finder.decision_function(comparison.real.flux)
     rate = int(held_out.sum()) / max(scored - fitted, 1e-9)
     return FoldScores(scores, real, fitted - begun, rate, finder.n_parameters_)
+
+
+def _refuse_few(labels: NDArray[np.bool_], folds: NDArray[np.int64]) -> None:
+    """Some finders fit several distributions to each class, or hold a third of it out."""
+    for fold in range(int(folds.max()) + 1):
+        seen = labels[folds != fold]
+        lenses = int(seen.sum())
+        if min(lenses, len(seen) - lenses) < LEAST_OF_CLASS:
+            raise InputError(
+                f"{lenses} lenses and {len(seen) - lenses} others to learn from without fold "
+                f"{fold}, but {LEAST_OF_CLASS} of each are needed; give a larger set"
+            )
 
 
 def _described(finder: ImageFinder) -> dict[str, Any]:

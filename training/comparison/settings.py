@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lensweep.ground.errors import InputError
-from lensweep.ground.settings import check_types, one_of, setting, within
+from lensweep.ground.settings import check_seed, check_types, one_of, setting, within
 from lensweep.training.data.protocols import PROTOCOLS, check_augmented
 
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "nadam")
@@ -71,9 +71,9 @@ class ComparisonSettings:
         one_of("protocol", self.protocol, PROTOCOLS)
         one_of("optimizer", self.optimizer, OPTIMIZERS)
         for name, high in (("cutouts", 1e8), ("epochs", 1e4), ("input_px", 4096), ("fields", 1e4),
-                           ("augmented_lenses", 1e8), ("augmented_others", 1e8),
-                           ("seed", 2**31 - 1)):  # fmt: skip
+                           ("augmented_lenses", 1e8), ("augmented_others", 1e8)):  # fmt: skip
             within(name, getattr(self, name), 0, high)
+        check_seed(self.seed)
         within("learning_rate", self.learning_rate, 0.0, 1.0)
         within("folds", self.folds, 2, 100)
         within("field_px", self.field_px, 600, 30000)

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from lensweep.training.comparison.finders import FINDERS, REFERENCE, thesis_name
 from lensweep.training.comparison.kept import FoldScores
+from lensweep.training.comparison.real_stamps import LENS, NONLENS
 from lensweep.training.comparison.run import Comparison
 from lensweep.training.evaluation.result_tables import PUBLISHED, flat
 from lensweep.training.fit.metrics import measure, threshold
 from lensweep.training.published.cascade import as_probabilities
 from lensweep.training.published.thesis import MIDDLES, NETWORKS
 
-LENS, NONLENS = "lens", "nonlens"
 # Faint or invisible in F814W by the account of those who found them with JWST: shown, not counted.
 NOT_COUNTED = ("COSJ",)
 _RATE = 0.01

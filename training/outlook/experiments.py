@@ -129,10 +129,20 @@ def run_outlook(
     if of_two and second is None:
         raise InputError(f"idea {of_two[0]}: needs a set in a second band; give --second-band")
     stamps = read_stamps(data)
+    if second is not None and not of_two:
+        raise InputError(f"--second-band {second}: no idea that was asked for looks at it; leave "
+                         f"it out, or ask for {' or '.join(OF_TWO_BANDS)}")  # fmt: skip
     sets = dict.fromkeys(wanted, stamps)
     if of_two and second is not None:
         sets |= dict.fromkeys(of_two, with_second_band(stamps, second))
     is_test = held_out_part(stamps.objects, settings.seed)
+    for part, members in (("test", is_test), ("training", ~is_test)):
+        lenses, n = int(stamps.labels[members].sum()), int(members.sum())
+        if lenses in (0, n):
+            raise InputError(
+                f"data set {data}: {lenses} of {n} cutouts of the {part} part are lenses, but both "
+                "classes are needed; give more cutouts, or another --seed"
+            )
     # Before anything is trained: what is there may be of another request.
     results = {name: _kept(out / f"{name}.json", sets[name], settings) for name in wanted}
     missing = [name for name, result in results.items() if result is None]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lensweep.ground.settings import check_types, one_of, setting, within
+from lensweep.ground.settings import check_seed, check_types, one_of, setting, within
 
 # These need a second set, in another band.
 TWO_BANDS, ADDED_BANDS = "two-bands", "added-bands"
@@ -37,4 +37,4 @@ class OutlookSettings:
         for idea in self.ideas:
             one_of("idea", idea, IDEAS)
         within("epochs", self.epochs, 1, 1e4)
-        within("seed", self.seed, 0, 2**31 - 1)
+        check_seed(self.seed)

@@ -4,13 +4,17 @@ No pickle anywhere.
 """
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from lensweep.ground.atomic import write_json
 from lensweep.ground.errors import InputError
+from lensweep.ground.files import remove_folder
+from lensweep.ground.outputs import check_folder, refuse_strangers
 from lensweep.scanner.network.estimators import read_estimator, save_estimator
 from lensweep.scanner.network.networks import load_network, save_network
 from lensweep.training.published.deeplens import DeepLens
@@ -25,21 +29,33 @@ NETWORKS: tuple[type[NetworkFinder], ...] = (LensFlow, DeepLens, ThesisNetwork)
 
 
 def save_finder(finder: ImageFinder, folder: Path) -> None:
-    """Write a fitted finder; its `finder.json` comes last.
+    """Write a fitted finder into a folder that is whole or not there.
 
     Parameters
     ----------
     finder : ImageFinder
     folder : Path
-        Made if it is not there.
+        A finder in it is replaced.
 
     Raises
     ------
     InputError
-        If it needs skops, which is not installed.
+        If it needs skops, which is not installed, or the folder holds something else.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).unlink(missing_ok=True)
+    check_is_fitted(finder, "classes_")
+    check_folder(folder)
+    refuse_strangers(folder, MANIFEST)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        aside = Path(scratch) / folder.name
+        aside.mkdir()
+        _write(finder, aside)
+        remove_folder(folder)
+        aside.rename(folder)
+
+
+def _write(finder: ImageFinder, folder: Path) -> None:
     described: dict[str, Any] = {
         "format": FORMAT, "version": VERSION, "finder": type(finder).__name__,
     }  # fmt: skip

@@ -9,6 +9,7 @@ the lens' isophotes (Jedrzejewski 1987, MNRAS 226, 747), is ours.
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from astropy.io import fits
@@ -17,11 +18,19 @@ from numpy.typing import NDArray
 from photutils.isophote import Ellipse, EllipseGeometry, build_ellipse_model
 from sklearn.decomposition import FastICA
 
+from lensweep.catalogs.written_tables import CREATED
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import whole_file
-from lensweep.ground.outputs import check_file
+from lensweep.ground.settings import check_seed
+from lensweep.scanner.run.outputs import check_output
 from lensweep.scanner.sky.celestial import read_wcs
-from lensweep.scanner.sky.fits_files import check_structure, faults_of, without_warnings
+from lensweep.scanner.sky.fits_files import (
+    check_structure,
+    decompress,
+    faults_of,
+    file_kind,
+    without_warnings,
+)
 
 # Where a lens outshines its arcs: 0.3 arcsec.
 CORE_PX = 6.0
@@ -113,11 +122,13 @@ def remove_by_ellipses(
         If no ellipse fits: there is no galaxy at that place, or it is outside.
     """
     data = np.ma.masked_invalid(np.asarray(image, np.float64))
-    reach = min(x_px, y_px, image.shape[1] - 1 - x_px, image.shape[0] - 1 - y_px)
-    if reach < CORE_PX:
+    reach = _reach_px(image.shape, x_px, y_px)
+    row, column = np.indices(image.shape)
+    core = data[np.hypot(row - y_px, column - x_px) <= CORE_PX].compressed()
+    if core.size < 3 or core.min() == core.max():
         raise InputError(
-            f"centre {x_px:.0f}, {y_px:.0f}: outside the image of {image.shape[1]} x "
-            f"{image.shape[0]} pixels, or at its edge; give the lens' centre, in pixels from 0"
+            f"centre {x_px:.0f}, {y_px:.0f}: there is no light to fit within {CORE_PX:.0f} pixels "
+            "of it; give the lens' centre, in pixels from 0"
         )
     geometry = EllipseGeometry(x_px, y_px, sma=max(0.2 * reach, 3.0), eps=0.2, pa=0.5)
     with warnings.catch_warnings():
@@ -134,6 +145,17 @@ def remove_by_ellipses(
             )
         model = build_ellipse_model(image.shape, isophotes, fill=0.0)
     return np.asarray(np.where(np.isfinite(image), image - model, np.nan))
+
+
+def _reach_px(shape: tuple[int, ...], x_px: float, y_px: float) -> float:
+    """How far the edge is from a centre, which has to be inside."""
+    reach = float(np.min([x_px, y_px, shape[1] - 1 - x_px, shape[0] - 1 - y_px]))
+    if not reach >= CORE_PX:
+        raise InputError(
+            f"centre {x_px:.0f}, {y_px:.0f}: outside the image of {shape[1]} x {shape[0]} pixels, "
+            "or at its edge; give the lens' centre, in pixels from 0"
+        )
+    return reach
 
 
 def remove_from_files(
@@ -156,18 +178,25 @@ def remove_from_files(
     InputError
         If an image cannot be read, they are of several shapes, or the file cannot be written.
     """
-    check_file(out, bands)
+    if out.suffix.lower() not in (".fits", ".fit"):
+        raise InputError(f"output file {out}: is written as FITS; name a file *.fits")
+    check_output(out, bands)
+    check_seed(seed)
+    if len({path.resolve() for path in bands}) < len(bands):
+        raise InputError("bands: one file is named twice; a band by itself needs one")
     images, headers = zip(*map(_read, bands), strict=True)
     if len({image.shape for image in images}) > 1:
         sizes = ", ".join(str(image.shape) for image in images)
         raise InputError(f"bands are of several shapes ({sizes}); bring them onto one pixel grid")
     ny, nx = images[0].shape
     centre = ((nx - 1) / 2.0 if x_px is None else x_px, (ny - 1) / 2.0 if y_px is None else y_px)
+    _reach_px(images[0].shape, *centre)
     if len(images) > 1:
         left = remove_by_components(np.stack(images), *centre, seed)
     else:
         left = remove_by_ellipses(images[0], *centre)[None]
     header = headers[0]
+    header.update(CREATED)
     for number, path in enumerate(bands, start=1):
         header[f"PLANE{number}"] = path.name
     with whole_file(out) as aside:
@@ -177,13 +206,17 @@ def remove_from_files(
 def _read(path: Path) -> tuple[NDArray[np.float64], fits.Header]:
     """The first image of two axes, and where it lies on the sky."""
     label = f"image {path}"
-    with faults_of(label), without_warnings():
+    with faults_of(label), without_warnings(), TemporaryDirectory() as scratch:
+        plain = path
+        if file_kind(path, label) == "gzip":
+            plain = Path(scratch) / "image.fits"
+            decompress(path, plain, label)
         try:
-            file = fits.open(path)
+            file = fits.open(plain)
         except OSError as error:
             raise InputError(f"{label}: cannot be read ({error})") from error
         with file:
-            check_structure(path, label)
+            check_structure(plain, label)
             images = (index for index, hdu in enumerate(file)
                       if getattr(hdu, "data", None) is not None and hdu.is_image)  # fmt: skip
             index = next(images, None)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensweep.ground.errors import InputError
+from lensweep.ground.outputs import check_folder, refuse_strangers
 from lensweep.scanner.network.bundle_additions import add_screen
 from lensweep.scanner.network.bundle_store import Bundle, check_bundle, save_bundle
 from lensweep.scanner.network.ensemble import Description, Trunk
@@ -40,7 +41,7 @@ def write_finder_bundle(
     Parameters
     ----------
     folder : Path
-        Its name is the ensemble's.
+        Its name is the ensemble's; there is nothing in it yet.
     finders : mapping of str to ImageFinder
         By member's name; networks on cutouts of 100 pixels, or any other finder.
     others : ndarray, shape (n,)
@@ -59,9 +60,18 @@ def write_finder_bundle(
     Raises
     ------
     InputError
-        If a finder of scikit-learn is to be kept without skops, or a LensFlow stands beside other
-        members and no screen is given: its fine network knows only what its coarse one lets pass.
+        If the folder holds something, there are no finders or no others, a network was fitted to
+        cutouts of another size, a finder of scikit-learn is to be kept without skops, or a
+        LensFlow stands beside other members and no screen is given: its fine network knows only
+        what its coarse one lets pass.
     """
+    if not finders:
+        raise InputError(f"ensemble {folder}: no finders to make it of")
+    if not len(others) or not np.isfinite(others).all():
+        raise InputError(
+            f"ensemble {folder}: {len(others)} log-odds of non-lenses, of which "
+            f"{int((~np.isfinite(others)).sum())} are no number; its thresholds need all of some"
+        )
     if screen is None:
         screen = next((one for one in finders.values() if isinstance(one, LensFlow)), None)
         if screen is not None and len(finders) > 1:
@@ -70,6 +80,8 @@ def write_finder_bundle(
                 "name a screen, that LensFlow itself if it is meant"
             )
     members = {name: as_member(finder) for name, finder in finders.items()}
+    check_folder(folder)
+    refuse_strangers(folder)
     description = Description(
         name=folder.name, trunks=tuple(Trunk(name, (name,)) for name in members),
         stretch=Stretch(), band=BAND, pixel_scale_arcsec=PIXEL_SCALE_ARCSEC,
@@ -97,6 +109,11 @@ def as_member(finder: ImageFinder) -> Member:
 
 
 def _of_network(network: keras.Model) -> Member:
+    if network.input_shape[1:3] != (CUTOUT_SIZE, CUTOUT_SIZE):
+        raise InputError(
+            f"network of {network.input_shape[2]} x {network.input_shape[1]} pixels: a member sees "
+            f"cutouts of {CUTOUT_SIZE}; fit it to those"
+        )
     last = network.layers[-1]
     kernel, bias = (np.asarray(array, np.float32) for array in last.get_weights())
     if kernel.shape[1] == 2:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lensweep.ground.errors import InputError
 from lensweep.ground.outputs import begun_folder
 from lensweep.ground.progress import Progress
+from lensweep.ground.settings import at_least, check_seed
 from lensweep.scanner.network.lens_parameters import (
     MANIFEST,
     PARAMETERS,
@@ -55,9 +56,13 @@ def train_parameters(
     Raises
     ------
     InputError
-        If a set has no lenses with known parameters, there are too few, or the folder cannot be
-        used.
+        If a number cannot be used, a set has no lenses with known parameters, there are too few,
+        or the folder cannot be used.
     """
+    at_least("epochs", regressor.epochs, 1)
+    check_seed(regressor.seed)
+    if n_lenses is not None:
+        at_least("n", n_lenses, 1)
     with begun_folder(out):
         if (out / MANIFEST).is_file():
             raise InputError(f"output folder {out}: holds a network already; name another")

@@ -72,6 +72,7 @@ def photometric_features(
     Parameters
     ----------
     table : DataFrame
+        Of an astropy table its `to_pandas()`.
     columns : PhotometryColumns
     features : sequence of str
         Each a sum or difference of `PhotometryColumns.names`, in magnitudes.
@@ -92,13 +93,14 @@ def photometric_features(
             f"photometric table: lacks {', '.join(missing)}; it has "
             f"{', '.join(map(str, table.columns))}: name its columns in PhotometryColumns"
         )
-    values = table[theirs].to_numpy(np.float64)
+    columns_of = (pd.to_numeric(table[name], errors="coerce") for name in theirs)
+    values = np.column_stack(list(columns_of)).astype(np.float64)
     measured = np.isfinite(values) & (values > 0.0) & (values < FAINTEST_MAG)
     if not measured.all():
         row, column = np.argwhere(~measured)[0]
         raise InputError(
             f"photometric table: row {row} has {theirs[column]} = "
-            f"{values[row, column]:g}, which is no magnitude; leave it out"
+            f"{table[theirs[column]].iloc[row]}, which is no magnitude; leave it out"
         )
     magnitudes = pd.DataFrame(values, columns=ours)
     try:
