@@ -158,6 +158,7 @@ OF_RUN = ["completeness", "run", "--ensemble", "tiny", "--n", "3", *NOBODY]
         (["lens-light", "other.fits", "--out", "new.png"], "is written as FITS"),
         (["lens-light", "other.fits", "other.fits", "--out", "new.fits"], "is named twice"),
         (["example", "s3://bucket/sky"], "is an address"),
+        (["merge", "gone", "--out", "s3://bucket/both"], "is an address"),
         (["simulate", "--n", "4", "--out", "s3://bucket/set", *NOBODY], "is an address"),
         # Numbers that cannot be.
         (["survey", "new", "--seed", "-1", "--ensemble", "tiny", *NOBODY], "seed = -1: must lie"),

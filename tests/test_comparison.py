@@ -307,7 +307,7 @@ def test_real_images_are_cut_as_the_manifest_says(real_data):
 
 def test_a_manifest_without_its_columns_is_refused(tmp_path):
     (tmp_path / "MANIFEST.csv").write_text("file,object\nx.fits,x\n")
-    with pytest.raises(InputError, match="lacks filter, label, .*; it has file, object"):
+    with pytest.raises(InputError, match=r"lacks filter, label, .*; it has file, object"):
         read_real_stamps(tmp_path)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_remote
 
-# What is left of `s3://bucket/name` where it was taken for a path.
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+# What is left of `s3://bucket/name` where it was taken for a path: a folder called `s3:`.
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 
 
 def check_folder(path: Path, what: str = "output folder") -> None:
@@ -121,7 +121,7 @@ def check_file(path: Path, inputs: Iterable[str | Path] = ()) -> None:
 
 
 def _refuse_address(path: Path, what: str) -> None:
-    if _ADDRESS.match(str(path)):
+    if any(map(_SCHEME.fullmatch, path.parts)):
         raise InputError(
             f"{what} {path}: is an address, but this is written on this machine only; name a path"
         )

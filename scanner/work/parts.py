@@ -6,6 +6,7 @@ from typing import Any
 
 from lensweep.ground.errors import InputError
 from lensweep.ground.files import is_remote
+from lensweep.ground.outputs import check_folder
 from lensweep.scanner.results.worth import asked_of
 from lensweep.scanner.run.opening import ranking_in
 from lensweep.scanner.run.plan import read_plan
@@ -40,6 +41,7 @@ def refuse_unusable(roots: Sequence[Path], out: Path) -> None:
                 f"run {root}: is not finished ({status.tally.waiting:,} of "
                 f"{status.tally.planned:,} planned windows wait); repeat its scan first"
             )
+    check_folder(out.absolute().parent)
 
 
 def refuse_unlike(roots: Sequence[Path], facts: Sequence[dict[str, str]]) -> None:
