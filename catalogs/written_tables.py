@@ -19,7 +19,8 @@ from lensweep.ground.outputs import check_file
 
 Write = Callable[[pa.Table, Path], None]
 # In the header of every FITS file that is written where a user asks for it.
-CREATED = {"CREATOR": "lensweep"}
+CREATOR, LENSWEEP = "CREATOR", "lensweep"
+CREATED = {CREATOR: LENSWEEP}
 
 
 def check_table_file(path: Path, inputs: Iterable[str | Path] = ()) -> None:
@@ -55,7 +56,7 @@ def refuse_foreign_fits(path: Path) -> None:
         return
     try:
         with fits.open(path) as hdus:
-            ours = any(CREATED.items() <= dict(hdu.header).items() for hdu in hdus)
+            ours = any(hdu.header.get(CREATOR) == LENSWEEP for hdu in hdus)
     except OSError:  # no FITS file, whatever it is called
         ours = path.suffix.lower() not in (".fits", ".fit", ".fts")
     if not ours:

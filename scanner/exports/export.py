@@ -98,7 +98,7 @@ def export(
     chosen = pa.table({}) if kind == "moc" else choose_candidates(root, top, where)
     path = out or _default(root, KINDS[kind].name)
     check_folder(path.parent)
-    if Path(KINDS[kind].name).suffix:
+    if out is not None and Path(KINDS[kind].name).suffix:
         check_output(path)
     try:
         KINDS[kind].write(root, chosen, path)
