@@ -71,7 +71,7 @@ def test_refuses_what_nothing_can_be_learned_from(options, message, tmp_path):
 def test_refuses_sets_that_are_not_there_or_too_short(tmp_path):
     with pytest.raises(InputError, match="simulate, collect or mine it"):
         open_examples(tmp_path / "absent")
-    with pytest.raises(InputError, match="8 cutouts, but the config asks for 9"):
+    with pytest.raises(InputError, match="8 cutouts, but 9 are asked for"):
         open_examples(write_set(tmp_path / "set"), 9)
 
 

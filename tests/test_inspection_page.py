@@ -456,7 +456,7 @@ def test_a_run_without_candidates_has_a_page(client, measured_bundle, browser, t
          "no run in this folder"),
         (lambda paths: [marker.unlink() for marker in paths.score_markers("field_f814w_drz")]
          + [paths.candidates.unlink()], 300, "planned windows wait"),
-        (lambda paths: None, 0, "top 0: must be at least 1"),
+        (lambda paths: None, 0, "top = 0: must be at least 1"),
     ],
 )  # fmt: skip
 def test_what_is_no_finished_run_is_one_message(

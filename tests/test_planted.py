@@ -95,7 +95,7 @@ def test_the_blind_page_of_a_run(run):
 
 
 def test_without_mosaics_nothing_can_be_planted(run, candidate, mosaic, client, tiny_bundle):
-    with pytest.raises(InputError, match="planted -1: must be 0 or more"):
+    with pytest.raises(InputError, match="planted = -1: must be at least 0"):
         plant(run, candidate, -1, SEED)
     aside = mosaic.with_suffix(".aside")
     mosaic.rename(aside)

@@ -283,6 +283,10 @@ def test_a_run_of_which_nothing_came_can_be_submitted_again(scan, small_field, t
 def test_what_was_not_submitted_cannot_be_cancelled(command, tmp_path):
     status, said = command("cancel", "run")
     assert status == 2
+    assert "run run: no such folder" in said
+    (tmp_path / "run").mkdir()
+    status, said = command("cancel", "run")
+    assert status == 2
     assert "run run: was not submitted" in said
 
 

@@ -152,9 +152,11 @@ def claim_lines(table: pd.DataFrame) -> list[str]:
         if both:
             better = [(model, frozen["roc_auc"] > row["roc_auc"], f"{_area(frozen)} against ", row)
                       for model, frozen, row in both]  # fmt: skip
-            low = [(model, row["roc_auc"] < _OVERFITTED, "", row) for model, _, row in both]
-            lines += [_claim(f"frozen layers do better than {other} ones", better),
-                      _claim(f"ROC AUC of {other} layers is below {_OVERFITTED}", low)]  # fmt: skip
+            lines.append(_claim(f"frozen layers do better than {other} ones", better))
+        low = [(model, row["roc_auc"] < _OVERFITTED, "", row)
+               for (middle, model), row in run.iterrows() if middle == other]  # fmt: skip
+        if low:
+            lines.append(_claim(f"ROC AUC of {other} layers is below {_OVERFITTED}", low))
     for middle, rows in run.groupby("middle", sort=False):
         if len(rows) > 1:
             rank = rows["parameters"].corr(rows["roc_auc"], method="spearman")
