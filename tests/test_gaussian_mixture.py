@@ -62,3 +62,11 @@ def test_rings_are_told_from_galaxies_by_nine_numbers():
     assert roc_auc_score(labels[120:], finder.decision_function(flux[120:])) > 0.99
     again = clone(finder).fit(flux[:120], labels[:120])
     assert np.array_equal(finder.predict_proba(flux), again.predict_proba(flux))
+
+
+@pytest.mark.parametrize(("value", "said"), [(np.nan, "no data"), (np.inf, "an infinite pixel")])
+def test_cutouts_that_teach_nothing_are_refused(value, said):
+    flux, labels = draw_toy(12, 100)
+    flux[3] = value
+    with pytest.raises(ValueError, match=rf"cutout 3 has {said}, as 1 of 12 have; leave them out"):
+        MixtureFinder().fit(flux, labels)

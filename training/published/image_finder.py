@@ -39,9 +39,11 @@ class ImageFinder(ClassifierMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            If there are not two classes, or a shape does not fit.
+            If there are not two classes, a shape does not fit, or a cutout has no data or an
+            infinite pixel.
         """
         flux = check_stamps(X, self.n_bands)
+        _refuse_empty(flux)
         check_consistent_length(flux, y)
         check_classification_targets(y)
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
@@ -77,3 +79,16 @@ class ImageFinder(ClassifierMixin, BaseEstimator, ABC):
     @abstractmethod
     def _log_odds(self, flux: NDArray[np.float32]) -> NDArray[np.floating]:
         """Log-odds of checked cutouts."""
+
+
+def _refuse_empty(flux: NDArray[np.float32]) -> None:
+    """Refuse cutouts that nothing can be learned from."""
+    pixels = flux.reshape(len(flux), -1)
+    for words, bad in (("no data", np.isnan(pixels).all(axis=1)),
+                       ("an infinite pixel", np.isinf(pixels).any(axis=1))):  # fmt: skip
+        rows = np.flatnonzero(bad)
+        if len(rows):
+            raise ValueError(
+                f"X: cutout {rows[0]} has {words}, as {len(rows)} of {len(flux)} have; leave them "
+                "out"
+            )
