@@ -93,9 +93,12 @@ def export(
         raise InputError("export to moc: is the sky that was searched; leave --top and --where out")
     if out is not None:
         _check_ending(out, kind)
-    read_facts(root)
-    # Where nothing was found, the searched sky is the result.
-    chosen = pa.table({}) if kind == "moc" else choose_candidates(root, top, where)
+    if kind == "moc":
+        # Where nothing was found, the searched sky is the result.
+        read_facts(root)
+        chosen = pa.table({})
+    else:
+        chosen = choose_candidates(root, top, where)
     path = out or _default(root, KINDS[kind].name)
     check_folder(path.parent)
     if out is not None and Path(KINDS[kind].name).suffix:

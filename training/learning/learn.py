@@ -132,6 +132,7 @@ def learn(
     strength = choose_strength(axes, *fitted_to, seed)
     heads = stepped(bundle, heads, fit_step(axes, *fitted_to, strength))
     with sole_writer(RunPaths(root)):
+        # Asked again, for another command may have taken that place meanwhile.
         folder = _new_folder(root, out)
         described = _described(bundle, folder.name, root, labels, graded, held_out, strength)
         new = with_other_heads(bundle, folder, described, heads)
