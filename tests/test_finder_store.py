@@ -35,7 +35,7 @@ def test_a_finder_scores_the_same_after_it_was_read_again(finder, tmp_path, monk
     monkeypatch.setattr("lensweep.training.published.deeplens.UNITS", 1)
     flux, labels = draw_toy(20, 50)
     save_finder(finder.fit(flux, labels), tmp_path / "finder")
-    again = load_finder(tmp_path / "finder")
+    again = load_finder(str(tmp_path / "finder"))
     assert again.get_params() == finder.get_params()
     assert again.classes_.tolist() == [False, True]
     assert again.n_parameters_ == finder.n_parameters_

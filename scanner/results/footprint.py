@@ -58,6 +58,9 @@ def run_footprint(root: Path, each: Each = map) -> MOC:
         If the folder holds no run, or nothing in it is scored, or cutouts are gone that it needs.
     """
     seen = seen_windows(root)
+    if not seen:
+        raise InputError(f"run {root}: is finished, and looked at no window: none of its positions "
+                         "lies on a mosaic")  # fmt: skip
     path = RunPaths(root).coverage
     if path.is_file():
         with suppress(CoverageError):  # damaged: made anew
@@ -78,18 +81,17 @@ def footprint_facts(seen: int) -> dict[str, str | int]:
 def seen_windows(root: Path) -> int:
     """Number of windows that a run has looked at: scored, or screened.
 
+    None is seen by a finished run if none of its positions lies on a mosaic.
+
     Raises
     ------
     InputError
-        If the folder holds no run, or nothing in it is scored.
+        If the folder holds no run, or it is not finished and nothing in it is scored.
     """
     if not RunPaths(root).run.is_file():
         raise InputError(f"{root}: no run in this folder (no {RunPaths(root).run.name})")
     seen = sum(tally(root, name).seen for name in planned_mosaics(root))
-    if not seen and RunPaths(root).candidates.is_file():
-        raise InputError(f"run {root}: is finished, and looked at no window: none of its positions "
-                         "lies on a mosaic")  # fmt: skip
-    if not seen:
+    if not seen and not RunPaths(root).candidates.is_file():
         raise InputError(f"run {root}: not one window is scored yet; `lensweep status {root}`")
     return seen
 

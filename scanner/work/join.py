@@ -90,7 +90,7 @@ def join_runs(
             "p_lens of the joined run is by the ensemble's own calibration, not by that of single "
             f"parts; `lensweep calibrate {out}` measures it on all of them"
         )
-    footprint = joined(run_footprint(root) for root in roots)
+    footprint = joined(run_footprint(root) for root in roots if seen_windows(root))
     with whole_folder(out) as partial:
         paths = RunPaths(partial)
         plans = _gather(roots, owners, paths, facts, progress)
@@ -102,7 +102,8 @@ def join_runs(
             write_targets(
                 paths, plans, candidates, find_field_scores(bundle, paths, config.centres)
             )
-        write_coverage(footprint, paths.coverage, footprint_facts(seen_windows(partial)))
+        if total.seen:
+            write_coverage(footprint, paths.coverage, footprint_facts(total.seen))
     paths = RunPaths(out)
     draw_candidates(paths, candidates.to_pandas())
     before = sum(_n_rows(RunPaths(root).candidates) for root in roots)

@@ -28,14 +28,14 @@ MANIFEST, MODEL = "finder.json", "finder.skops"
 NETWORKS: tuple[type[NetworkFinder], ...] = (LensFlow, DeepLens, ThesisNetwork)
 
 
-def save_finder(finder: ImageFinder, folder: Path) -> None:
+def save_finder(finder: ImageFinder, where: str | Path) -> None:
     """Write a fitted finder into a folder that is whole or not there.
 
     Parameters
     ----------
     finder : ImageFinder
-    folder : Path
-        A finder in it is replaced.
+    where : str or Path
+        Folder. A finder in it is replaced.
 
     Raises
     ------
@@ -45,6 +45,7 @@ def save_finder(finder: ImageFinder, folder: Path) -> None:
         If it is not fitted.
     """
     check_is_fitted(finder, "classes_")
+    folder = Path(where)
     check_folder(folder)
     refuse_strangers(folder, MANIFEST)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
@@ -71,14 +72,15 @@ def _write(finder: ImageFinder, folder: Path) -> None:
     write_json(folder / MANIFEST, described)
 
 
-def load_finder(folder: Path) -> ImageFinder:
-    """Read a fitted finder.
+def load_finder(where: str | Path) -> ImageFinder:
+    """Read a fitted finder from its folder.
 
     Raises
     ------
     InputError
         If the folder holds none, or one of another version or of types that no finder is made of.
     """
+    folder = Path(where)
     described = _described(folder)
     known = {kind.__name__: kind for kind in NETWORKS}
     if described["finder"] not in known:

@@ -26,7 +26,7 @@ Member = tuple[Any, NDArray[np.float32], NDArray[np.float32]]
 
 
 def write_finder_bundle(
-    folder: Path,
+    where: str | Path,
     finders: Mapping[str, ImageFinder],
     others: NDArray[np.floating],
     training: Mapping[str, Any],
@@ -40,8 +40,8 @@ def write_finder_bundle(
 
     Parameters
     ----------
-    folder : Path
-        Its name is the ensemble's; there is nothing in it yet.
+    where : str or Path
+        Folder: its name is the ensemble's; there is nothing in it yet.
     finders : mapping of str to ImageFinder
         By member's name; networks on cutouts of 100 pixels, or any other finder.
     others : ndarray, shape (n,)
@@ -65,6 +65,7 @@ def write_finder_bundle(
         LensFlow stands beside other members and no screen is given: its fine network knows only
         what its coarse one lets pass.
     """
+    folder = Path(where)
     if not finders:
         raise InputError(f"ensemble {folder}: no finders to make it of")
     if not len(others) or not np.isfinite(others).all():

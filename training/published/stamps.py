@@ -41,12 +41,12 @@ class Stamps:
         return len(self.labels)
 
 
-def read_stamps(folder: Path, n_cutouts: int | None = None, band: str = BAND) -> Stamps:
+def read_stamps(folder: str | Path, n_cutouts: int | None = None, band: str = BAND) -> Stamps:
     """Read a labelled set of `lensweep simulate`, `inject` or `collect`.
 
     Parameters
     ----------
-    folder : Path
+    folder : str or Path
     n_cutouts : int, optional
         How many to take, from the first; all by default.
     band : str
@@ -57,7 +57,7 @@ def read_stamps(folder: Path, n_cutouts: int | None = None, band: str = BAND) ->
     InputError
         As `lensweep.training.data.examples.open_examples`.
     """
-    examples = open_examples(folder, n_cutouts, band=band)
+    examples = open_examples(Path(folder), n_cutouts, band=band)
     flux = read_flux(examples.store, np.arange(len(examples)))
     return Stamps(flux, examples.labels, examples.objects, examples.truth, examples.fingerprint)
 
