@@ -90,9 +90,7 @@ def shards(corners: NDArray[np.int32]) -> list[NDArray[np.int32]]:
     return [corners[first : first + SHARD] for first in range(0, len(corners), SHARD)]
 
 
-def ours(
-    image: str, windows: str, folder: str, processes: int = 1, measured: bool = False
-) -> Work:
+def ours(image: str, windows: str, folder: str, processes: int = 1, measured: bool = False) -> Work:
     """As `cut_shard` of a scan does, in this process or in several; it also measures noise."""
     corners = np.load(windows)
     mosaic = inspect_mosaic(image, HeaderOverrides(), "F814W", "", Path(folder).parent)

@@ -172,7 +172,8 @@ def stand_in_scan(mosaic: Path, bundle: str, out: Path, rate: float) -> float:
     with (
         dask.config.set(DASK_SETTINGS),
         SpecCluster(
-            dict(enumerate(workers)), {"cls": Scheduler, "options": common},
+            dict(enumerate(workers)),
+            {"cls": Scheduler, "options": common},
             silence_logs="CRITICAL",
         ) as cluster,
         Client(cluster) as client,

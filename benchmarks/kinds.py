@@ -1,6 +1,6 @@
 """What is simulated, kind by kind: a picture to look at beside real images.
 
-    python benchmarks/kinds.py OUT.png [SEED]
+python benchmarks/kinds.py OUT.png [SEED]
 """
 
 import sys

@@ -33,8 +33,10 @@ def main(ensemble: str, graded: str, truth: str, other: str, *truths: str) -> No
     features, logits, is_lens = read_run(bundle, Path(graded), truth)
     elsewhere, before, lenses = read_run(bundle, Path(other), *truths)
     axes = Axes.of(features)
-    print("grades  draw  taken  log loss        ROC AUC         lenses found before "
-          f"{', '.join(map(str, FALSE))} false ones elsewhere")
+    print(
+        "grades  draw  taken  log loss        ROC AUC         lenses found before "
+        f"{', '.join(map(str, FALSE))} false ones elsewhere"
+    )
     for size in SIZES:
         for draw in range(DRAWS):
             rng = np.random.default_rng(draw)
@@ -44,16 +46,18 @@ def main(ensemble: str, graded: str, truth: str, other: str, *truths: str) -> No
             held_out = hold_out(axes, *fitted_to, draw)
             step = fit_step(axes, *fitted_to, choose_strength(axes, *fitted_to, draw))
             after = before + elsewhere @ step.weights + step.bias
-            found = [f"{found_before(lenses, before, n)} -> {found_before(lenses, after, n)}"
-                     for n in FALSE]
-            print(f"{len(chosen):6d}  {draw:4d}  {held_out.better!s:5s}  "
-                  f"{held_out.log_loss_before:.3f} -> {held_out.log_loss:.3f}  "
-                  f"{held_out.roc_auc_before:.3f} -> {held_out.roc_auc:.3f}  {', '.join(found)}")
+            found = [
+                f"{found_before(lenses, before, n)} -> {found_before(lenses, after, n)}"
+                for n in FALSE
+            ]
+            print(
+                f"{len(chosen):6d}  {draw:4d}  {held_out.better!s:5s}  "
+                f"{held_out.log_loss_before:.3f} -> {held_out.log_loss:.3f}  "
+                f"{held_out.roc_auc_before:.3f} -> {held_out.roc_auc:.3f}  {', '.join(found)}"
+            )
 
 
-def read_run(
-    bundle: Bundle, root: Path, *truths: str
-) -> tuple[Values, Values, NDArray[np.bool_]]:
+def read_run(bundle: Bundle, root: Path, *truths: str) -> tuple[Values, Values, NDArray[np.bool_]]:
     """What the mean head sees of a run's candidates, their logits, and which are lenses."""
     table = pd.read_parquet(root / "candidates.parquet").sort_values("rank")
     windows = pd.MultiIndex.from_frame(table[["mosaic", "window"]])

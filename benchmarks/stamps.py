@@ -129,9 +129,7 @@ def write_array(paths: RunPaths, target: Path, n: int) -> tuple[int, int]:
     return len(chosen), len(scored)
 
 
-def killed_and_continued(
-    array: Path, folder: Path, workers: int, ensemble: str, shard: int
-) -> str:
+def killed_and_continued(array: Path, folder: Path, workers: int, ensemble: str, shard: int) -> str:
     """Kill the command after a third of its shards, and repeat it."""
     out = folder / "scores.parquet"
     command = [sys.executable, "-m", "lensweep", "score", str(array), "--out", str(out), *SAID,

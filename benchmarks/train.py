@@ -35,9 +35,7 @@ def main(name: str, n_cutouts: int, epochs: int) -> None:
 
     def head() -> keras.Model:
         layers = keras.layers
-        return keras.Sequential(
-            [layers.BatchNormalization(), layers.Dropout(0.3), layers.Dense(1)]
-        )
+        return keras.Sequential([layers.BatchNormalization(), layers.Dropout(0.3), layers.Dense(1)])
 
     def compiled(model: keras.Model) -> keras.Model:
         model.compile("adamw", keras.losses.BinaryCrossentropy(from_logits=True))

@@ -173,9 +173,7 @@ def build_candidates(
     return _as_table(pd.concat([rows, known], axis=1))
 
 
-def ranks_of_detections(
-    detections: pd.DataFrame, merge_radius_arcsec: float
-) -> NDArray[np.int64]:
+def ranks_of_detections(detections: pd.DataFrame, merge_radius_arcsec: float) -> NDArray[np.int64]:
     """The rank of the candidate that each detection is, or was merged into.
 
     Parameters

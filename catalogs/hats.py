@@ -246,9 +246,7 @@ def _named(
     n = len(matched)
     pairs = pd.DataFrame(index=np.arange(n))
     prefixes = ("other_", "") if swapped else ("", "other_")
-    for catalogue, suffix, prefix in zip(
-        (left, right), ("_left", "_right"), prefixes, strict=True
-    ):
+    for catalogue, suffix, prefix in zip((left, right), ("_left", "_right"), prefixes, strict=True):
         ra, dec, *names = (f"{column}{suffix}" for column in _columns(catalogue))
         for key, column in ((f"{prefix}ra_deg", ra), (f"{prefix}dec_deg", dec)):
             pairs[key] = matched[column].to_numpy(np.float64) if n else np.zeros(0)

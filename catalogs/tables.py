@@ -332,9 +332,7 @@ def _unit_of(what: str, raw: RawTable, name: str) -> u.UnitBase:
     return unit
 
 
-def _of_sexagesimal(
-    what: str, name: str, text: pd.Series, unit: u.UnitBase
-) -> NDArray[np.float64]:
+def _of_sexagesimal(what: str, name: str, text: pd.Series, unit: u.UnitBase) -> NDArray[np.float64]:
     fits_form = text.str.fullmatch(_SEXAGESIMAL).fillna(False).to_numpy(dtype=np.bool_)
     bad = np.flatnonzero(~fits_form)
     if bad.size:

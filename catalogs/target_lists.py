@@ -146,8 +146,10 @@ def _array(values: NDArray[Any], untyped: bool) -> pa.Array:
             array = pa.array(values, from_pandas=True)
         except (pa.ArrowInvalid, pa.ArrowTypeError):  # of several types
             return pa.array(_texts(values), pa.string())
-        if pa.types.is_floating(array.type) or pa.types.is_integer(array.type) or (
-            pa.types.is_boolean(array.type)
+        if (
+            pa.types.is_floating(array.type)
+            or pa.types.is_integer(array.type)
+            or (pa.types.is_boolean(array.type))
         ):
             return array
     return pa.array(_texts(values), pa.string())

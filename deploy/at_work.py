@@ -15,9 +15,7 @@ CLUSTER_FOLDER = ".cluster"
 
 
 @contextmanager
-def at_work(
-    cluster: str, workers: int | None, folder: Path
-) -> Iterator[tuple[Client, Progress]]:
+def at_work(cluster: str, workers: int | None, folder: Path) -> Iterator[tuple[Client, Progress]]:
     """A client of a cluster, and progress that is shown and kept; both end with the block.
 
     Parameters

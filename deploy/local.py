@@ -116,9 +116,7 @@ def open_local(
             )
             opened.enter_context(local)
             client = opened.enter_context(Client(local, timeout=START_S))
-        _GROW[client] = lambda asked: local.scale(
-            max(len(local.worker_spec), min(asked, workers))
-        )
+        _GROW[client] = lambda asked: local.scale(max(len(local.worker_spec), min(asked, workers)))
         _CLUSTERS[client] = local
         yield client
 

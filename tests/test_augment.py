@@ -126,9 +126,7 @@ def test_materialised_sets_keep_truth_and_object_and_transform_every_copy(
     assert np.allclose(valid, np.isfinite(flux).sum(axis=(1, 2)) / CUTOUT_SIZE**2)
 
 
-def test_another_augmentation_in_the_same_folder_is_refused(
-    originals, client, progress, tmp_path
-):
+def test_another_augmentation_in_the_same_folder_is_refused(originals, client, progress, tmp_path):
     materialise(originals, tmp_path / "more", 6, 6, 7, client, progress)
     with pytest.raises(InputError, match="lenses was 6, now 8"):
         materialise(originals, tmp_path / "more", 8, 6, 7, client, progress)

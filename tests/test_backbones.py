@@ -90,13 +90,10 @@ def test_build_train_a_step_save_load_score_the_same(built, images, tmp_path):
     # Random networks answer in hundreds: an unclipped step overflows half precision.
     step = keras.optimizers.SGD(1.0, global_clipnorm=1e-2)
     # Eagerly: one step is done long before NASNet's thousand layers are traced.
-    classifier.compile(
-        step, keras.losses.BinaryCrossentropy(from_logits=True), run_eagerly=True
-    )
+    classifier.compile(step, keras.losses.BinaryCrossentropy(from_logits=True), run_eagerly=True)
     classifier.train_on_batch(images, np.array([[0.0], [1.0]]))
     assert any(
-        not np.array_equal(old, new)
-        for old, new in zip(before, trunk.get_weights(), strict=True)
+        not np.array_equal(old, new) for old, new in zip(before, trunk.get_weights(), strict=True)
     )
 
     round_kernels(trunk)
@@ -264,6 +261,8 @@ def test_real_imagenet_weights(name, real_data, images):
     if BACKBONES[name].caffe:
         shown = keras.applications.vgg16.preprocess_input((images + 1.0) * 127.5)
     assert np.allclose(
-        np.asarray(trunk(images, training=False)), np.asarray(network(shown, training=False)),
-        rtol=1e-3, atol=1e-3,
+        np.asarray(trunk(images, training=False)),
+        np.asarray(network(shown, training=False)),
+        rtol=1e-3,
+        atol=1e-3,
     )

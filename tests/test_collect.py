@@ -270,8 +270,10 @@ def test_a_colour_picture_is_refused(tmp_path):
     [
         ("ra_deg,dec_deg\n1,2\n", "no column label"),
         ("ra_deg,dec_deg,lable\n1,2,lens\n", "no column label, .* and no column grade"),
-        ("ra_deg,dec_deg,grade\n1,2,A\n3,4,D\n",
-         r"row 1 .* grade 'D', but must be one of A, B, C, X"),
+        (
+            "ra_deg,dec_deg,grade\n1,2,A\n3,4,D\n",
+            r"row 1 .* grade 'D', but must be one of A, B, C, X",
+        ),
         ("ra_deg,dec_deg,grade\n1,2,\n", "not one row has a grade"),
         ("ra_deg,dec_deg,label\n1,2,lens\n3,4,maybe\n", r"row 1 .* label 'maybe'"),
         ("ra_deg,dec_deg,label\n1,2,lens\n3,4,\n", r"row 1 .* must be one of lens"),
@@ -442,9 +444,7 @@ def test_lenses_and_galaxies_of_real_pixels(real_data, client, tmp_path):
         with fits.open(target) as hdus:
             assert max(hdu.data.ndim for hdu in hdus if hdu.data is not None) == 2
     stated = HeaderOverrides("F814W", None, "electrons/s")
-    plan, missing = collect_here(
-        client, tmp_path / "out", images=str(folder), images_stated=stated
-    )
+    plan, missing = collect_here(client, tmp_path / "out", images=str(folder), images_stated=stated)
     assert plan["is_lens"].sum() >= 3
     assert plan["is_lens"].sum() + missing["is_lens"].sum() == lens.sum() == 4
     # What lacks a scale in its header is listed, and why.

@@ -169,7 +169,9 @@ def test_what_the_user_can_mend_is_one_message(
 def test_a_scheduler_that_does_not_answer_may_do_so_later(command, scanning, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_field(tmp_path / "field.fits", seed=1, shape=(120, 120), blank_columns=0)
-    status, _, err = command("scan", *scanning, "field.fits", "--out", "run", "--cluster", "tcp://127.0.0.1:1")
+    status, _, err = command(
+        "scan", *scanning, "field.fits", "--out", "run", "--cluster", "tcp://127.0.0.1:1"
+    )
     assert status == 75
     assert "cluster tcp://127.0.0.1:1: no scheduler" in err
 

@@ -89,7 +89,9 @@ def test_times_are_ratios_to_lensflows(made_up):
     assert np.isnan(table.loc["gaussian-mixture", "epochs"])
     # Of three lenses one is not counted; of the two one is above.
     assert table.loc["lensflow", ["real_lenses", "n_real_lenses", "n_real_others"]].tolist() == [
-        1, 2, 1
+        1,
+        2,
+        1,
     ]
     assert table.loc["xception-trained", ["folds", "n_lenses"]].tolist() == [2, 60]
     assert table["roc_auc"].idxmax() == "lensflow"
@@ -206,9 +208,7 @@ def test_what_does_not_fit_is_refused(changes, said, run):
     out, comparison = run
     settings = ComparisonSettings(**{"finders": ("lensflow",), "epochs": 1, "folds": 2} | changes)
     with pytest.raises(InputError, match=said):
-        run_comparison(
-            settings, open_comparison(settings, comparison.stamps, out), out, progress()
-        )
+        run_comparison(settings, open_comparison(settings, comparison.stamps, out), out, progress())
 
 
 @pytest.mark.parametrize(
@@ -240,9 +240,10 @@ def test_all_finders_are_compared_by_default():
     assert made.get_params()["learning_rate"] == 1e-3
     slower = FINDERS["lensflow"].make(ComparisonSettings(learning_rate=1e-5), 1)
     assert slower.get_params()["learning_rate"] == 1e-5
-    assert "learning_rate" not in FINDERS["gaussian-mixture"].make(
-        ComparisonSettings(), 1
-    ).get_params()
+    assert (
+        "learning_rate"
+        not in FINDERS["gaussian-mixture"].make(ComparisonSettings(), 1).get_params()
+    )
     assert tuple(THESIS_OPTIMIZERS) == OPTIMIZERS
 
 
@@ -350,9 +351,7 @@ def test_a_comparison_from_a_folder_to_a_page_with_fields(client, tmp_path):
     (tmp_path / "out" / "lensflow" / "fields.json").unlink()
     keras.layers.Conv2D(1, 1)
     with pytest.raises(InputError, match="holds fitted; name a new folder"):
-        write_finder_bundle(
-            tmp_path / "out" / "lensflow", {"one": MixtureFinder()}, np.ones(4), {}
-        )
+        write_finder_bundle(tmp_path / "out" / "lensflow", {"one": MixtureFinder()}, np.ones(4), {})
     again = compare(
         settings, tmp_path / "set", tmp_path / "out", lambda: nullcontext(client), progress()
     )

@@ -344,9 +344,7 @@ def test_the_bundle_is_missing_on_the_first_worker(
     assert_same(tmp_path / "run", undisturbed)
 
 
-def test_the_bundle_is_missing_everywhere(
-    machines, bundle, field_there, tmp_path, monkeypatch
-):
+def test_the_bundle_is_missing_everywhere(machines, bundle, field_there, tmp_path, monkeypatch):
     monkeypatch.setattr("lensweep.scanner.work.remedies.OTHERS_COME_S", 0.0)
     copied = shutil.copytree(bundle, tmp_path / "bundle")
     config = ScanConfig((str(field_there),), str(tmp_path / "run"), str(copied))

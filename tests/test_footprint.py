@@ -36,8 +36,8 @@ def test_every_pixel_is_in_or_out_as_it_was_seen(run):
     ra, dec = grid_to_sky(plan.grid, x.ravel(), y.ravel())
     found = inside(run_footprint(run), ra, dec).reshape(x.shape)
     # Cells of 16 pixels: within 16 of an edge a pixel may belong to a cell on either side.
-    clear = (np.minimum.reduce([x - 150, 399 - x, y, 299 - y]) > 16)
-    outside = (np.minimum.reduce([x - 150, 399 - x, y, 299 - y]) < -16)
+    clear = np.minimum.reduce([x - 150, 399 - x, y, 299 - y]) > 16
+    outside = np.minimum.reduce([x - 150, 399 - x, y, 299 - y]) < -16
     assert found[clear].all()
     assert not found[outside].any()
     assert clear.any()
@@ -53,9 +53,7 @@ def test_map_is_kept_and_made_anew_when_more_is_scored(run):
     kept = path.read_bytes()
     # The card of a map that was made when one window fewer was scored.
     _, header = read_coverage(path)
-    older = kept.replace(
-        f"{header['NSEEN']:>20}".encode(), f"{header['NSEEN'] - 1:>20}".encode()
-    )
+    older = kept.replace(f"{header['NSEEN']:>20}".encode(), f"{header['NSEEN'] - 1:>20}".encode())
     assert older != kept
     path.write_bytes(older)
     assert run_footprint(run) == footprint

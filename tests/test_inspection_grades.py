@@ -286,8 +286,9 @@ def test_what_cannot_be_merged_is_one_message(
     ):  # fmt: skip
         grades_of(tmp_path / f"{name}.csv", grader, rows, grades, of_run)
     given = [str(tmp_path / f"{name}.csv") for name in files]
-    given += [part.format(run=run, out=tmp_path / "out.csv", ada=tmp_path / "ada.csv")
-              for part in options]
+    given += [
+        part.format(run=run, out=tmp_path / "out.csv", ada=tmp_path / "ada.csv") for part in options
+    ]
     monkeypatch.setattr(sys, "argv", ["lensweep", "grades", "merge", *given])
     with pytest.raises(SystemExit) as end:
         main()

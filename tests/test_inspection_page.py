@@ -459,9 +459,7 @@ def test_a_run_without_candidates_has_a_page(client, measured_bundle, browser, t
         (lambda paths: None, 0, "top = 0: must be at least 1"),
     ],
 )  # fmt: skip
-def test_what_is_no_finished_run_is_one_message(
-    finished, monkeypatch, capsys, spoil, top, said
-):
+def test_what_is_no_finished_run_is_one_message(finished, monkeypatch, capsys, spoil, top, said):
     spoil(finished)
     monkeypatch.setattr(sys, "argv", ["lensweep", "inspect", str(finished.root), "--top", str(top)])
     with pytest.raises(SystemExit) as end:

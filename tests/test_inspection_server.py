@@ -254,7 +254,7 @@ def test_killed_in_a_burst_of_grades_none_is_lost(finished_run, tmp_path):
             page = context.new_page()
             page.goto(again)
             # As long as it does not know the name, it says that it would keep them there.
-            page.wait_for_selector("#kept:text-matches(\"^[0-9]+ grades? on the server's disk\")")
+            page.wait_for_selector('#kept:text-matches("^[0-9]+ grades? on the server\'s disk")')
             table = read_grades(RunPaths(run).grades / page_id(run) / "Fay.csv").rows
         context.close()
     candidates = pd.read_parquet(RunPaths(run).candidates)["candidate_id"]
@@ -274,10 +274,10 @@ def test_two_browsers_and_one_name(server, run, keys):
             page.click("#card-0" if page is first else "#card-1")
             page.keyboard.press("1")
             if page is first:
-                page.wait_for_selector("#kept:text-matches(\"^1 grade on the server's disk\")")
+                page.wait_for_selector('#kept:text-matches("^1 grade on the server\'s disk")')
         second.wait_for_selector("#trouble:not([hidden])")
         second.click("#trouble button >> nth=0")
-        second.wait_for_selector("#kept:text-matches(\"^2 grades on the server's disk\")")
+        second.wait_for_selector('#kept:text-matches("^2 grades on the server\'s disk")')
         assert second.get_attribute("#card-0 .stamp", "data-grade") == "A"
     assert on_disk(run, "Gus") == {keys[0]: "A", keys[1]: "A"}
 

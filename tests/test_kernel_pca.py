@@ -29,9 +29,9 @@ def test_it_is_an_estimator(classifier, monkeypatch):
 def test_landmarks_find_what_the_exact_kernel_finds():
     X, y = make_circles(800, noise=0.05, factor=0.5, random_state=0)
     exact = KernelPcaClassifier(20, random_state=0).fit(X[:400], y[:400])
-    landmarks = KernelPcaClassifier(
-        20, exact_limit=100, n_landmarks=100, random_state=0
-    ).fit(X[:400], y[:400])
+    landmarks = KernelPcaClassifier(20, exact_limit=100, n_landmarks=100, random_state=0).fit(
+        X[:400], y[:400]
+    )
     assert exact.model_[1].__class__.__name__ == "KernelPCA"
     assert landmarks.model_[1][0].__class__.__name__ == "Nystroem"
     for model in (exact, landmarks):

@@ -59,9 +59,9 @@ def test_a_shard_without_a_marker_is_an_error(done):
 def test_a_marker_that_counts_otherwise_is_an_error(done):
     paths, plan = done
     marker = paths.score_marker(NAME, 1)
-    marker.write_text(json.dumps(
-            {"scored": 15, "screened": 0, "masked": 1, "screen_threshold": None}
-        ))
+    marker.write_text(
+        json.dumps({"scored": 15, "screened": 0, "masked": 1, "screen_threshold": None})
+    )
     before = paths.ledger.read_bytes()
     with pytest.raises(LostScoresError, match=r"shard 1 .* is lost .* its marker says 15"):
         write_ledger(paths.root, [plan], 0.5)

@@ -90,8 +90,10 @@ def test_rank(command, run, tiny_bundle):
         (["catalogs", "update", "--server", "localhost:9"], "VizieR at localhost:9"),
         (["catalogs", "update", "--timeout", "0"], "time-out of 0 s"),
         (["grades", "--out", "{out}"], "one source of pixels"),
-        (["grades", "--out", "{out}", "--run", "{run}", "--control", "-1"],
-         "control = -1: must be at least 0"),
+        (
+            ["grades", "--out", "{out}", "--run", "{run}", "--control", "-1"],
+            "control = -1: must be at least 0",
+        ),
     ],
 )
 def test_what_the_user_can_mend_is_one_message_and_status_2(

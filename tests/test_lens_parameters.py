@@ -51,9 +51,7 @@ def rings(n, seed):
         theta_e, e1, e2 = rng.uniform(0.5, 1.8), *rng.uniform(-0.2, 0.2, 2)
         dx, dy = rng.uniform(-0.5, 0.5, 2)
         east, north = x - dx / 0.05, y - dy / 0.05
-        radius = np.sqrt(
-            (1 - 2 * e1) * east**2 + (1 + 2 * e1) * north**2 - 4 * e2 * east * north
-        )
+        radius = np.sqrt((1 - 2 * e1) * east**2 + (1 + 2 * e1) * north**2 - 4 * e2 * east * north)
         image[...] = np.exp(-0.5 * ((radius - theta_e / 0.05) / 2.5) ** 2)
         image += 3.0 * np.exp(-0.5 * (np.hypot(east, north) / 3.0) ** 2)
         image += rng.normal(0.0, 0.02, image.shape)

@@ -95,9 +95,7 @@ def test_intervals_are_those_of_drawing_both_classes_anew():
 def test_few_false_positives_leave_a_rate_uncertain_however_many_lenses_there_are():
     rng = np.random.default_rng(6)
     lenses, others = rng.normal(3.0, 1.5, 100_000), rng.normal(0.0, 1.0, 2000)
-    metrics = measure(
-        np.concatenate([lenses, others]), np.arange(102_000) < 100_000
-    )
+    metrics = measure(np.concatenate([lenses, others]), np.arange(102_000) < 100_000)
     low, high = metrics.intervals["0.001"]
     assert low < metrics.tpr_at_fpr["0.001"] < high
     assert high - low > 0.05

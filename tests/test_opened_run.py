@@ -54,9 +54,7 @@ def test_cutouts_are_those_of_the_sky(run, folder, recwarn):
     assert (data.shape, data.dtype) == ((61, 61), np.float32)
     x, y = wcs.wcs_world2pix([[best["ra_deg"], best["dec_deg"]]], 0)[0]
     assert (x, y) == pytest.approx((30.0, 30.0), abs=0.51)
-    mosaic = inspect_mosaic(
-        folder / "field_f814w_drz.fits", HeaderOverrides(), "F814W", "", folder
-    )
+    mosaic = inspect_mosaic(folder / "field_f814w_drz.fits", HeaderOverrides(), "F814W", "", folder)
     column, row = round(best["x_pix"]), round(best["y_pix"])
     from astropy.io import fits
 

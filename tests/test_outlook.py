@@ -56,9 +56,7 @@ def learned(name):
     n, epochs, rate = {
         "spatial-transformer": (160, 6, 2e-3), "adversarial": (112, 4, adversarial.RATE),
     }.get(name, (112, 4, 4e-3))  # fmt: skip
-    finder = FINDERS[name][0](
-        epochs=epochs, batch_size=16, learning_rate=rate, random_state=3
-    )
+    finder = FINDERS[name][0](epochs=epochs, batch_size=16, learning_rate=rate, random_state=3)
     assert clone(finder).get_params() == finder.get_params()
     flux, labels = toy(n, seed=1)
     return finder.fit(in_bands(flux, finder.n_bands), labels)

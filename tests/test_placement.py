@@ -58,9 +58,7 @@ def test_every_worker_does_its_part(tiny_bundle, field, tmp_path, workers, cutte
     assert watch.doers["score_unless_done"] == {addresses[name] for name in scorers}
 
 
-def test_a_scan_starts_no_more_processes_than_its_shards_are_worth(
-    tiny_bundle, field, tmp_path
-):
+def test_a_scan_starts_no_more_processes_than_its_shards_are_worth(tiny_bundle, field, tmp_path):
     with open_client("local", 8, begin_with=1) as client:
         outcome = scan_here(client, tiny_bundle, [field], tmp_path / "run")
         assert outcome.exit_status == 0

@@ -120,13 +120,9 @@ def test_a_device_that_does_not_agree_computes_in_float32(bundle, monkeypatch):
 
 
 def test_a_recorded_check_wins(bundle):
-    good = record_precision(
-        Path(bundle.folder), REDUCED, PrecisionCheck(10_000, 1.0, 100, 0.0)
-    )
+    good = record_precision(Path(bundle.folder), REDUCED, PrecisionCheck(10_000, 1.0, 100, 0.0))
     assert Ensemble(good).shown_by == BY_CHECK
-    bad = record_precision(
-        Path(bundle.folder), REDUCED, PrecisionCheck(10_000, 0.9, 100, 0.0)
-    )
+    bad = record_precision(Path(bundle.folder), REDUCED, PrecisionCheck(10_000, 0.9, 100, 0.0))
     assert Ensemble(bad).precision == FULL
     assert json.loads((Path(bundle.folder) / MANIFEST).read_text())["sha256"][REFERENCE]
 

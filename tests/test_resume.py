@@ -248,9 +248,7 @@ def test_a_changed_mosaic_is_refused(scan, field, tmp_path):
         scan([field], tmp_path / "run")
 
 
-def test_the_same_mosaic_by_another_path(
-    scan, one_field, finished, finished_run, monkeypatch
-):
+def test_the_same_mosaic_by_another_path(scan, one_field, finished, finished_run, monkeypatch):
     finished.score_marker(NAME, 2).unlink()
     monkeypatch.chdir(one_field.parent)
     assert scan([one_field.name], finished.root).exit_status == 0

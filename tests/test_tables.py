@@ -157,13 +157,13 @@ def test_sexagesimal_text(tmp_path, ra, dec, unit):
 
 
 TEXTS = {
-    "fixed.txt": "name  ra      dec\n007   1.50    -2.0\n\"a b\" 2.5   3\n",
+    "fixed.txt": 'name  ra      dec\n007   1.50    -2.0\n"a b" 2.5   3\n',
     "tabs.tsv": "name\tra\tdec\n007\t1.50\t-2.0\na b\t2.5\t3\n",
     "ipac.tbl": "|name  |ra      |dec     |\n|char  |double  |double  |\n"
     "|      |deg     |deg     |\n 007    1.50     -2.0     \n a b    2.5      3        \n",
     "a.ecsv": "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: name, datatype: string}\n"
     "# - {name: ra, unit: deg, datatype: float64}\n# - {name: dec, datatype: float64}\n"
-    "name ra dec\n007 1.5 -2.0\n\"a b\" 2.5 3.0\n",
+    'name ra dec\n007 1.5 -2.0\n"a b" 2.5 3.0\n',
     "commas.txt": "name,ra,dec\n007,1.50,-2.0\na b,2.5,3\n",
 }
 

@@ -100,8 +100,10 @@ def test_targets_are_the_candidates_that_they_became(measured_scan, field, table
     best = found[found["window"] == candidates["window"][ranks["good"]]].iloc[0]
     assert best["p_lens"] == candidates["p_lens"][ranks["good"]]
     assert best["logit_mean"] == candidates["logit_mean"][ranks["good"]]
-    np.testing.assert_allclose(best[["x_pix", "y_pix"]].astype(float),
-                               candidates.loc[ranks["good"], ["x_pix", "y_pix"]].astype(float))
+    np.testing.assert_allclose(
+        best[["x_pix", "y_pix"]].astype(float),
+        candidates.loc[ranks["good"], ["x_pix", "y_pix"]].astype(float),
+    )
 
 
 def test_the_ledger_says_where(scan, field, table, tmp_path):

@@ -330,8 +330,10 @@ def test_a_training_without_a_screen_keeps_its_ensembles(trained, client, tmp_pa
         ({"n_adapt": 0, "screen_epochs": 0}, "second_look = 0.0: is for folds that share a trunk"),
         ({"second_look": float("nan")}, "second_look = nan: must be a finite number"),
         ({"second_look": "high"}, "second_look = 'high': must be a number"),
-        ({"protocol": "thesis", "augmented_lenses": 9, "augmented_others": 9},
-         "second_look = 0.0: not with protocol thesis"),
+        (
+            {"protocol": "thesis", "augmented_lenses": 9, "augmented_others": 9},
+            "second_look = 0.0: not with protocol thesis",
+        ),
         ({"augmented_lenses": 5}, "both or neither"),
         ({"init": "file"}, "needs weights, a path, and weights_sha256"),
         ({"weights": "x.h5"}, "drop one of them"),

@@ -115,7 +115,7 @@ def test_grades_are_fetched_checked_kept_and_used(vizier):
     vizier.answer = answer(vizier_table())
     assert stored_grades() is None
     grades, path = update_grades(vizier.address, 30.0)
-    (asked_path, asked), = vizier.asked
+    ((asked_path, asked),) = vizier.asked
     assert asked_path == "/viz-bin/votable"
     assert "-source=J/ApJ/856/68/table2" in asked.splitlines()
     assert "-out.max=unlimited" in asked.splitlines()

@@ -207,6 +207,7 @@ def prepare_sets(config: TrainConfig, workdir: Path, client: Client, progress: P
 
     Where a GPU adapts the trunk, the rounds after the first are simulated meanwhile.
     """
+
     def ready(name: str, n_cutouts: int, seed: int, hard_weight: int = 1) -> Examples:
         folder = (Path(config.data) if config.data else workdir) / name
         if not config.data:
@@ -302,9 +303,7 @@ def describe_training(config: TrainConfig, weights: Path | None, sets: Sets) -> 
     }
 
 
-def _compare_precision(
-    bundle: Bundle, sets: Sets, progress: Progress
-) -> dict[str, PrecisionCheck]:
+def _compare_precision(bundle: Bundle, sets: Sets, progress: Progress) -> dict[str, PrecisionCheck]:
     """Whether this machine's reduced precision may be the default; nothing where it has none."""
     # What no head was trained on, as long as it is enough.
     compared = [sets.test] if len(sets.test) >= LEAST_WINDOWS else [sets.train, sets.test]
@@ -337,14 +336,11 @@ def _write(
     weights = np.stack([head.weights for head in members.heads], axis=1).astype(np.float32)
     biases = np.array([head.bias for head in members.heads], np.float32)
     trunks = {
-        name: keras.models.load_model(path, compile=False)
-        for name, path in members.trunks.items()
+        name: keras.models.load_model(path, compile=False) for name, path in members.trunks.items()
     }
     heads: Heads = {config.backbone: (weights, biases)}
     described = [Trunk(config.backbone, names, config.second_look)]
     if not config.shares_trunk:
-        heads = {
-            name: (weights[:, [fold]], biases[[fold]]) for fold, name in enumerate(trunks)
-        }
+        heads = {name: (weights[:, [fold]], biases[[fold]]) for fold, name in enumerate(trunks)}
         described = [Trunk(name, (name,)) for name in trunks]
     return write_bundle(folder, config.name, trunks, heads, described, scores, training, screen)

@@ -17,9 +17,7 @@ _ALIVE = frozenset({
 })  # fmt: skip
 
 
-def submit_slurm(
-    folder: Path, tls: Path, options: SlurmOptions, workers: int | None
-) -> Job:
+def submit_slurm(folder: Path, tls: Path, options: SlurmOptions, workers: int | None) -> Job:
     """Hand a scan to SLURM, and return at once.
 
     Parameters

@@ -81,9 +81,7 @@ def chosen(kind: type[T], given: dict[str, Any], **more: Any) -> T:
     return kind(**{name: value for name, value in given.items() if name in names}, **more)
 
 
-def _parameter(
-    field: dataclasses.Field[Any], hint: Any, from_file: bool
-) -> inspect.Parameter:
+def _parameter(field: dataclasses.Field[Any], hint: Any, from_file: bool) -> inspect.Parameter:
     """What typer makes an option of; None if it is not given, so that a default may hold."""
     kind = next(one for one in _kinds(hint) if one is not NoneType)
     kind = list[get_args(kind)[0]] if get_origin(kind) is tuple else kind  # type: ignore[misc]

@@ -52,8 +52,9 @@ def crossmatch_command(
     ],
     known: Known = None,
     radius_arcsec: MatchRadius = None,
-    every: Annotated[bool, typer.Option("--all", help="All matches, not only the nearest.")]
-    = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="All matches, not only the nearest.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Table, by ending; default RUN/crossmatch.parquet."),
@@ -174,8 +175,9 @@ commands.add_typer(catalogs_app, name="catalogs")
 
 @catalogs_app.command("update")
 def catalogs_update_command(
-    server: Annotated[str, typer.Option(help="VizieR's host, or a mirror's.")]
-    = "vizier.cds.unistra.fr",
+    server: Annotated[
+        str, typer.Option(help="VizieR's host, or a mirror's.")
+    ] = "vizier.cds.unistra.fr",
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 60.0,
 ) -> None:
     """Fetch the LensFlow grades, which are not shipped, from VizieR."""

@@ -50,9 +50,7 @@ def add_loudness(commands: typer.Typer) -> None:
 
 
 def _flag(name: str, kind: Any) -> inspect.Parameter:
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind
-    )
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
 
 
 def _asked(quiet: bool, verbose: bool) -> Loudness:

@@ -19,9 +19,7 @@ ConfigFile = Annotated[
 ]
 
 
-def asked_scan(
-    given: dict[str, Any], mosaics: list[str] | None, config: Path | None
-) -> ScanConfig:
+def asked_scan(given: dict[str, Any], mosaics: list[str] | None, config: Path | None) -> ScanConfig:
     """What a command line asks for: mosaics, options and a TOML file, tables of finds opened."""
     from lensweep.scanner.archive.addresses import with_addresses
 

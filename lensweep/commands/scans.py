@@ -84,9 +84,7 @@ def join_command(
         typer.Argument(help="Finished runs of parts, or the folder above those of an array."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The new run's folder.")],
-    ensemble: Annotated[
-        str | None, typer.Option(help="The runs' bundle, if not shipped.")
-    ] = None,
+    ensemble: Annotated[str | None, typer.Option(help="The runs' bundle, if not shipped.")] = None,
 ) -> None:
     """Join runs of parts of a survey into one, without cutting or scoring anything again."""
     from lensweep.commands.show import show_joined

@@ -94,9 +94,7 @@ class KeptProgress:
         Seconds since 1970.
     """
 
-    def __init__(
-        self, shown: Progress, path: Path, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, shown: Progress, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._shown, self._path, self._clock = shown, path, clock
         self._kept = Kept(" ".join(sys.argv), socket.gethostname(), os.getpid(), clock())
         self._own: dict[int, KeptStage] = {}

@@ -23,9 +23,7 @@ HELP, FLAGS, GROUP = "help", "flags", "group"
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
-def setting(
-    default: Any, help: str, *flags: str, group: str | None = None, **facts: Any
-) -> Any:
+def setting(default: Any, help: str, *flags: str, group: str | None = None, **facts: Any) -> Any:
     """A field of settings that says what it is, once for the file and for the command line.
 
     Parameters

@@ -60,5 +60,3 @@ def _tell(client: SAMPIntegratedClient, kind: str, path: Path, name: str) -> lis
         client.notify(receiver, {"samp.mtype": kind, "samp.params": asked})
         told.append(f"{known}: {name}")
     return told
-
-

@@ -46,9 +46,7 @@ class Planted:
     truth: dict[str, Any]
 
 
-def write_blind(
-    root: Path, top: int, seed: int, repeats: int, planted: Sequence[Planted]
-) -> Path:
+def write_blind(root: Path, top: int, seed: int, repeats: int, planted: Sequence[Planted]) -> Path:
     """Write a blind page of a run's first candidates, and what its rows are.
 
     Parameters

@@ -71,9 +71,7 @@ def run_id(facts: dict[str, str]) -> str:
     return hashlib.sha256(asked.encode()).hexdigest()[:12]
 
 
-def describe_run(
-    root: Path, candidates: pd.DataFrame, facts: dict[str, str]
-) -> dict[str, Any]:
+def describe_run(root: Path, candidates: pd.DataFrame, facts: dict[str, str]) -> dict[str, Any]:
     """What stands above the candidates, scores and known lenses included."""
     asked, matched = json.loads(facts["run"]), float(facts["match_radius_arcsec"])
     provenance = {key: text for key, text in facts.items() if key not in ("run", "versions")}

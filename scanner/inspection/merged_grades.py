@@ -134,9 +134,7 @@ def _candidates_of(root: Path, identity: str) -> tuple[pd.DataFrame, str]:
     return candidates, found
 
 
-def _unblinded(
-    one: GradeFile, root: Path | None, candidates: pd.DataFrame | None
-) -> pd.DataFrame:
+def _unblinded(one: GradeFile, root: Path | None, candidates: pd.DataFrame | None) -> pd.DataFrame:
     """A grader's rows with ``what`` they were, and candidates by their own names."""
     rows = one.rows.assign(what=CANDIDATE)
     blind = rows["candidate_id"].str.startswith(PREFIX)
@@ -182,8 +180,10 @@ def _as_grades(
     by_name = everything.groupby("candidate_id", sort=False)
     names = ["ra_deg", "dec_deg", "mosaic", "rank"]
     # The run itself knows better than files that may lack them.
-    places = by_name[names].first() if candidates is None else (
-        candidates.set_index("candidate_id")[names].round({"ra_deg": 7, "dec_deg": 7})
+    places = (
+        by_name[names].first()
+        if candidates is None
+        else (candidates.set_index("candidate_id")[names].round({"ra_deg": 7, "dec_deg": 7}))
     )
     said = by_name["comment"].agg(lambda comments: "; ".join(text for text in comments if text))
     table = means.merge(places.reset_index(), on="candidate_id", how="left").assign(

@@ -77,7 +77,7 @@ def _row(card: Card) -> dict[str, Any]:
 
 def _parts(heading: Heading, contents: dict[str, Any], cards: Sequence[Card]) -> Iterator[str]:
     style = _asset("page.css")
-    script = "\"use strict\";\n" + "\n".join(_asset(f"{name}.js") for name in _SCRIPTS)
+    script = '"use strict";\n' + "\n".join(_asset(f"{name}.js") for name in _SCRIPTS)
     before, after = _asset("index.html").split("<!-- contents -->")
     values = {
         "title": html.escape(heading.title),

@@ -50,5 +50,5 @@ def write_sheet(root: Path, top: int, out: Path | None = None) -> Path:
         for stamp in cut_stamps(root, first, Path(scratch)):
             flux[stamp.row] = stamp.flux
     name = root.name if is_remote(root) else root.absolute().name
-    draw_contact_sheet(path, candidates, flux, None, top, f"{name}, 10\" stamps")
+    draw_contact_sheet(path, candidates, flux, None, top, f'{name}, 10" stamps')
     return path

@@ -77,9 +77,7 @@ def _summary(summary: pd.DataFrame) -> list[str]:
     published = bool(summary["thesis_mean"].notna().any())
     header = ("scorer", "grade", "found", "scored", "listed", "mean", "std", "median",
               "interval of the mean", "random windows above the median")  # fmt: skip
-    rows = [
-        (*_summary_row(row), *[_thesis(row)] * published) for _, row in summary.iterrows()
-    ]
+    rows = [(*_summary_row(row), *[_thesis(row)] * published) for _, row in summary.iterrows()]
     return _table((*header, *["thesis"] * published), rows)
 
 

@@ -111,9 +111,7 @@ def rank_correlations(scores: GradedScores) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def bootstrap_mean(
-    values: NDArray[np.float64], rng: np.random.Generator
-) -> tuple[float, float]:
+def bootstrap_mean(values: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, float]:
     """Percentile interval of a mean; NaN for fewer than two values."""
     if len(values) < 2:
         return float("nan"), float("nan")

@@ -184,9 +184,7 @@ def named_radius(radius_arcsec: float | None) -> str:
     return "each lens's own radius" if radius_arcsec is None else f"{radius_arcsec:g}″"
 
 
-def write_lenses(
-    table: pd.DataFrame, schema: pa.Schema, facts: dict[str, str], path: Path
-) -> None:
+def write_lenses(table: pd.DataFrame, schema: pa.Schema, facts: dict[str, str], path: Path) -> None:
     """Write a table of known lenses.
 
     Raises

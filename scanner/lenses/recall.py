@@ -166,9 +166,7 @@ def _by_chance(footprint: MOC, candidates: pd.DataFrame, radii: NDArray[np.float
     return float(matched["rank"].notna().mean())
 
 
-def _read_candidates(
-    root: Path, top: int | None, false_per_deg2: float | None
-) -> pd.DataFrame:
+def _read_candidates(root: Path, top: int | None, false_per_deg2: float | None) -> pd.DataFrame:
     path = RunPaths(root).candidates
     if not path.is_file():
         raise InputError(f"run {root}: has no {path.name} yet; repeat its scan command to finish")

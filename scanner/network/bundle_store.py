@@ -212,9 +212,7 @@ def write_files(folder: Path, trunks: dict[str, Any], heads: Heads) -> None:
     _write_heads(folder, heads)
 
 
-def write_screen_files(
-    folder: Path, model: Any, weights: NDArray[np.float32], bias: float
-) -> None:
+def write_screen_files(folder: Path, model: Any, weights: NDArray[np.float32], bias: float) -> None:
     """Write a screen into a bundle's folder, which needs another manifest then."""
     save_member(folder, SCREEN, model, half=False)
     head: dict[str, Any] = {"weights": np.asarray(weights, np.float32), "bias": np.float32(bias)}
@@ -311,9 +309,7 @@ def without_manifest(folder: Path, description: Description) -> Bundle:
     return _as_bundle(folder, _manifest(folder, description, {}))
 
 
-def _manifest(
-    folder: Path, description: Description, known: Mapping[str, str]
-) -> dict[str, Any]:
+def _manifest(folder: Path, description: Description, known: Mapping[str, str]) -> dict[str, Any]:
     networks = [trunk.name for trunk in description.trunks]
     files = [HEADS]
     if description.screen is not None:

@@ -263,9 +263,7 @@ class Ensemble:
         return np.asarray(screen(looks) @ weights + bias, np.float32)
 
 
-def _product(
-    features: NDArray[np.float32], weights: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _product(features: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """``features @ weights``, whose rows do not depend on how many there are.
 
     BLAS multiplies one row alone by another routine, which may add in another order.

@@ -117,9 +117,7 @@ def freeze(
     return _freeze(model, arrays, stretch, reduced, from_flux)
 
 
-def load_frozen(
-    folder: Path, name: str, stretch: Stretch, reduced: str | None = None
-) -> Network:
+def load_frozen(folder: Path, name: str, stretch: Stretch, reduced: str | None = None) -> Network:
     """Load a network for inference, and give back the memory that this took."""
     import_tensorflow()
     import keras

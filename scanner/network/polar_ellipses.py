@@ -60,9 +60,7 @@ def ellipses_of(circles: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArr
 def _waves(n_angles: int) -> NDArray[np.float64]:
     """One, and cosine and sine of every wave, by angle."""
     angle = 2.0 * np.pi * np.arange(n_angles) / n_angles
-    return np.stack(
-        [np.ones(n_angles)] + [f(n * angle) for n in _WAVES for f in (np.cos, np.sin)]
-    )
+    return np.stack([np.ones(n_angles)] + [f(n * angle) for n in _WAVES for f in (np.cos, np.sin)])
 
 
 def _fit(light: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np.float64]:

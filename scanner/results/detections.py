@@ -12,9 +12,7 @@ from lensweep.scanner.run.plan import Plan, read_windows
 from lensweep.scanner.sky.grid import grid_to_mosaic_pixels, grid_to_sky
 
 
-def read_detections(
-    root: Path, plan: Plan, min_logit: float, recentre: bool
-) -> pd.DataFrame:
+def read_detections(root: Path, plan: Plan, min_logit: float, recentre: bool) -> pd.DataFrame:
     """Read the detections of one mosaic.
 
     Parameters

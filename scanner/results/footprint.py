@@ -137,9 +137,7 @@ def _shard_cells(
     return np.unique(np.concatenate(cells))
 
 
-def _flux_as_marked(
-    paths: RunPaths, plan: Plan, start: int, stop: int
-) -> NDArray[np.float32]:
+def _flux_as_marked(paths: RunPaths, plan: Plan, start: int, stop: int) -> NDArray[np.float32]:
     """The pixels of a shard, which is not marked as done any more if they are damaged."""
     name, shard = plan.mosaic.name, start // plan.windows_per_shard
     store, marker = paths.cutouts(name), paths.cut_marker(name, shard)

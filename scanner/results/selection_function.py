@@ -107,9 +107,7 @@ def features(
     axes = (axes - np.array(means)) / np.array(scales)
     pairs = itertools.combinations_with_replacement(range(3), 2)
     products = [axes[..., one] * axes[..., other] for one, other in pairs]
-    return np.concatenate(
-        [np.ones_like(axes[..., :1]), axes, np.stack(products, axis=-1)], axis=-1
-    )
+    return np.concatenate([np.ones_like(axes[..., :1]), axes, np.stack(products, axis=-1)], axis=-1)
 
 
 def likeness_of(
@@ -162,9 +160,7 @@ def read_selection(path: Path, false_per_deg2: float) -> SelectionFunction:
                          f"{depths}")  # fmt: skip
     one = known[false_per_deg2]
     domain = {name: (low, high) for name, (low, high) in one["domain"].items()}
-    means, scales, coefficients = (
-        tuple(one[name]) for name in ("means", "scales", "coefficients")
-    )
+    means, scales, coefficients = (tuple(one[name]) for name in ("means", "scales", "coefficients"))
     likeness = tuple(tuple(row) for row in one["likeness"])
     return SelectionFunction(
         one["false_per_deg2"], domain, means, scales, likeness, one["reach"], coefficients,

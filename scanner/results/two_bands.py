@@ -55,7 +55,10 @@ _NEW = (
 )
 # fmt: on
 _RANK = Column(
-    "rank", pa.int32(), "", "stat.rank",
+    "rank",
+    pa.int32(),
+    "",
+    "stat.rank",
     "1 for the highest logit_two_bands; what has none follows, as the run ranked it.",
 )  # fmt: skip
 LOOKED_AT = pa.schema([

@@ -120,6 +120,7 @@ def create(path: Path, n_windows: int, attributes: StoreAttributes) -> bool:
     InputError
         If a store with other attributes or another number of windows is there already.
     """
+
     def make(folder: Path) -> None:
         _create_arrays(folder, n_windows, attributes)
 

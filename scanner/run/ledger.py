@@ -61,9 +61,7 @@ def write_ledger(root: Path, plans: Sequence[Plan], min_valid_fraction: float) -
     return total
 
 
-def _write_rows(
-    path: Path, root: Path, plans: Sequence[Plan], min_valid_fraction: float
-) -> None:
+def _write_rows(path: Path, root: Path, plans: Sequence[Plan], min_valid_fraction: float) -> None:
     lost: list[LostScoresError] = []
     lengths: Counter[str] = Counter()
     with pq.ParquetWriter(path, LEDGER) as writer:
@@ -72,9 +70,7 @@ def _write_rows(
             sky = grid_to_sky(plan.grid, windows.x, windows.y)
             for shard in range(plan.n_shards):
                 try:
-                    rows = shard_ledger(
-                        root, plan, shard, min_valid_fraction, windows.corners, sky
-                    )
+                    rows = shard_ledger(root, plan, shard, min_valid_fraction, windows.corners, sky)
                 except LostScoresError as error:
                     RunPaths(root).score_marker(plan.mosaic.name, shard).unlink()
                     lost.append(error)
@@ -84,9 +80,7 @@ def _write_rows(
                     lengths |= Counter(string_lengths(rows))
         writer.add_key_value_metadata(vo_metadata(LEDGER, lengths))
     if lost:
-        raise LostScoresError(
-            f"{lost[0]}; shards lost in all: {len(lost)}, to be done again"
-        )
+        raise LostScoresError(f"{lost[0]}; shards lost in all: {len(lost)}, to be done again")
 
 
 def shard_ledger(

@@ -37,6 +37,7 @@ def create(
     InputError
         If the store there holds another ensemble's scores.
     """
+
     def make(folder: Path) -> None:
         _create_arrays(folder, n_windows, windows_per_shard, ensemble_sha256, members)
 

@@ -155,9 +155,7 @@ def _is_blank(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _refuse_unknown_frame(wcs: WCS, header: fits.Header, label: str) -> None:

@@ -226,9 +226,7 @@ def centre_cutout(
     return flux, float(np.isfinite(flux).mean())
 
 
-def on_scale(
-    image_scale_arcsec: float, pixel_scale_arcsec: float = PIXEL_SCALE_ARCSEC
-) -> bool:
+def on_scale(image_scale_arcsec: float, pixel_scale_arcsec: float = PIXEL_SCALE_ARCSEC) -> bool:
     """Whether pixels of one scale are taken for those of another."""
     return math.isclose(image_scale_arcsec, pixel_scale_arcsec, rel_tol=SCALE_TOLERANCE)
 

@@ -110,5 +110,3 @@ def read_zero_point_ab(headers: list[fits.Header], label: str) -> float | None:
     if photflam is None or photplam is None:
         return None
     return -2.5 * math.log10(photflam) - 5.0 * math.log10(photplam) - 2.408
-
-

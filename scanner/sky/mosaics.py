@@ -226,9 +226,7 @@ def inspect_mosaic(
     return mosaic if weight is None else _with_weight(mosaic, weight, scratch_folder)
 
 
-def _readable(
-    path: Path, name: str, scratch_folder: str | Path, label: str
-) -> tuple[str, str]:
+def _readable(path: Path, name: str, scratch_folder: str | Path, label: str) -> tuple[str, str]:
     """The checksum of a file, and a file that its pixels can be read from."""
     kind = file_kind(path, label)
     with path.open("rb") as stream:

@@ -89,6 +89,4 @@ def file_names(given: Any, what: str) -> tuple[str, ...]:
             return tuple(names)
     shape = getattr(given, "shape", None)
     found = type(given).__name__ if shape is None else f"{type(given).__name__} of shape {shape}"
-    raise InputError(
-        f"{what}: a path of a file or several are needed, not {found}"
-    )
+    raise InputError(f"{what}: a path of a file or several are needed, not {found}")

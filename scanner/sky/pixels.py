@@ -88,9 +88,7 @@ class Pixels:
         part = out[rows.start - y0 : rows.stop - y0, cols.start - x0 : cols.stop - x0]
         return self._fill(part, rows, cols)
 
-    def read_planes(
-        self, out: NDArray[np.float32], rows: slice, cols: slice
-    ) -> NDArray[np.bool_]:
+    def read_planes(self, out: NDArray[np.float32], rows: slice, cols: slice) -> NDArray[np.bool_]:
         """Read flux in e-/s, whatever it is, and where its weight lets it count; inside only."""
         # A float64 beyond the float32 range becomes infinite here, and so invalid.
         with np.errstate(over="ignore"):

@@ -170,9 +170,7 @@ def open_hdf5(path: str) -> Iterator[Any]:
     try:
         import h5py
     except ImportError as error:
-        raise InputError(
-            f"stamps {path}: need h5py; `pip install 'lensweep[hdf5]'`"
-        ) from error
+        raise InputError(f"stamps {path}: need h5py; `pip install 'lensweep[hdf5]'`") from error
     try:
         file = h5py.File(path, "r")
     except OSError as error:

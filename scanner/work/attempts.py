@@ -28,9 +28,7 @@ class AttemptsError(ValueError):
 
 
 @contextmanager
-def attempt(
-    paths: RunPaths, mosaic: str, shard: int, stage: str, limit_s: float
-) -> Iterator[None]:
+def attempt(paths: RunPaths, mosaic: str, shard: int, stage: str, limit_s: float) -> Iterator[None]:
     """Record that a shard is being worked on, and end this process if that takes too long.
 
     Only a process that another one watches and starts again is ended: a worker under a nanny.

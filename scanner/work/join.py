@@ -60,9 +60,7 @@ class Joined:
     failed_mosaics: dict[str, str]
 
 
-def join_runs(
-    roots: Sequence[Path], out: Path, ensemble: str | None, progress: Progress
-) -> Joined:
+def join_runs(roots: Sequence[Path], out: Path, ensemble: str | None, progress: Progress) -> Joined:
     """Join finished runs of parts of a survey into a new run.
 
     Parameters

@@ -60,9 +60,7 @@ class Remedies:
             return CancelledError(f"{future.key} is {future.status}")
         return error
 
-    def worth_another_try(
-        self, error: BaseException | None, piece: str | tuple[str, int]
-    ) -> bool:
+    def worth_another_try(self, error: BaseException | None, piece: str | tuple[str, int]) -> bool:
         """Whether something else than the work was at fault, and is mended by now."""
         if error is None:
             return False

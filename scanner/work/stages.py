@@ -108,9 +108,7 @@ class Stages:
         self.paths, self.progress, self.hold = paths, progress, hold
         self.crew = Crew(client)
         self.patience = Patience(paths.root, config.storage_wait_s, progress)
-        self.remedies = Remedies(
-            config.cluster, bundle, client, self.crew, self.patience, progress
-        )
+        self.remedies = Remedies(config.cluster, bundle, client, self.crew, self.patience, progress)
         self._loading: list[Future[None]] = []
         self.crew.look()
         if not self.crew.places:
@@ -198,9 +196,7 @@ class Stages:
 
     def work_through(self, plans: Sequence[Sharded], unit: str = "windows") -> None:
         """Cut and score what is not done, a bounded number of shards at a time."""
-        left = sum(
-            plan.n_shards - len(self.paths.score_markers(plan.name)) for plan in plans
-        )
+        left = sum(plan.n_shards - len(self.paths.score_markers(plan.name)) for plan in plans)
         grow(self.client, math.ceil(left / SHARDS_PER_PROCESS))
         total = sum(plan.n_windows for plan in plans)
         done = sum(_windows_done(self.paths, plan) for plan in plans)

@@ -139,9 +139,7 @@ def open_scores(
         if change is not None:
             raise _another(paths, *change)
     names = [plan.name for plan in plans]
-    write_record(
-        paths.run, {"asked": asked, "versions": versions(), "mosaics": names}
-    )
+    write_record(paths.run, {"asked": asked, "versions": versions(), "mosaics": names})
     for plan in plans:
         write_stamp_plan(paths, plan)
         attributes = StoreAttributes(

@@ -65,9 +65,7 @@ class Comparison:
     parameters: dict[str, dict[str, Any]]
 
 
-def open_comparison(
-    settings: ComparisonSettings, stamps: Stamps, out: Path
-) -> Comparison:
+def open_comparison(settings: ComparisonSettings, stamps: Stamps, out: Path) -> Comparison:
     """Begin a comparison in a folder, or open the one that is there.
 
     Raises

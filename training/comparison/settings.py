@@ -45,7 +45,8 @@ class ComparisonSettings:
     """
 
     finders: tuple[str, ...] = setting(
-        (), "gaussian-mixture, kernel-pca-trees, kernel-pca-network, lensflow, deeplens, or "
+        (),
+        "gaussian-mixture, kernel-pca-trees, kernel-pca-network, lensflow, deeplens, or "
         "BACKBONE-frozen, BACKBONE-trained, BACKBONE-xavier; repeatable; all by default.",
         "--finders",
     )

@@ -45,9 +45,7 @@ def turn_at_random(flux: NDArray[np.float32], rng: np.random.Generator) -> NDArr
     return out
 
 
-def draw_turns(
-    n: int, rng: np.random.Generator
-) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+def draw_turns(n: int, rng: np.random.Generator) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Draw quarter turns, and whether a cutout is flipped left to right after them."""
     return rng.integers(4, size=n).astype(np.int32), rng.random(n) < 0.5
 

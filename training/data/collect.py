@@ -64,8 +64,9 @@ def open_collection(
         "kind": "collection",
         "mosaics": {name: mosaic.sha256 for name, (mosaic, _) in opened.items()},
         "images": len(images),
-        "images_sha256": digest_of((image.path, image.is_lens, sha256_of(Path(image.path)))
-                                   for image in images),
+        "images_sha256": digest_of(
+            (image.path, image.is_lens, sha256_of(Path(image.path))) for image in images
+        ),
         "labels_sha256": digest_of(wanted.itertuples(index=False, name=None)),
         "known_sha256": digest_of(known.itertuples(index=False, name=None)),
         "overrides": [dataclasses.asdict(overrides), dataclasses.asdict(image_overrides)],

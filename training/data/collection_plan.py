@@ -207,9 +207,7 @@ def _images(
     return table[readable].drop(columns="reason"), table[~readable][list(MISSING_COLUMNS)]
 
 
-def _centres(
-    plan: pd.DataFrame, opened: Opened
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _centres(plan: pd.DataFrame, opened: Opened) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Centres of the rows' windows, ICRS degrees."""
     centres = np.empty((2, len(plan)))
     for name, members in plan.groupby("mosaic", sort=False).indices.items():

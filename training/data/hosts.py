@@ -93,9 +93,7 @@ def _clipped(values: NDArray[np.float64]) -> tuple[float, float] | None:
     return middle, sigma
 
 
-def measure_host(
-    flux: NDArray[np.float32], noise: Noise, zero_point_ab: float
-) -> Host | None:
+def measure_host(flux: NDArray[np.float32], noise: Noise, zero_point_ab: float) -> Host | None:
     """Measure the galaxy in the middle of a cutout, with sep.
 
     Parameters

@@ -74,7 +74,8 @@ def open_injection(config: InjectionConfig, overrides: HeaderOverrides, out: Pat
         opened = open_mosaics(config.mosaics, overrides, out / ".scratch")
     depths = {name: depth_of(mosaic, config) for name, (mosaic, _) in opened.items()}
     asked = dataclasses.asdict(config) | {
-        "kind": "injection", "simulation": VERSION,
+        "kind": "injection",
+        "simulation": VERSION,
         "mosaics": {name: mosaic.sha256 for name, (mosaic, _) in opened.items()},
         "psf": None if bank is None else fingerprint(bank[0]),
         "overrides": dataclasses.asdict(overrides),

@@ -4,7 +4,6 @@ The run's own candidates away from known lenses stand for false ones. Lenses tha
 among them, so there are fewer false ones than this says, and `p_lens` is not too high for it.
 """
 
-
 import numpy as np
 import pandas as pd
 from distributed import Client

@@ -88,9 +88,7 @@ class Completeness:
         return _first_of(self.cuts)
 
 
-def measure_completeness(
-    planting: Planting, client: Client, progress: Progress
-) -> Completeness:
+def measure_completeness(planting: Planting, client: Client, progress: Progress) -> Completeness:
     """Plant lenses in the mosaics of a finished run, and see which it would have found.
 
     The planting's folder receives ``lenses.parquet``, ``completeness.parquet`` and
@@ -151,9 +149,7 @@ def _at_rank(
     return np.asarray(ranked[np.concatenate([[rank], others]) - 1])
 
 
-def _populations(
-    planted: PlantedRun, cuts: dict[float, NDArray[np.float64]]
-) -> pd.DataFrame:
+def _populations(planted: PlantedRun, cuts: dict[float, NDArray[np.float64]]) -> pd.DataFrame:
     lenses, rows = planted.lenses, []
     drawn = planted.first_drawn
     for name, weigh, counts in (

@@ -61,9 +61,7 @@ def _collett_shares(name: str) -> NDArray[np.float64]:
     return np.diff(known)
 
 
-def _fitted(
-    lenses: pd.DataFrame, targets: dict[str, NDArray[np.float64]]
-) -> NDArray[np.float64]:
+def _fitted(lenses: pd.DataFrame, targets: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     galaxies = (lenses["kind"] == "lensed_galaxy").to_numpy()
     weights = galaxies.astype(np.float64)
     bins = {name: _bins(lenses, name) for name in targets}

@@ -193,6 +193,7 @@ def _expected(calibration: Calibration, resampled: list[Calibration]) -> list[st
 
 def lenses_among(calibration: Calibration, top: int, density: float) -> float:
     """Lenses among the first candidates of one unit of sky: where lenses and others make `top`."""
+
     def excess(score: float) -> float:
         at = np.array(score)
         lenses, false = calibration.lenses.above(at), calibration.false.above(at)

@@ -123,9 +123,7 @@ def _features(
     return run_trunk(_load_trunk(*trunk), flux, view.turn)
 
 
-def run_trunk(
-    network: Batches, flux: NDArray[np.float32], turn: int = 0
-) -> NDArray[np.float32]:
+def run_trunk(network: Batches, flux: NDArray[np.float32], turn: int = 0) -> NDArray[np.float32]:
     """Features of some cutouts, in batches of one size, so that none depends on its company.
 
     They are turned in units of their noise, as `lensweep.scanner.network.inference` does it.

@@ -19,8 +19,6 @@ def convolve(x: keras.KerasTensor, channels: int, width: int, stride: int) -> ke
     return keras.layers.ReLU()(_normalised(x, channels, width, stride))
 
 
-def _normalised(
-    x: keras.KerasTensor, channels: int, width: int, stride: int
-) -> keras.KerasTensor:
+def _normalised(x: keras.KerasTensor, channels: int, width: int, stride: int) -> keras.KerasTensor:
     convolution = keras.layers.Conv2D(channels, width, stride, "same", use_bias=False)
     return keras.layers.BatchNormalization(momentum=MOMENTUM)(convolution(x))

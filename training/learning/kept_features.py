@@ -41,9 +41,7 @@ class Kept:
         return [look[:, rows] for look in self.looks]
 
 
-def features_of(
-    root: Path, bundle: Bundle, windows: pd.MultiIndex, progress: Progress
-) -> Looks:
+def features_of(root: Path, bundle: Bundle, windows: pd.MultiIndex, progress: Progress) -> Looks:
     """Features of windows of a run, from an earlier command where it kept them.
 
     Parameters

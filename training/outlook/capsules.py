@@ -33,7 +33,8 @@ class RoutedCapsules(keras.layers.Layer):
     def build(self, shape: Any) -> None:
         """One matrix for every primary capsule and class."""
         self.matrices = self.add_weight(
-            shape=(shape[1], 2, CLASS_UNITS, shape[2]), initializer="glorot_uniform",
+            shape=(shape[1], 2, CLASS_UNITS, shape[2]),
+            initializer="glorot_uniform",
             name="matrices",
         )
 

@@ -165,9 +165,7 @@ def held_out_part(objects: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
 def auc_interval(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> tuple[float, float]:
     """The 95 % interval of the area under the curve, with both classes resampled."""
     rng, classes = np.random.default_rng(2018), (scores[labels], scores[~labels])
-    drawn = [
-        _area(*(rng.choice(one, len(one)) for one in classes)) for _ in range(RESAMPLINGS)
-    ]
+    drawn = [_area(*(rng.choice(one, len(one)) for one in classes)) for _ in range(RESAMPLINGS)]
     low, high = np.quantile(drawn, (0.025, 0.975))
     return float(low), float(high)
 

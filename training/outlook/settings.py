@@ -26,7 +26,8 @@ class OutlookSettings:
     """
 
     ideas: tuple[str, ...] = setting(
-        (), f"{', '.join(IDEAS)}; repeatable; all by default, those of two bands with a second.",
+        (),
+        f"{', '.join(IDEAS)}; repeatable; all by default, those of two bands with a second.",
         "--idea",
     )
     epochs: int = setting(12, "Passes over the training part.")

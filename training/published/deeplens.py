@@ -124,16 +124,12 @@ def _convolution(maps: int, width_px: int, stride: int = 1) -> keras.layers.Laye
     return keras.layers.Conv2D(maps, width_px, stride, "same", kernel_initializer="he_normal")
 
 
-def _turned_and_zoomed(
-    image: NDArray[np.float32], rng: np.random.Generator
-) -> NDArray[np.float32]:
+def _turned_and_zoomed(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     angle = np.deg2rad(rng.uniform(-ROTATION_DEG, ROTATION_DEG))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     flips = np.where(rng.random(2) < 0.5, -1.0, 1.0)
     matrix = rng.uniform(LEAST_ZOOM, 1.0) * turn @ np.diag(flips)
     centre = (np.array(image.shape) - 1.0) / 2.0
     return np.asarray(
-        ndimage.affine_transform(
-            image, matrix, centre - matrix @ centre, order=1, mode="grid-wrap"
-        )
+        ndimage.affine_transform(image, matrix, centre - matrix @ centre, order=1, mode="grid-wrap")
     )

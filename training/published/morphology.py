@@ -102,9 +102,7 @@ def _detect(scaled: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.int32
     )  # fmt: skip
 
 
-def _middle(
-    found: NDArray[Any], shape: tuple[int, ...]
-) -> tuple[float, float, float, float, int]:
+def _middle(found: NDArray[Any], shape: tuple[int, ...]) -> tuple[float, float, float, float, int]:
     """Position, rms along the axes and number (from 1; 0: none) of the galaxy in the middle."""
     y, x = (np.array(shape) - 1.0) / 2.0
     near = np.flatnonzero(np.hypot(found["x"] - x, found["y"] - y) <= _MAX_OFFSET_PX)
@@ -127,9 +125,7 @@ def _radii(
     return float(r20), float(r50), float(r80)
 
 
-def _asymmetry(
-    light: NDArray[np.float32], x: float, y: float, reach: float, total: float
-) -> float:
+def _asymmetry(light: NDArray[np.float32], x: float, y: float, reach: float, total: float) -> float:
     """What half a turn about the centre changes, less what noise alone would, over the light."""
     row, col = round(y), round(x)
     half = min(int(reach), row, col, light.shape[0] - 1 - row, light.shape[1] - 1 - col)

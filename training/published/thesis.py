@@ -147,9 +147,7 @@ class ThesisNetwork(NetworkFinder):
         """The whole network and, sharing its layers, what of it is pretrained; any weights."""
         known = BACKBONES[self.backbone]
         images = keras.Input(shape)
-        scaled = preprocess(
-            _deconvolved(images, self.input_px or known.native_size), known.caffe
-        )
+        scaled = preprocess(_deconvolved(images, self.input_px or known.native_size), known.caffe)
         maps = known.build(weights=None, include_top=False, input_tensor=scaled).output
         x = self._head(maps)
         network = keras.Model(images, keras.layers.Dense(2)(x), name=self.backbone)

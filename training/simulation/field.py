@@ -246,9 +246,7 @@ def _draw_clear_lens(
     )
     seen = first_seen(lenses, scene, observation, MIN_SIGNAL_TO_NOISE)
     seen.add_to(scene)
-    return seen.lens, {
-        name: seen.measured[name] for name in ("signal_to_noise", "magnification")
-    }
+    return seen.lens, {name: seen.measured[name] for name in ("signal_to_noise", "magnification")}
 
 
 def _with_wide_wings(psf: Psf, half_size_px: int) -> Psf:

@@ -179,7 +179,10 @@ def draw_galaxy(
         parts.append(
             Sersic(
                 magnitude - 2.5 * np.log10(share * weight + 1e-6),
-                float(np.clip(radius * rng.uniform(0.1, 0.35), 0.015, 0.2)), 1.0, 1.0, 0.0,
+                float(np.clip(radius * rng.uniform(0.1, 0.35), 0.015, 0.2)),
+                1.0,
+                1.0,
+                0.0,
                 x_arcsec + along * np.cos(angle) - across * np.sin(angle),
                 y_arcsec + along * np.sin(angle) + across * np.cos(angle),
             )

@@ -98,9 +98,7 @@ def ellipticity(axis_ratio: float, angle_rad: float) -> tuple[float, float]:
     return float(modulus * np.cos(2.0 * angle_rad)), float(modulus * np.sin(2.0 * angle_rad))
 
 
-def offsets(
-    columns: range, rows: range, x_px: float, y_px: float
-) -> tuple[Image, Image]:
+def offsets(columns: range, rows: range, x_px: float, y_px: float) -> tuple[Image, Image]:
     """Oversampled offsets in arcsec from (x_px, y_px) over a box of pixels."""
     dx, dy = (
         (np.arange(OVERSAMPLING * len(pixels)) + 0.5) / OVERSAMPLING + pixels.start - 0.5 - centre

@@ -46,9 +46,7 @@ class Scene:
         step = radius_arcsec / PIXEL_SCALE_ARCSEC
         return self.x_px + step * np.cos(angle_rad), self.y_px + step * np.sin(angle_rad)
 
-    def colours(
-        self, *kinds: Kind, redshifts: tuple[float, float] = NEAR
-    ) -> tuple[float, ...]:
+    def colours(self, *kinds: Kind, redshifts: tuple[float, float] = NEAR) -> tuple[float, ...]:
         """The colours of an object's parts, all at one redshift; zeros without a second band."""
         if self.second is None:
             return (0.0,) * len(kinds)

@@ -102,9 +102,7 @@ class PsfBank(Sequence[Psf]):
         if isinstance(number, slice):
             return tuple(self[one] for one in range(len(self))[number])
         if number not in self._psfs:
-            self._psfs[number] = psf_of(
-                self._optics[number], wavelengths_m=self._wavelengths_m
-            )
+            self._psfs[number] = psf_of(self._optics[number], wavelengths_m=self._wavelengths_m)
         return self._psfs[number]
 
 
