@@ -137,6 +137,20 @@ def test_the_command_on_a_table_writes_only_what_is_asked_for(tmp_path, capsys):
     assert pq.read_table(tmp_path / "m.parquet").num_rows == 0
 
 
+@pytest.mark.parametrize(
+    ("ranks", "read"), [(("7", "3"), [7, 3]), (("B+", "2"), [None, 2]), (("0.5", ""), [None, None])]
+)
+def test_a_table_of_candidates_keeps_its_ranks(tmp_path, ranks, read):
+    """A catalogue that was ranked in another way, say; what is no rank is none."""
+    table = tmp_path / "candidates-median.csv"
+    table.write_text(f"Rank,ra,dec\n{ranks[0]},200.0,80.0\n{ranks[1]},201.0,80.0\n")
+    found = read_matchable(table)["rank"]
+    assert [None if pd.isna(rank) else rank for rank in found] == read
+    show_matches(table, [str(table)], 3.0, False, tmp_path / "m.parquet")
+    written = pq.read_table(tmp_path / "m.parquet")["rank"].to_pylist()
+    assert written == read
+
+
 def test_a_run_without_candidates_is_not_an_error(tmp_path):
     assert len(read_matchable(write_candidates(tmp_path / "run", [], []))) == 0
 

@@ -130,8 +130,8 @@ def read_matchable(source: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``row``, ``name``, ``rank`` (the last two null where there are none), ``ra_deg``,
-        ``dec_deg``.
+        ``row``, ``name``, ``rank`` (the last two null where there are none, and no rank is one
+        that is not a whole number), ``ra_deg``, ``dec_deg``.
 
     Raises
     ------
@@ -148,8 +148,11 @@ def read_matchable(source: Path) -> pd.DataFrame:
         with path.open("rb") as file:
             table = pd.read_parquet(file, columns=columns)
         return table.rename(columns={"candidate_id": "name"}).assign(row=np.arange(len(table)))
-    table = read_table(source, (), refuse_hours=True)
-    return table.reindex(columns=["row", "name", "rank", "ra_deg", "dec_deg"])
+    table = read_table(source, {"rank"}, refuse_hours=True)
+    table = table.reindex(columns=["row", "name", "rank", "ra_deg", "dec_deg"])
+    rank = pd.to_numeric(table["rank"], errors="coerce")
+    # Another's column of that name may hold anything.
+    return table.assign(rank=rank.where(rank.mod(1) == 0))
 
 
 def print_matches(
