@@ -80,7 +80,7 @@ def _finder_lines(table: pd.DataFrame) -> list[str]:
         (
             row["finder"], row["source"], f"{row['folds']}", _number(row["epochs"], "{:.0f}"),
             _number(row["learning_rate"], "{:g}"),
-            f"{row['roc_auc']:.4f}", f"{row['f1']:.3f}",
+            _area_of_all(row), f"{row['f1']:.3f}",
             *(rate_words(row, name) for name in RATE_WORDS),
             _counted(row),
             _share(row["real_lenses"], row["n_real_lenses"]),
@@ -90,10 +90,16 @@ def _finder_lines(table: pd.DataFrame) -> list[str]:
         )
         for row in table.to_dict("records")
     ]  # fmt: skip
-    header = ("finder", "whose", "folds", "passes", "learning rate", "ROC AUC", "F1",
+    header = ("finder", "whose", "folds", "passes", "learning rate", "ROC AUC, ± of folds", "F1",
               *RATE_WORDS.values(), "false candidates per deg²", "real lenses above 1 %",
               "real others above 1 %", "parameters", "training time", "cutouts/s")  # fmt: skip
     return table_lines(header, rows)
+
+
+def _area_of_all(row: dict[Hashable, Any]) -> str:
+    """Of all folds together, and how single ones differ."""
+    spread = row["roc_auc_std"]
+    return f"{row['roc_auc']:.3f}" + (f" ± {spread:.3f}" if np.isfinite(spread) else "")
 
 
 def _counted(row: dict[Hashable, Any]) -> str:

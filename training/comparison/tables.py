@@ -37,11 +37,11 @@ def finder_table(
     -------
     DataFrame
         `finder`, `source`, `folds`, `epochs` and `learning_rate` (NaN for what has none), the
-        columns of `lensweep.training.evaluation.result_tables.flat`, `false_per_deg2` with its
-        interval; `real_lenses`, `real_others`: above the score that 1 % of a fold's held-out
-        non-lenses pass, the mean over folds, of `n_real_lenses` and `n_real_others`; `parameters`;
-        `fit_s` and `scored_per_s`, means over folds, and `fit_ratio` and `rate_ratio`, these over
-        LensFlow's.
+        columns of `lensweep.training.evaluation.result_tables.flat`, `roc_auc_std` over folds,
+        `false_per_deg2` with its interval; `real_lenses`, `real_others`: above the score that 1 %
+        of a fold's held-out non-lenses pass, the mean over folds, of `n_real_lenses` and
+        `n_real_others`; `parameters`; `fit_s` and `scored_per_s`, means over folds, and `fit_ratio`
+        and `rate_ratio`, these over LensFlow's.
     """
     rows = []
     for name, folds in comparison.scores.items():
@@ -52,6 +52,7 @@ def finder_table(
                 **{key: comparison.parameters[name].get(key, np.nan)
                    for key in ("epochs", "learning_rate")},
                 **flat(measure(logits, labels)),
+                "roc_auc_std": _over_folds(comparison, folds)["roc_auc_std"],
                 **dict(zip(_COUNTS, false_per_deg2.get(name, (np.nan,) * 3), strict=True)),
                 **_on_real(comparison, folds),
                 **_costs(folds),
