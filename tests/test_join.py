@@ -43,6 +43,14 @@ def join(command, survey, measured_bundle):
     return call
 
 
+def scan_parts(client, bundle, survey, folder, **asked):
+    """Scan the survey's two mosaics, each into a run (`a`, `b`) and both into `whole`."""
+    parts = [survey / name for name in ("a_f814w_drz.fits", "b_f814w_drz.fits")]
+    for part, root in zip(parts, ("a", "b"), strict=True):
+        scan_here(client, bundle, [part], folder / root, **asked)
+    scan_here(client, bundle, parts, folder / "whole", **asked)
+
+
 def sums(folder):
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -127,10 +135,7 @@ def test_targets_of_all_parts(client, measured_bundle, survey, join, tmp_path):
         f"east,{CRVAL[0] + 25.0 / 3600},{CRVAL[1]}\n"
     )
     asked = {"centres": str(targets), "min_valid_fraction": 0.0}
-    parts = [survey / name for name in ("a_f814w_drz.fits", "b_f814w_drz.fits")]
-    for part, root in zip(parts, ("a", "b"), strict=True):
-        scan_here(client, measured_bundle, [part], tmp_path / root, **asked)
-    scan_here(client, measured_bundle, parts, tmp_path / "whole", **asked)
+    scan_parts(client, measured_bundle, survey, tmp_path, **asked)
     assert join(tmp_path / "a", tmp_path / "b", out=tmp_path / "joined")[0] == 0
     whole, joined = (lensweep.open(tmp_path / name) for name in ("whole", "joined"))
     pd.testing.assert_frame_equal(joined.targets, whole.targets)
@@ -147,10 +152,7 @@ def test_a_part_without_any_position_is_a_part(client, measured_bundle, survey, 
     targets = tmp_path / "targets.csv"
     targets.write_text(f"id,ra,dec\neast,{CRVAL[0] + 25.0 / 3600},{CRVAL[1]}\n")
     asked = {"centres": str(targets), "min_valid_fraction": 0.0}
-    parts = [survey / name for name in ("a_f814w_drz.fits", "b_f814w_drz.fits")]
-    for part, root in zip(parts, ("a", "b"), strict=True):
-        scan_here(client, measured_bundle, [part], tmp_path / root, **asked)
-    scan_here(client, measured_bundle, parts, tmp_path / "whole", **asked)
+    scan_parts(client, measured_bundle, survey, tmp_path, **asked)
     assert len(lensweep.open(tmp_path / "a").ledger) == 0
     assert join(tmp_path / "a", tmp_path / "b", out=tmp_path / "joined")[0] == 0
     whole, joined = (lensweep.open(tmp_path / name) for name in ("whole", "joined"))
@@ -164,9 +166,7 @@ def test_parts_of_which_none_has_a_position_are_a_run(
 ):
     targets = tmp_path / "targets.csv"
     targets.write_text("id,ra,dec\nnone,10.0,-40.0\n")
-    for mosaic in ("a", "b"):
-        scan_here(client, measured_bundle, [survey / f"{mosaic}_f814w_drz.fits"], tmp_path / mosaic,
-                  centres=str(targets))  # fmt: skip
+    scan_parts(client, measured_bundle, survey, tmp_path, centres=str(targets))
     assert join(tmp_path / "a", tmp_path / "b", out=tmp_path / "joined")[0] == 0
     joined = lensweep.open(tmp_path / "joined")
     assert (len(joined.candidates), joined.targets["target_id"].tolist()) == (0, ["none"])

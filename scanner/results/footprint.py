@@ -61,6 +61,19 @@ def run_footprint(root: Path, each: Each = map) -> MOC:
     if not seen:
         raise InputError(f"run {root}: is finished, and looked at no window: none of its positions "
                          "lies on a mosaic")  # fmt: skip
+    return footprint_of(root, seen, each)
+
+
+def footprint_of(root: Path, seen: int, each: Each = map) -> MOC:
+    """As `run_footprint`, of a run of which it is known how many windows it has looked at.
+
+    Parameters
+    ----------
+    root : Path
+    seen : int
+        `seen_windows`, not 0.
+    each : callable
+    """
     path = RunPaths(root).coverage
     if path.is_file():
         with suppress(CoverageError):  # damaged: made anew

@@ -21,7 +21,7 @@ from lensweep.ground.files import make_folder
 from lensweep.ground.progress import Progress
 from lensweep.scanner.network.bundle_store import Bundle
 from lensweep.scanner.results.finished_run import bundle_of, read_facts
-from lensweep.scanner.results.footprint import footprint_facts, run_footprint, seen_windows
+from lensweep.scanner.results.footprint import footprint_facts, footprint_of, seen_windows
 from lensweep.scanner.results.ranking import draw_candidates, rank_candidates
 from lensweep.scanner.results.targets import write_targets
 from lensweep.scanner.results.worth import asked_of, find_field_scores
@@ -88,7 +88,7 @@ def join_runs(roots: Sequence[Path], out: Path, ensemble: str | None, progress: 
             "p_lens of the joined run is by the ensemble's own calibration, not by that of single "
             f"parts; `lensweep calibrate {out}` measures it on all of them"
         )
-    footprint = joined(run_footprint(root) for root in roots if seen_windows(root))
+    footprint = joined(footprint_of(root, seen) for root in roots if (seen := seen_windows(root)))
     with whole_folder(out) as partial:
         paths = RunPaths(partial)
         plans = _gather(roots, owners, paths, facts, progress)

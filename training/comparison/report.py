@@ -80,7 +80,7 @@ def _finder_lines(table: pd.DataFrame) -> list[str]:
         (
             row["finder"], row["source"], f"{row['folds']}", _number(row["epochs"], "{:.0f}"),
             _number(row["learning_rate"], "{:g}"),
-            _area_of_all(row), f"{row['f1']:.3f}",
+            _area(row), f"{row['f1']:.3f}",
             *(rate_words(row, name) for name in RATE_WORDS),
             _counted(row),
             _share(row["real_lenses"], row["n_real_lenses"]),
@@ -94,12 +94,6 @@ def _finder_lines(table: pd.DataFrame) -> list[str]:
               *RATE_WORDS.values(), "false candidates per deg²", "real lenses above 1 %",
               "real others above 1 %", "parameters", "training time", "cutouts/s")  # fmt: skip
     return table_lines(header, rows)
-
-
-def _area_of_all(row: dict[Hashable, Any]) -> str:
-    """Of all folds together, and how single ones differ."""
-    spread = row["roc_auc_std"]
-    return f"{row['roc_auc']:.3f}" + (f" ± {spread:.3f}" if np.isfinite(spread) else "")
 
 
 def _counted(row: dict[Hashable, Any]) -> str:
@@ -194,7 +188,8 @@ def _claim(words: str, found: list[tuple[str, bool, str, pd.Series]]) -> str:
     return f"* {words}: {said}"
 
 
-def _area(row: pd.Series) -> str:
+def _area(row: pd.Series | dict[Hashable, Any]) -> str:
+    """An area, and how single folds differ."""
     return f"{row['roc_auc']:.3f}{_number(row['roc_auc_std'], ' ± {:.3f}')}"
 
 
